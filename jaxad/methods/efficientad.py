@@ -1,0 +1,281 @@
+"""EfficientAD: a student fails to imitate its teacher where an image is anomalous.
+
+One half of the student imitates the teacher (a 33-pixel view: structural anomalies), the other an
+autoencoder that sees the whole image (logical anomalies).
+
+Batzner, Heckler & Koenig, WACV 2024 (arXiv:2303.14535). Section, table and algorithm numbers are
+the paper's. It came without code; where it leaves room we follow nelson1425/EfficientAD.
+"""
+
+import logging
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from jaxad import compile, maps, optim, quantile
+from jaxad.detector import (
+    Detector,
+    Images,
+    ImageSet,
+    Prediction,
+    Scalar,
+    State,
+    Stream,
+    config,
+    static,
+)
+from jaxad.nets import augment
+from jaxad.nets.autoencoder import Autoencoder
+from jaxad.nets.pdn import PDN, RECEPTIVE_FIELD, cells, part
+
+log = logging.getLogger(__name__)
+
+GREY = 0.3  # probability that a penalty image loses its colours, algorithm 1
+LOST_CELLS = 4  # on each side of the unpadded PDN's output, as against a quarter of the image
+
+
+@config
+class Config:
+    """Settings; the defaults are the paper's EfficientAD-S."""
+
+    size: int = static(256)  # image side in pixels
+    medium: bool = static(False)  # EfficientAD-M
+    channels: int = static(384)  # C, of the teacher's output
+    width: int | None = static(None)  # first layer of the PDNs; None is the paper's
+    autoencoder_width: int = static(32)  # table 8
+    autoencoder_kernel: int = static(8)  # table 8; its bottleneck is one cell at 32 * 8 pixels
+    steps: int = static(70_000)  # algorithm 1
+    batch_size: int = static(1)  # algorithm 1
+    weights: tuple[str, ...] = static(("pdn_small",))  # the teacher
+    penalty: bool = static(True)  # L_pen, section 3.2; off only for an ablation
+    map_norm: Literal["quantile", "gaussian", "none"] = static("quantile")  # section 3.4, table 4
+    map_order: Literal["normalise_first", "resize_first"] = static("normalise_first")
+    border: int = static(LOST_CELLS)  # cells of zero put around a map before it is enlarged
+    lr: Scalar = 1e-4  # algorithm 1; a tenth of it in the last 5 % of the steps
+    weight_decay: Scalar = 1e-5  # algorithm 1
+    p_hard: Scalar = 0.999  # section 3.2
+    q_a: Scalar = 0.9  # quantile of the held-out maps that becomes 0, section 3.4
+    q_b: Scalar = 0.995  # ... that becomes 0.1
+
+
+class Stats(NamedTuple):
+    """Numbers measured on normal images.
+
+    Attributes:
+      mean: of the teacher's channels over the training set.
+      std: of the teacher's channels over the training set.
+      range: values of the local (row 0) and global map that become 0 and 0.1.
+    """
+
+    mean: Float[Array, "1 1 1 C"]
+    std: Float[Array, "1 1 1 C"]
+    range: Float[Array, "2 2"]
+
+
+def check(cfg: Config) -> None:
+    """Raises ValueError for settings that cannot work, saying what would."""
+    smallest = max(RECEPTIVE_FIELD, 32 * cfg.autoencoder_kernel)
+    if cfg.size < smallest:
+        raise ValueError(
+            f"size={cfg.size} is too small: the autoencoder's last convolution needs "
+            f"{smallest} pixels; use size={smallest} or more, "
+            f"or autoencoder_kernel={max(cfg.size // 32, 1)} or less"
+        )
+    if len(cfg.weights) != 1:
+        raise ValueError(f"weights={','.join(cfg.weights)}: EfficientAD takes one teacher")
+    for name in ("batch_size", "steps"):
+        if getattr(cfg, name) < 1:
+            raise ValueError(f"{name}={getattr(cfg, name)}: expected 1 or more")
+
+
+def streams(cfg: Config) -> tuple[Stream, ...]:
+    """Natural images for the penalty: resized to twice the side, of which the centre is kept."""
+    return (Stream("aux", zoom=2),) if cfg.penalty else ()
+
+
+def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
+    """A new student and autoencoder, and the teacher's moments over the training set."""
+    if not cfg.penalty:
+        log.warning(
+            "penalty=false: the student is not kept from generalising (table 5: -0.4 AUROC)"
+        )
+    student_key, autoencoder_key = jax.random.split(key)
+    params = compile.jitted(_new_parameters)(cfg, student_key, autoencoder_key)
+    mean, std = maps.moments(embed, (cfg, pretrained), images)
+    stats = Stats(mean, std, jnp.array([[0.0, 0.1], [0.0, 0.1]]))
+    return State(jnp.int32(0), params, stats, optimizer(cfg).init(params))
+
+
+def embed(cfg: Config, pretrained: PyTree, images: Images) -> Float[Array, "B h w C"]:
+    """The teacher's features, not yet normalised."""
+    return PDN(cfg.medium, cfg.channels, width=cfg.width).apply(
+        {"params": pretrained[cfg.weights[0]]["params"]}, images
+    )
+
+
+def loss(
+    params: PyTree, cfg: Config, pretrained: PyTree, stats: Stats, batch: dict, key: Array
+) -> tuple[Float[Array, ""], tuple[Stats, dict[str, Array]]]:
+    """L_hard + L_pen + L_AE + L_STAE on one batch (algorithm 1), with everything random drawn."""
+    jitter_key, grey_key, dropout_key = jax.random.split(key, 3)
+    jittered = augment.jitter(batch["image"], jitter_key)
+    aux = augment.grey(batch["aux"], grey_key, GREY) if cfg.penalty else None
+    teacher = batch["features"]
+    terms = losses(
+        params, cfg, pretrained, stats, batch["image"], teacher, jittered, aux, dropout_key
+    )
+    return sum(terms.values()), (stats, terms)
+
+
+def losses(
+    params: PyTree,
+    cfg: Config,
+    pretrained: PyTree,
+    stats: Stats,
+    images: Images,
+    features: Float[Array, "B h w C"],
+    jittered: Images,
+    aux: Images | None,
+    dropout_key: Array | None = None,
+) -> dict[str, Float[Array, ""]]:
+    """The four terms of algorithm 1.
+
+    Gradients of L_STAE reach student and autoencoder; nothing reaches the teacher.
+
+    Args:
+      features: the teacher's of `images`.
+      jittered: the same images with other colours, for teacher, autoencoder and student.
+      aux: natural images of the penalty; None leaves L_pen out.
+      dropout_key: None switches dropout off.
+    """
+    # One pass over both sets: the same weights, half the calls.
+    local = student(cfg, params, images if aux is None else jnp.concatenate([images, aux]), "local")
+    distance = jnp.square(normalised(stats, features) - local[: len(images)])
+    # Differs from the reference: one quantile per image, theirs is one per batch; equal at their
+    # batch size of 1.
+    hard = jax.vmap(quantile.mined_mean, (0, None))(distance, cfg.p_hard)
+    terms = {"hard": hard.mean()}
+    if aux is not None:
+        terms["penalty"] = jnp.mean(jnp.square(local[len(images) :]))
+
+    teacher = normalised(stats, embed(cfg, pretrained, jittered))
+    reconstruction = autoencoder(cfg, params, jittered, dropout_key)
+    terms["ae"] = jnp.mean(jnp.square(teacher - reconstruction))
+    terms["stae"] = jnp.mean(jnp.square(reconstruction - student(cfg, params, jittered, "global")))
+    return terms
+
+
+def train_step(
+    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
+) -> tuple[State, dict[str, Array]]:
+    """One Adam step on student and autoencoder."""
+    return optim.gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
+
+
+def optimizer(cfg: Config) -> optax.GradientTransformation:
+    """Adam with coupled decay; the rate drops to a tenth at 95 % of the steps (algorithm 1)."""
+    return optim.adam_l2(optim.dropped(cfg.lr, cfg.steps, at=0.95), cfg.weight_decay)
+
+
+def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
+    """Measures on held-out normal images which map values become 0 and 0.1 (section 3.4)."""
+    if cfg.map_norm == "none":
+        return state
+    arguments = (cfg, pretrained, state._replace(opt=()))
+    local, global_ = jnp.moveaxis(maps.over_set(_raw_maps, arguments, images), 1, 0)
+    span = jnp.stack([_range(cfg, local), _range(cfg, global_)])
+    return state._replace(stats=state.stats._replace(range=span))
+
+
+def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
+    """Mean of the normalised local and global map, enlarged; its maximum (algorithm 2)."""
+    raw = _raw_maps(cfg, pretrained, state, images)
+    low, high = jnp.moveaxis(state.stats.range[None, :, :, None, None], 2, 0)
+    # A constant held-out map has no range; the floor keeps its maps finite.
+    scale = 0.1 / jnp.maximum(high - low, jnp.finfo(jnp.float32).tiny ** 0.5)
+    local, global_ = jnp.moveaxis((raw - low) * scale, 1, 0)
+    combined = (local + global_) / 2
+    if cfg.map_order == "normalise_first":
+        # A border of 0 stands for "at the lower quantile", so it follows the normalisation.
+        combined = maps.resize(maps.bordered(combined, cfg.border), images.shape[1:3])
+    return Prediction(combined, combined.max((1, 2)), {"local": local, "global": global_})
+
+
+def distances(
+    cfg: Config, pretrained: PyTree, params: PyTree, stats: Stats, images: Images
+) -> tuple[Float[Array, "B h w"], Float[Array, "B h w"]]:
+    """Local and global map of algorithm 2: squared differences, mean over channels."""
+    teacher = normalised(stats, embed(cfg, pretrained, images))
+    local, global_ = jnp.split(student(cfg, params, images, "both"), 2, -1)
+    reconstruction = autoencoder(cfg, params, images)
+    return (
+        jnp.square(teacher - local).mean(-1),
+        jnp.square(reconstruction - global_).mean(-1),
+    )
+
+
+def normalised(stats: Stats, features: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
+    """The teacher's features with mean 0 and deviation 1 over the training set."""
+    return (features - stats.mean) / stats.std
+
+
+def student(
+    cfg: Config, params: PyTree, images: Images, half: Literal["local", "global", "both"]
+) -> Float[Array, "B h w D"]:
+    """The student's channels that imitate the teacher, the autoencoder, or both in this order.
+
+    Only the asked half of the last layer is computed.
+    """
+    weights, C = params["student"], cfg.channels
+    outputs = 2 * C if half == "both" else C
+    if half != "both":
+        weights = part(weights, slice(None, C) if half == "local" else slice(C, None))
+    return PDN(cfg.medium, 2 * C, outputs, cfg.width).apply({"params": weights}, images)
+
+
+def autoencoder(
+    cfg: Config, params: PyTree, images: Images, dropout_key: Array | None = None
+) -> Float[Array, "B h w C"]:
+    """The autoencoder's output, with dropout where a key is given."""
+    return _autoencoder(cfg).apply(
+        {"params": params["autoencoder"]},
+        images,
+        dropout_key is not None,
+        rngs=None if dropout_key is None else {"dropout": dropout_key},
+    )
+
+
+def _autoencoder(cfg: Config) -> Autoencoder:
+    side = cells(cfg.size)
+    return Autoencoder(cfg.channels, (side, side), cfg.autoencoder_width, cfg.autoencoder_kernel)
+
+
+def _new_parameters(cfg: Config, student_key: Array, autoencoder_key: Array) -> PyTree:
+    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    pdn = PDN(cfg.medium, 2 * cfg.channels, width=cfg.width)
+    return {
+        "student": pdn.init(student_key, image)["params"],
+        "autoencoder": _autoencoder(cfg).init(autoencoder_key, image)["params"],
+    }
+
+
+def _raw_maps(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B 2 h w"]:
+    """Local and global map before normalisation, at the resolution that `map_order` says."""
+    both = distances(cfg, pretrained, state.params, state.stats, images)
+    if cfg.map_order == "resize_first":
+        both = [maps.resize(maps.bordered(x, cfg.border), images.shape[1:3]) for x in both]
+    return jnp.stack(both, 1)
+
+
+def _range(cfg: Config, raw: Float[Array, "N h w"]) -> Float[Array, "2"]:
+    if cfg.map_norm == "gaussian":  # table 4's ablation: mean 0, deviation 0.1
+        return jnp.stack([raw.mean(), raw.mean() + raw.std()])
+    return quantile.quantile(raw, jnp.stack([jnp.asarray(cfg.q_a), jnp.asarray(cfg.q_b)]))
+
+
+DETECTOR = Detector(Config, init, train_step, calibrate, predict, embed, streams, check)

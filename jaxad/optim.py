@@ -1,0 +1,48 @@
+"""From a loss to a moved state; schedules as fractions of a run."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from jaxtyping import Array, PyTree
+
+from jaxad.detector import Scalar, State
+
+
+def gradient_step(
+    loss: Callable,
+    optimizer: optax.GradientTransformation,
+    cfg: Any,
+    pretrained: PyTree,
+    state: State,
+    batch: dict[str, Array],
+    key: Array,
+) -> tuple[State, dict[str, Array]]:
+    """One step of `optimizer` on `loss`.
+
+    Args:
+      loss: (params, cfg, pretrained, stats, batch, key) -> (loss, (stats, metrics)).
+
+    Returns:
+      the next state, and the metrics with `loss` among them.
+    """
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    (value, (stats, metrics)), grads = gradient(
+        state.params, cfg, pretrained, state.stats, batch, key
+    )
+    updates, opt = optimizer.update(grads, state.opt, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return State(state.step + 1, params, stats, opt), {"loss": value, **metrics}
+
+
+def adam_l2(
+    lr: Scalar | optax.Schedule, weight_decay: Scalar, b1: float = 0.9, b2: float = 0.999
+) -> optax.GradientTransformation:
+    """Adam with decay added to the gradient, as torch's `Adam(weight_decay=...)`; not AdamW."""
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(lr, b1, b2))
+
+
+def dropped(lr: Scalar, steps: int, at: float, factor: float = 0.1) -> optax.Schedule:
+    """`lr`, times `factor` from step int(at * steps) on."""
+    return optax.piecewise_constant_schedule(lr, {int(at * steps): factor})

@@ -1,0 +1,273 @@
+"""EfficientAD against the numbers that a PyTorch implementation returns for the same weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from weights import images, nchw, nhwc, parameters
+
+from jaxad import compile, maps, optim, quantile
+from jaxad.methods import efficientad
+from jaxad.nets import augment, convert
+from jaxad.nets.autoencoder import Autoencoder
+from jaxad.nets.pdn import PDN
+
+
+def pdn_tree(weights):
+    names = {name.partition(".")[0] for name in weights}
+    return {name: convert.conv(weights, name) for name in sorted(names)}
+
+
+def image(golden, name):
+    return jnp.asarray(nhwc(images(golden.info["images"][name])))
+
+
+def trained(golden):
+    """Settings, pretrained and parameters of a golden with teacher, student and autoencoder."""
+    networks = {name: parameters(about) for name, about in golden.info["networks"].items()}
+    cfg = efficientad.Config(weights=("teacher",))
+    pretrained = {"teacher": {"params": pdn_tree(networks["teacher"])}}
+    params = {
+        "student": pdn_tree(networks["student"]),
+        "autoencoder": convert.autoencoder(networks["autoencoder"])["params"],
+    }
+    return cfg, pretrained, params
+
+
+def moments(golden, cfg, pretrained):
+    mean, std = maps.moments(efficientad.embed, (cfg, pretrained), image(golden, "normal"))
+    span = jnp.array([[0.0, 0.1], [0.0, 0.1]])
+    return efficientad.Stats(mean, std, span)
+
+
+def close_scalar(golden, name, value):
+    assert golden.scalar_error(name, value) < golden.scalar_tolerance(name), name
+
+
+def close(golden, name, value):
+    assert golden.error(name, np.asarray(value)) < golden.tolerance(name), name
+
+
+@pytest.mark.parametrize("padding", ["padded", "unpadded"])
+@pytest.mark.parametrize("network", ["small_teacher", "small_student"])
+def test_pdn_small_equals_the_reference(golden, network, padding):
+    compare_pdn(golden("pdn"), network, padding)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("padding", ["padded", "unpadded"])
+@pytest.mark.parametrize("network", ["medium_teacher", "medium_student"])
+def test_pdn_medium_equals_the_reference(golden, network, padding):
+    compare_pdn(golden("pdn"), network, padding)
+
+
+def compare_pdn(stored, network, padding):
+    weights = parameters(stored.info["networks"][network])
+    channels = stored.info["outputs"][f"{network}.{padding}"]["shape"][1]
+    module = PDN("medium" in network, channels, padding=padding == "padded")
+    features = module.apply({"params": pdn_tree(weights)}, image(stored, "image"))
+    close(stored, f"{network}.{padding}", nchw(features))
+
+
+@pytest.mark.parametrize("output, picture", [("unpadded", "image"), ("padded", "image")])
+def test_autoencoder_equals_the_reference(golden, output, picture):
+    stored = golden("autoencoder")
+    compare_autoencoder(stored, output, picture)
+
+
+def test_autoencoder_equals_the_reference_on_oblong_images(golden):
+    stored = golden("autoencoder")
+    names = [name for name in stored.info["outputs"] if name.startswith("rect")]
+    assert names
+    for name in names:
+        compare_autoencoder(stored, name, "rect")
+
+
+def compare_autoencoder(stored, output, picture):
+    weights = convert.autoencoder(parameters(stored.info["networks"]["autoencoder"]))
+    cells = tuple(stored.info["outputs"][output]["shape"][2:])
+    features = Autoencoder(cells=cells).apply(weights, image(stored, picture))
+    close(stored, output, nchw(features))
+
+
+def test_efficientad_loss_teacher_moments_equal_the_reference(golden):
+    stored = golden("efficientad_loss")
+    cfg, pretrained, _ = trained(stored)
+    stats = moments(stored, cfg, pretrained)
+    close(stored, "teacher_mean", nchw(stats.mean))
+    close(stored, "teacher_std", nchw(stats.std))
+
+
+def test_efficientad_loss_terms_and_gradients_equal_the_reference(golden):
+    stored = golden("efficientad_loss")
+    cfg, pretrained, params = trained(stored)
+    cfg = efficientad.Config(weights=cfg.weights, p_hard=stored.info["settings"]["hard quantile"])
+    stats = moments(stored, cfg, pretrained)
+    terms, grads = compile.jitted(terms_and_gradients)(
+        params, cfg, pretrained, stats, *(image(stored, n) for n in ("image", "aug", "penalty"))
+    )
+    close_scalar(stored, "loss_hard", terms["hard"])
+    close_scalar(stored, "loss_penalty", terms["penalty"])
+    close_scalar(stored, "loss_st", terms["hard"] + terms["penalty"])
+    close_scalar(stored, "loss_ae", terms["ae"])
+    close_scalar(stored, "loss_stae", terms["stae"])
+    close_scalar(stored, "total", sum(terms.values()))
+
+    flat = {
+        f"grad_norm/{path[0].key}/{torch_name(path)}": jnp.linalg.norm(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(grads)
+    }
+    wanted = {name for name in stored.info["scalars"] if name.startswith("grad_norm")}
+    assert set(flat) == wanted
+    for name, value in flat.items():
+        close_scalar(stored, name, value)
+
+
+def test_efficientad_loss_mines_the_same_elements(golden):
+    stored = golden("efficientad_loss")
+    cfg, pretrained, params = trained(stored)
+    stats = moments(stored, cfg, pretrained)
+    picture = image(stored, "image")
+    teacher = efficientad.normalised(stats, efficientad.embed(cfg, pretrained, picture))
+    distance = jnp.square(teacher - efficientad.student(cfg, params, picture, "local"))
+    threshold = quantile.quantile(distance, stored.info["settings"]["hard quantile"])
+    close_scalar(stored, "hard_threshold", threshold)
+    assert int((distance >= threshold).sum()) == stored.info["scalars"]["hard_count"]["value"]
+
+
+@pytest.mark.parametrize("kind", ["brightness", "contrast", "saturation"])
+def test_efficientad_loss_jitter_equals_torchvision(golden, kind):
+    stored = golden("efficientad_loss")
+    names = [name for name in stored.info["outputs"] if name.startswith(f"jitter_{kind}_")]
+    assert names
+    for name in names:
+        factor = jnp.array([float(name.rpartition("_")[2])])
+        changed = getattr(augment, f"adjust_{kind}")(image(stored, "jitter"), factor)
+        close(stored, name, nchw(changed))
+
+
+def terms_and_gradients(params, cfg, pretrained, stats, picture, jittered, penalty):
+    features = efficientad.embed(cfg, pretrained, picture)
+
+    def total(params):
+        terms = efficientad.losses(
+            params, cfg, pretrained, stats, picture, features, jittered, penalty
+        )
+        return sum(terms.values()), terms
+
+    (_, terms), grads = jax.value_and_grad(total, has_aux=True)(params)
+    return terms, grads
+
+
+def torch_name(path):
+    layer = path[1].key
+    prefix = {"e": "encoder.", "d": "decoder."}.get(layer[0], "")
+    return f"{prefix}{layer}." + {"kernel": "weight", "bias": "bias"}[path[-1].key]
+
+
+@pytest.mark.parametrize(
+    "order, border, suffix",
+    [
+        ("normalise_first", 4, ""),
+        ("resize_first", 4, ""),
+        ("resize_first", 0, "_no_border"),
+    ],
+)
+def test_efficientad_map_equals_the_reference(golden, order, border, suffix):
+    stored = golden("efficientad_map")
+    _, pretrained, params = trained(stored)
+    q_a, q_b = stored.info["settings"]["quantiles"]
+    cfg = efficientad.Config(weights=("teacher",), map_order=order, border=border, q_a=q_a, q_b=q_b)
+    stats = moments(stored, cfg, pretrained)
+    close(stored, "teacher_mean", nchw(stats.mean))
+    state = efficientad.State(jnp.int32(0), params, stats, ())
+    state = efficientad.calibrate(cfg, pretrained, state, image(stored, "validation"))
+    for row, which in enumerate(("st", "ae")):
+        for column, level in enumerate(("qa", "qb")):
+            name = f"{order}_{level}_{which}{suffix}"
+            close_scalar(stored, name, state.stats.range[row, column])
+    prediction = compile.jitted(efficientad.predict)(cfg, pretrained, state, image(stored, "image"))
+    close(stored, f"{order}_map{suffix}", prediction.map[:, None])
+    close_scalar(stored, f"{order}_score{suffix}", prediction.score[0])
+
+
+def test_efficientad_map_raw_distances_equal_the_reference(golden):
+    stored = golden("efficientad_map")
+    cfg, pretrained, params = trained(stored)
+    stats = moments(stored, cfg, pretrained)
+    local, global_ = efficientad.distances(cfg, pretrained, params, stats, image(stored, "image"))
+    close(stored, "raw_st", local[:, None])
+    close(stored, "raw_ae", global_[:, None])
+
+
+@pytest.mark.parametrize("setting", ["paper", "loud"])
+def test_adam_small_twenty_steps_follow_the_reference(golden, setting):
+    stored = golden("adam_small")
+    settings = stored.info["settings"][setting]
+    weights = {n: pdn_tree(parameters(a)) for n, a in stored.info["networks"].items()}
+    cfg = efficientad.Config()
+    picture, penalty = image(stored, "image"), image(stored, "penalty")
+    teacher = PDN().apply({"params": weights["teacher"]}, picture)
+
+    def loss(params):
+        both = efficientad.student(
+            cfg, {"student": params}, jnp.concatenate([picture, penalty]), "local"
+        )
+        hard = quantile.mined_mean(jnp.square(teacher - both[:1]), cfg.p_hard)
+        return hard + jnp.mean(jnp.square(both[1:]))
+
+    rate = optim.dropped(settings["lr"], 20, at=(settings["lr x 0.1 after step"] + 0.5) / 20)
+    optimizer = optim.adam_l2(rate, settings["weight_decay"])
+    curve, params = descend(loss, optimizer, weights["student"])
+    close(stored, f"{setting}.curve", curve)
+    for name, start in weights["student"].items():
+        for ours, theirs in (("kernel", "weight"), ("bias", "bias")):
+            moved = jnp.linalg.norm(params[name]["conv"][ours] - start["conv"][ours])
+            close_scalar(stored, f"moved/{setting}/{name}.{theirs}", moved)
+
+
+def descend(loss, optimizer, params, steps=20):
+    """The losses before each step and after the last, and the moved parameters."""
+
+    def step(params, opt):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, opt = optimizer.update(grads, opt, params)
+        return value, optax.apply_updates(params, updates), opt
+
+    step = jax.jit(step, compiler_options=compile.compiler_options())
+    opt, curve = optimizer.init(params), []
+    for _ in range(steps + 1):
+        last = params
+        value, params, opt = step(params, opt)
+        curve.append(value)
+    return np.array(curve), last
+
+
+@pytest.mark.slow
+def test_adam_efficientad_twenty_steps_follow_the_reference(golden):
+    stored = golden("adam_efficientad")
+    cfg, pretrained, params = trained(stored)
+    stats = moments(stored, cfg, pretrained)
+    close(stored, "teacher_mean", nchw(stats.mean))
+    close(stored, "teacher_std", nchw(stats.std))
+    pictures = [image(stored, name) for name in ("image", "aug", "penalty")]
+    settings = stored.info["settings"]
+    rate = optim.dropped(settings["lr"], 20, at=(settings["lr x 0.1 after step"] + 0.5) / 20)
+    optimizer = optim.adam_l2(rate, float(settings["weight_decay"].partition(",")[0]))
+
+    @compile.jitted
+    def step(params, opt):
+        terms, grads = terms_and_gradients(params, cfg, pretrained, stats, *pictures)
+        updates, opt = optimizer.update(grads, opt, params)
+        return terms, optax.apply_updates(params, updates), opt
+
+    opt, rows = optimizer.init(params), []
+    for _ in range(21):
+        terms, params, opt = step(params, opt)
+        rows.append(terms)
+    curve = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    close(stored, "curve", sum(curve.values()))
+    close(stored, "curve_st", curve["hard"] + curve["penalty"])
+    close(stored, "curve_ae", curve["ae"])
+    close(stored, "curve_stae", curve["stae"])
