@@ -8,7 +8,6 @@ from jaxad.detector import Data, Detector, Prediction, State, Stream, config, ov
 # Imported when first used: data pipelines and checkpoints take seconds to import.
 _LATER = {
     "DETECTORS": "methods",
-    "evaluate": "evaluate",
     "fit": "train",
     "load_pretrained": "pretrained",
     "run": "train",
@@ -22,7 +21,6 @@ __all__ = [
     "State",
     "Stream",
     "config",
-    "evaluate",
     "fit",
     "load_pretrained",
     "override",

@@ -24,17 +24,30 @@ CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 @functools.cache
-def jitted(function: Callable, **keywords: Any) -> Callable:
-    """`jax.jit` with this backend's options, the same object for the same function.
+def jitted(function: Callable) -> Callable:
+    """`function` compiled with this backend's options, the same object for the same function.
 
-    Pass functions of modules, not closures: each new closure compiles anew.
+    Within another transformation it becomes part of what that compiles, options included. Pass
+    functions of modules, not closures: each new closure compiles anew.
     """
+    outermost, inner = jit(function), jax.jit(function)
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(arguments))
+        return (inner if traced else outermost)(*arguments)
+
+    return call
+
+
+def jit(function: Callable, **keywords: Any) -> Callable:
+    """`jax.jit` with this backend's options; not to be called within another transformation."""
     return jax.jit(function, compiler_options=compiler_options(), **keywords)
 
 
 @functools.cache
 def compiler_options() -> dict[str, str]:
-    """The options that help on the default backend, without those that this jaxlib does not know."""
+    """The options that help on the default backend, less those that this jaxlib does not know."""
     if jax.default_backend() != "cpu":
         return {}
     try:
@@ -59,7 +72,7 @@ def train_step(detector: Detector) -> Callable[..., tuple[State, dict[str, Array
     `state.step`, so a resumed run needs no stored key. Frozen features are computed here unless
     the batch brings them.
     """
-    return jitted(_step(detector), donate_argnums=2)
+    return jit(_step(detector), donate_argnums=2)
 
 
 def steps(
@@ -88,7 +101,7 @@ def predict(detector: Detector) -> Callable:
     def apply(cfg, pretrained, state, images):
         return detector.predict(cfg, pretrained, state, unit(images))
 
-    return jitted(apply)
+    return jit(apply)
 
 
 def sliced(function: Callable, arguments: tuple, images: ImageSet, size: int = 8):
@@ -106,10 +119,10 @@ def sliced(function: Callable, arguments: tuple, images: ImageSet, size: int = 8
 
 
 def enable_cache(folder: str | os.PathLike | None = None) -> None:
-    """Keeps compiled programs on disk, for scripts. The folder must be the user's own: it holds code.
+    """Keeps compiled programs on disk, for scripts.
 
     Args:
-      folder: `~/.cache/jaxad` by default.
+      folder: `~/.cache/jaxad` by default; the user's own, since it holds code that is run.
     """
     path = pathlib.Path(folder or pathlib.Path.home() / ".cache" / "jaxad")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -135,7 +148,7 @@ def _scanned_steps(detector: Detector) -> Callable:
     def scan(cfg, pretrained, state, batches, key):
         return jax.lax.scan(lambda s, b: step(cfg, pretrained, s, b, key), state, batches)
 
-    return jitted(scan, donate_argnums=2)
+    return jit(scan, donate_argnums=2)
 
 
 @functools.cache

@@ -148,7 +148,8 @@ def override(cfg: T, settings: Sequence[str] | str) -> T:
             close = difflib.get_close_matches(name, hints, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise ValueError(
-                f"{method_name(cfg)} has no setting {name!r}; {hint}settings are: {', '.join(hints)}"
+                f"{method_name(cfg)} has no setting {name!r}; {hint}"
+                f"settings are: {', '.join(hints)}"
             )
         changes[name] = _parse(name, text, hints[name])
     return dataclasses.replace(cfg, **changes)

@@ -7,7 +7,6 @@ then the largest pattern with at most k elements below it, found bit by bit in 3
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
 from jaxad.detector import Scalar
@@ -72,7 +71,7 @@ def from_keys(key: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def kth_key(ordered: UInt32[Array, "N"], k: UInt32[Array, ""]) -> UInt32[Array, ""]:
-    """The k-th smallest of unsigned integers: the largest value with at most k elements below it."""
+    """The k-th smallest integer: the largest value with at most k elements below it."""
 
     def decide_bit(i, found):
         candidate = found | (jnp.uint32(1 << 31) >> i.astype(jnp.uint32))

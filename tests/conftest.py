@@ -1,10 +1,15 @@
 """What all tests share: run-time shape checks, folders, tiny settings of every method."""
 
+import functools
 import os
 import pathlib
 import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
@@ -38,3 +43,124 @@ def shared() -> pathlib.Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real images: {folder / 'data'} is not there (set JAXAD_SHARED)")
     return folder
+
+
+class Tiny(NamedTuple):
+    """A method's smallest settings that still learn, for the contract.
+
+    Attributes:
+      cfg: weight decay is off, so that a parameter that moved has had a gradient.
+      pretrained: key -> random trees for `cfg.weights`.
+      untouched: {leaf path: why it has no gradient}.
+    """
+
+    cfg: Any
+    pretrained: Callable
+    untouched: dict[str, str] = {}
+
+
+def tiny_efficientad() -> Tiny:
+    from jaxad.methods import efficientad
+    from jaxad.nets.pdn import PDN
+
+    cfg = efficientad.Config(
+        size=64, channels=8, width=8, autoencoder_width=4, autoencoder_kernel=2,
+        steps=60, batch_size=2, weights=("tiny",), lr=3e-3, weight_decay=0.0, p_hard=0.9,
+    )  # fmt: skip
+
+    def pretrained(key):
+        images = jnp.zeros((1, 33, 33, 3))
+        params = PDN(channels=cfg.channels, width=cfg.width).init(key, images)
+        # Random features with a deviation near 1, as a distilled teacher's.
+        return {"tiny": jax.tree.map(lambda x: x * 2.0, params)}
+
+    return Tiny(cfg, pretrained)
+
+
+TINY = {"efficientad": tiny_efficientad}
+
+
+class Pictures:
+    """A source in memory."""
+
+    has_regions = False
+
+    def __init__(self, images, masks=None):
+        from jaxad.data.source import Record
+
+        self.images = images
+        self.has_masks = masks is not None
+        self.masks = np.zeros(images.shape[:3], np.uint8) if masks is None else masks
+        self.records = tuple(
+            Record(f"{i:03d}", "tiny", "painted" if mask.any() else "good")
+            for i, mask in enumerate(self.masks)
+        )
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        mask = self.masks[index]
+        image, label = self.images[index], int(mask.any())
+        return {"image": image, "mask": mask, "label": label, "index": index}
+
+    def __repr__(self):
+        return f"Pictures({self.images.shape})"
+
+    def regions(self, index):
+        raise NotImplementedError
+
+
+def stripes(count: int, size: int, seed: int) -> np.ndarray:
+    """Pictures of diagonal stripes that differ in phase and noise: easy to learn."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    phase = rng.uniform(0, 0.6, (count, 1, 1))
+    wave = 0.5 + 0.3 * np.sin((x + y) * 2 * np.pi / 16 + phase)
+    pictures = wave[..., None] * np.array([0.9, 0.7, 0.5]) + rng.normal(
+        0, 0.02, (count, size, size, 3)
+    )
+    return np.uint8(np.clip(pictures, 0, 1) * 255)
+
+
+def tiny_data(size: int):
+    """Striped pictures, and the same with a painted square."""
+    from jaxad.detector import Data
+
+    test = stripes(6, size, 3)
+    masks = np.zeros((6, size, size), np.uint8)
+    corner, side = size // 3, size // 4
+    masks[3:, corner : corner + side, corner : corner + side] = 1
+    test[masks == 1] = (20, 120, 200)
+    noise = np.random.default_rng(4).integers(0, 256, (5, size // 8, size // 8, 3), np.uint8)
+    aux = Pictures(noise.repeat(8, 1).repeat(8, 2))
+    return Data(
+        Pictures(stripes(6, size, 1)), Pictures(stripes(4, size, 2)), Pictures(test, masks), aux
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """name -> (detector, cfg, pretrained, data, untouched)."""
+    from jaxad.methods import DETECTORS
+
+    @functools.cache
+    def get(name):
+        row = TINY[name]()
+        pretrained = row.pretrained(jax.random.key(7))
+        return DETECTORS[name], row.cfg, pretrained, tiny_data(row.cfg.size), row.untouched
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def trained(tiny):
+    """name -> the state after the tiny settings' training."""
+    from jaxad import train
+
+    @functools.cache
+    def get(name):
+        detector, cfg, pretrained, data, _ = tiny(name)
+        return train.fit(detector, cfg, pretrained, data, jax.random.key(0))
+
+    return get

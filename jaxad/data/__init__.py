@@ -1,0 +1,1 @@
+"""Data sets as random-access sources, and pipelines from them to batches."""

@@ -1,6 +1,6 @@
 """What every data set looks like to the rest of the library."""
 
-from typing import NamedTuple, Protocol, TypedDict
+from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from jaxtyping import Bool, UInt8
 from numpy import ndarray as NpArray
@@ -55,6 +55,7 @@ class Region(NamedTuple):
     saturation: int
 
 
+@runtime_checkable
 class Source(Protocol):
     """Random access to pictures, as Grain wants it: picklable, with a stable `repr`.
 

@@ -30,6 +30,7 @@ from jaxad.detector import (
 from jaxad.nets import augment
 from jaxad.nets.autoencoder import Autoencoder
 from jaxad.nets.pdn import PDN, RECEPTIVE_FIELD, cells, part
+from jaxad.pretrained import check_tree
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,9 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
         log.warning(
             "penalty=false: the student is not kept from generalising (table 5: -0.4 AUROC)"
         )
+    pdn = PDN(cfg.medium, cfg.channels, width=cfg.width)
+    expected = jax.eval_shape(pdn.init, key, jnp.zeros((1, cfg.size, cfg.size, 3)))
+    check_tree(pretrained[cfg.weights[0]], expected, cfg.weights[0])
     student_key, autoencoder_key = jax.random.split(key)
     params = compile.jitted(_new_parameters)(cfg, student_key, autoencoder_key)
     mean, std = maps.moments(embed, (cfg, pretrained), images)

@@ -1,0 +1,1 @@
+"""Networks and their pure parts: no losses, no configs."""

@@ -58,6 +58,6 @@ def luma(images: Float[Array, "B H W 3"]) -> Float[Array, "B H W 1"]:
 def blend(
     images: Float[Array, "B H W 3"], other: Float[Array, "..."] | float, factor: Float[Array, "B"]
 ) -> Float[Array, "B H W 3"]:
-    """factor * images + (1 - factor) * other, clipped to [0, 1]."""
+    """Factor * images + (1 - factor) * other, clipped to [0, 1]."""
     factor = factor[:, None, None, None]
     return jnp.clip(factor * images + (1 - factor) * other, 0, 1)

@@ -38,6 +38,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
+        """The convolution of `x`."""
         fan_in = self.kernel * self.kernel * x.shape[-1]
         return nn.Conv(
             self.features,

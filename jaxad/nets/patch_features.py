@@ -1,6 +1,7 @@
 """Two layers of a classifier as one descriptor per patch: what a PDN is distilled from.
 
-Roth et al., CVPR 2022 (arXiv:2106.08265); Batzner et al., WACV 2024 (arXiv:2303.14535), algorithm 3.
+Roth et al., CVPR 2022 (arXiv:2106.08265);
+Batzner et al., WACV 2024 (arXiv:2303.14535), algorithm 3.
 """
 
 import jax

@@ -36,6 +36,7 @@ class PDN(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
+        """Descriptors of images in [0, 1]."""
         width = self.width or (256 if self.medium else 128)
         outputs = self.outputs or self.channels
         on = int(self.padding)

@@ -27,6 +27,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"]) -> dict[str, Float[Array, "B h w C"]]:
+        """The maps "stem", "layer1", "layer2" and "layer3" of images in [0, 1]."""
         x = Conv(64, 7, stride=2, padding=3, use_bias=False, name="conv1")(
             imagenet_normalise(images)
         )
@@ -53,6 +54,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
+        """The block's output."""
         if self.bottleneck:
             y = nn.relu(norm("bn1")(Conv(self.width, 1, use_bias=False, name="conv1")(x)))
             y = Conv(self.width, 3, self.stride, padding=1, use_bias=False, name="conv2")(y)

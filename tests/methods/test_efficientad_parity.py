@@ -70,7 +70,7 @@ def compare_pdn(stored, network, padding):
     close(stored, f"{network}.{padding}", nchw(features))
 
 
-@pytest.mark.parametrize("output, picture", [("unpadded", "image"), ("padded", "image")])
+@pytest.mark.parametrize(("output", "picture"), [("unpadded", "image"), ("padded", "image")])
 def test_autoencoder_equals_the_reference(golden, output, picture):
     stored = golden("autoencoder")
     compare_autoencoder(stored, output, picture)
@@ -167,7 +167,7 @@ def torch_name(path):
 
 
 @pytest.mark.parametrize(
-    "order, border, suffix",
+    ("order", "border", "suffix"),
     [
         ("normalise_first", 4, ""),
         ("resize_first", 4, ""),
@@ -235,7 +235,7 @@ def descend(loss, optimizer, params, steps=20):
         updates, opt = optimizer.update(grads, opt, params)
         return value, optax.apply_updates(params, updates), opt
 
-    step = jax.jit(step, compiler_options=compile.compiler_options())
+    step = compile.jit(step)
     opt, curve = optimizer.init(params), []
     for _ in range(steps + 1):
         last = params
@@ -256,7 +256,7 @@ def test_adam_efficientad_twenty_steps_follow_the_reference(golden):
     rate = optim.dropped(settings["lr"], 20, at=(settings["lr x 0.1 after step"] + 0.5) / 20)
     optimizer = optim.adam_l2(rate, float(settings["weight_decay"].partition(",")[0]))
 
-    @compile.jitted
+    @compile.jit
     def step(params, opt):
         terms, grads = terms_and_gradients(params, cfg, pretrained, stats, *pictures)
         updates, opt = optimizer.update(grads, opt, params)

@@ -1,0 +1,228 @@
+r"""Distils a patch description network (PDN) from a frozen ImageNet network.
+
+    python experiments/distill_pdn.py BACKBONE FOLDER[,FOLDER...] RUN_FOLDER [key=value ...]
+
+BACKBONE is a torchvision state dict (.pth, .safetensors, .npz) of ResNet-18 or WideResNet-101-2,
+the folders hold photographs of anything. Interrupted, it continues. The result is written to
+RUN_FOLDER/weights; copy that folder into `checkpoints/` to use it.
+
+The paper's recipe (Batzner et al., WACV 2024, arXiv:2303.14535, algorithm 3), for ImageNet and
+WideResNet-101-2:
+
+    python experiments/distill_pdn.py wide_resnet101_2.pth imagenet/train runs/teacher
+
+Few photographs and a small machine (the shipped `pdn_small`, see checkpoints/README.md):
+
+    python experiments/distill_pdn.py resnet18.npz photographs,textures runs/teacher \\
+        size=128 batch_size=4 steps=6000 lr=5e-4 cosine=true smallest_crop=0.35
+"""
+
+import pathlib
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from PIL import Image
+
+from jaxad import checkpoint, compile, maps, pretrained
+from jaxad.data import images
+from jaxad.detector import Scalar, State, config, override, static
+from jaxad.nets import convert, patch_features, weight_file
+from jaxad.nets.pdn import PDN
+from jaxad.nets.resnet import ResNet, resnet18, wide_resnet101_2
+from jaxad.train import Progress
+
+HELD_OUT = 20  # one picture in so many measures the error and is not learned from
+BATCHES_FOR_MOMENTS = 125
+SAVE_EVERY = 250
+MEASURE_EVERY = 500
+
+
+@config
+class Config:
+    """Algorithm 3 of the paper, and what a small machine needs instead."""
+
+    size: int = static(256)  # side of the PDN's input; the backbone sees twice that
+    medium: bool = static(False)
+    channels: int = static(384)
+    steps: int = static(60_000)
+    batch_size: int = static(16)
+    lr: Scalar = 1e-4
+    weight_decay: Scalar = 1e-5
+    cosine: bool = static(False)  # 200 steps of warm-up, then down to zero, not a constant rate
+    smallest_crop: float = static(1.0)  # of the short side, squared off; 1 takes whole pictures
+    grey: float = static(0.1)  # probability that a picture loses its colours
+
+
+class Photographs:
+    """Pictures at their own size, decoded once."""
+
+    def __init__(self, paths: list[pathlib.Path]):
+        self.paths = paths
+        self._pixels: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if index not in self._pixels:
+            self._pixels[index] = images.read_image(self.paths[index])
+        return self._pixels[index]
+
+    def __repr__(self) -> str:
+        return f"Photographs({len(self.paths)} from {self.paths[0].parent})"
+
+
+def views(picture: np.ndarray, rng: np.random.Generator, cfg: Config) -> dict[str, np.ndarray]:
+    """One part of a picture at both sizes, decided once: for the PDN and, doubled, the backbone."""
+    height, width = picture.shape[:2]
+    image = Image.fromarray(picture)
+    box = (0.0, 0.0, float(width), float(height))
+    if cfg.smallest_crop < 1:
+        # Differs from the reference: parts of random scale and mirrored, theirs are whole pictures;
+        # 2000 photographs have to stand for 1.3 million.
+        side = min(height, width) * np.exp(rng.uniform(np.log(cfg.smallest_crop), 0))
+        top, left = rng.uniform(0, height - side), rng.uniform(0, width - side)
+        box = (left, top, left + side, top + side)
+    if rng.random() < cfg.grey:
+        image = image.convert("L").convert("RGB")
+    if cfg.smallest_crop < 1 and rng.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        box = (width - box[2], box[1], width - box[0], box[3])
+
+    def resized(side: int) -> np.ndarray:
+        return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
+
+    return {"backbone": resized(2 * cfg.size), "pdn": resized(cfg.size)}
+
+
+def batches(paths: list[pathlib.Path], cfg: Config, seed: int, size: int) -> grain.MapDataset:
+    """Endless shuffled batches of `size`."""
+    pictures = grain.MapDataset.source(Photographs(paths)).seed(seed).shuffle().repeat()
+    return pictures.random_map(partial(views, cfg=cfg)).batch(size)
+
+
+def load_backbone(path: str) -> tuple[Callable, Any]:
+    """The features of a backbone, as a function of its variables and images, and its variables."""
+    arrays = weight_file.read_state_dict(path)
+    network, embedding = {
+        ("layer3.22.conv1.weight" in arrays): (wide_resnet101_2(), patch_features.patchcore),
+        ("layer3.2.conv1.weight" not in arrays): (resnet18(), patch_features.local_average),
+    }.get(True, (None, None))
+    if network is None:
+        raise ValueError(f"{path} is neither ResNet-18 nor WideResNet-101-2")
+    return partial(features, network, embedding), convert.resnet(arrays)
+
+
+def features(network: ResNet, embedding: Callable, variables: Any, x: jax.Array) -> jax.Array:
+    """The descriptors to imitate, on a grid of an eighth of the backbone's input."""
+    maps_of = network.apply(variables, x)
+    return embedding(maps_of["layer2"], maps_of["layer3"])
+
+
+def loss(params: Any, cfg: Config, targets: jax.Array, x: jax.Array) -> jax.Array:
+    """Mean squared difference; the PDN pads while it is distilled."""
+    pdn = PDN(cfg.medium, cfg.channels, padding=True)
+    return jnp.mean((pdn.apply({"params": params}, x) - targets) ** 2)
+
+
+def optimizer(cfg: Config) -> optax.GradientTransformation:
+    """Adam with decay added to the gradient."""
+    rate = optax.warmup_cosine_decay_schedule(0, cfg.lr, 200, cfg.steps) if cfg.cosine else cfg.lr
+    return optax.chain(optax.add_decayed_weights(cfg.weight_decay), optax.adam(rate))
+
+
+def step(
+    describe: Callable, cfg: Config, variables: Any, state: State, batch: dict
+) -> tuple[State, dict]:
+    """One step of the PDN towards the normalised descriptors."""
+    batch = compile.unit(batch)
+    targets = normalised(describe, variables, state.stats, batch["backbone"])
+    value, grads = jax.value_and_grad(loss)(state.params, cfg, targets, batch["pdn"])
+    updates, opt = optimizer(cfg).update(grads, state.opt, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return State(state.step + 1, params, state.stats, opt), {"loss": value}
+
+
+def errors(
+    describe: Callable, cfg: Config, variables: Any, state: State, batch: dict
+) -> tuple[jax.Array, jax.Array]:
+    """Squared error of the PDN, and of always answering the mean."""
+    batch = compile.unit(batch)
+    targets = normalised(describe, variables, state.stats, batch["backbone"])
+    return loss(state.params, cfg, targets, batch["pdn"]), jnp.mean(targets**2)
+
+
+def normalised(describe: Callable, variables: Any, stats: tuple, x: jax.Array) -> jax.Array:
+    """Descriptors with mean 0 and deviation 1 per channel."""
+    mean, std = stats
+    return (describe(variables, x) - mean) / std
+
+
+def main(backbone: str, folders: str, workdir: str, *settings: str) -> None:
+    """Trains, measures, and writes the weights."""
+    compile.enable_cache()
+    cfg = override(Config(), settings)
+    describe, variables = load_backbone(backbone)
+    paths = sorted(p for folder in folders.split(",") for p in images.list_images(folder))
+    order = np.random.default_rng(0).permutation(len(paths))
+    held, train = ([paths[i] for i in part] for part in np.split(order, [len(paths) // HELD_OUT]))
+    print(f"{len(train)} pictures to learn from, {len(held)} held out; {cfg}")
+
+    folder = checkpoint.RunFolder(workdir)
+    folder.claim({**checkpoint.settings(cfg), "backbone": backbone, "pictures": len(paths)})
+    iterator = iter(batches(train, cfg, seed=3, size=cfg.batch_size).to_iter_dataset())
+    sample = batches(train, cfg, seed=1, size=8)
+    sample = np.concatenate([sample[i]["backbone"] for i in range(BATCHES_FOR_MOMENTS)])
+    stats = maps.moments(describe, (variables,), sample)
+    params = PDN(cfg.medium, cfg.channels).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+    state = State(jnp.int32(0), params["params"], stats, optimizer(cfg).init(params["params"]))
+    restored, done = folder.restore(jax.tree.map(abstract, state), iterator)
+    state = restored or state
+
+    take = compile.jit(partial(step, describe, cfg), donate_argnums=1)
+    measure = compile.jit(partial(errors, describe, cfg))
+    test = batches(held, cfg, seed=2, size=8)
+    test = [test[i] for i in range(-(-len(held) // 8))]
+    with Progress(cfg, folder.path / "metrics.jsonl", done) as progress:
+        rows = []
+        for n in range(done + 1, cfg.steps + 1):
+            state, metrics = take(variables, state, next(iterator))
+            rows.append(metrics)
+            if n % 50 == 0 or n == cfg.steps:
+                progress.add(n, jax.tree.map(lambda *x: jnp.stack(x), *rows))
+                rows = []
+            if n % SAVE_EVERY == 0 or n == cfg.steps:
+                folder.save(n, state, iterator)
+            if n % MEASURE_EVERY == 0 or n == cfg.steps:
+                error = relative_error(measure, variables, state, test)
+                print(f"step {n}: held-out error {error:.4f} of that of the mean", flush=True)
+    folder.close()
+    about = {
+        "command": "python experiments/distill_pdn.py " + " ".join(sys.argv[1:]),
+        "heldout_error": error,
+        "backbone": pathlib.Path(backbone).name,
+        "settings": checkpoint.settings(cfg)["settings"],
+    }
+    pretrained.save_pretrained(folder.path / "weights", {"params": state.params}, about)
+
+
+def relative_error(measure: Callable, variables: Any, state: State, test: list) -> float:
+    """Error on the held-out pictures relative to answering the mean."""
+    error, variance = np.mean([jax.device_get(measure(variables, state, b)) for b in test], 0)
+    return float(error / variance)
+
+
+def abstract(x: jax.Array) -> jax.ShapeDtypeStruct:
+    """Shape, type and place of an array."""
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

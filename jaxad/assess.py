@@ -1,0 +1,54 @@
+"""From a trained state to what a person looks at: metrics, heat maps and a page about them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxad import checkpoint, compile
+from jaxad.data import pipeline
+from jaxad.detector import Data, Detector, State
+from jaxad.evaluate import evaluate
+from jaxad.evaluation import Evaluation
+from jaxad.report import Report, colour_scale
+
+HELD_OUT = 64  # normal pictures, at most, that set the colour scale
+
+
+def assess(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    state: State,
+    data: Data,
+    workdir: str | os.PathLike[str],
+    title: str = "Report",
+) -> Evaluation:
+    """Evaluates on `data.test` and writes `evaluation.json` and `report/` under `workdir`.
+
+    The colour scale of all heat maps is set from held-out normal pictures.
+
+    Raises:
+      ValueError: there is no test set, or a picture cannot be read.
+      FloatingPointError: a map or a score is not finite.
+      OSError: the folder cannot be written.
+    """
+    if data.test is None:
+        raise ValueError("there is no test set to evaluate on: data.test is None")
+    images = pipeline.image_set(data.heldout, cfg.size, limit=HELD_OUT)
+    predict = compile.predict(detector)
+    size = cfg.batch_size
+    padded = np.resize(images, (-(-len(images) // size) * size, *images.shape[1:]))
+    maps = [
+        predict(cfg, pretrained, state, padded[start : start + size]).map
+        for start in range(0, len(padded), size)
+    ]
+    scale = colour_scale(np.concatenate(maps)[: len(images)])
+    folder = Path(workdir)
+    report = Report(folder / "report", data.test.records, scale)
+    evaluation = evaluate(detector, cfg, pretrained, state, data.test, visit=report.visit)
+    report.finish(evaluation, title)
+    checkpoint.write_json(folder / "evaluation.json", evaluation.as_dict())
+    return evaluation

@@ -1,0 +1,213 @@
+"""What a run keeps on disk: state, place in the data, settings.
+
+A run folder holds `run.json` (method, settings, seed, data), `checkpoints/<step>/` (state and data
+iterator, by Orbax) and, when the run is complete, `model/` (the calibrated state, no optimiser).
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import grain
+import jax
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+
+from jaxad.detector import Detector, State, method_name
+
+log = logging.getLogger(__name__)
+
+
+class RunFolder:
+    """Reads and writes one run's folder.
+
+    Attributes:
+      path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike, keep: int = 2):
+        """Opens or creates the folder.
+
+        Args:
+          path: of the folder.
+          keep: how many of the newest checkpoints stay.
+
+        Raises:
+          OSError: the folder cannot be written; the message names it.
+        """
+        self.path = pathlib.Path(path).expanduser().absolute()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise OSError(
+                f"cannot write to the run folder {self.path}: {error.strerror}; "
+                "give another folder or change its permissions"
+            ) from error
+        self._manager = ocp.CheckpointManager(
+            self.path / "checkpoints",
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+        )
+
+    def claim(self, record: dict) -> None:
+        """Writes `run.json`, or checks that it says the same.
+
+        Raises:
+          ValueError: the folder belongs to a run of another method, settings, seed or data.
+        """
+        record = json.loads(json.dumps(record))
+        file = self.path / "run.json"
+        if not file.exists():
+            write_json(file, record)
+            return
+        there = json.loads(file.read_text())
+        differ = _differences(record, there)
+        if differ:
+            raise ValueError(
+                f"the run folder {self.path} belongs to another run ({'; '.join(differ)}); "
+                "give another folder, or repeat that run's settings to continue it"
+            )
+
+    def save(self, step: int, state: State, iterator: grain.DatasetIterator) -> None:
+        """Saves state and place in the data; returns before the writing is done."""
+        with self._saying_which_folder():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    data=grain.checkpoint.CheckpointSave(iterator),
+                ),
+            )
+
+    def restore(
+        self, template: State, iterator: grain.DatasetIterator
+    ) -> tuple[State, int] | tuple[None, int]:
+        """The newest readable state, and moves `iterator` to where it was.
+
+        A damaged step is set aside as `damaged-<step>`, with a message, and the one before taken.
+
+        Args:
+          template: a state of `jax.ShapeDtypeStruct`.
+          iterator: over the run's training batches.
+
+        Returns:
+          state and step, or None and 0 where there is nothing to restore.
+        """
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                restored = self._manager.restore(
+                    step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardRestore(template),
+                        data=grain.checkpoint.CheckpointRestore(iterator),
+                    ),
+                )
+            except (ValueError, OSError, KeyError, TypeError) as error:
+                aside = self.path / "checkpoints" / f"damaged-{step}"
+                log.warning(
+                    "checkpoint %d of %s cannot be read (%s); kept as %s, trying the one before",
+                    step, self.path, str(error).splitlines()[0][:200], aside.name,
+                )  # fmt: skip
+                shutil.rmtree(aside, ignore_errors=True)
+                (self.path / "checkpoints" / str(step)).rename(aside)
+                self._manager.reload()
+                continue
+            return State(*restored["state"]), step
+        return None, 0
+
+    def wait(self) -> None:
+        """Returns when everything saved is on disk."""
+        with self._saying_which_folder():
+            self._manager.wait_until_finished()
+
+    def save_model(self, state: State) -> None:
+        """Saves the finished state, without optimiser."""
+        with self._saying_which_folder(), ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(self.path / "model", state._replace(opt=()), force=True)
+
+    def has_model(self) -> bool:
+        """Whether the run is complete."""
+        return (self.path / "model").is_dir()
+
+    def restore_model(self, template: State) -> State:
+        """The finished state.
+
+        Raises:
+          ValueError: it cannot be read, or is not of the template's shapes.
+        """
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                return checkpointer.restore(self.path / "model", template._replace(opt=()))
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"the model in {self.path / 'model'} cannot be read ({error}); delete that folder "
+                "and start the run again: it continues from its last checkpoint"
+            ) from error
+
+    def close(self) -> None:
+        """Waits for what is being written and lets go of the folder."""
+        self._manager.close()
+
+    @contextlib.contextmanager
+    def _saying_which_folder(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not (isinstance(error, OSError) or "RESOURCE_EXHAUSTED" in str(error)):
+                raise
+            raise OSError(
+                f"cannot save to {self.path} ({error}); free some space or mend its permissions "
+                "and start the same command again: it continues from the checkpoints before"
+            ) from error
+
+
+def settings(cfg: Any) -> dict:
+    """A config as plain JSON values.
+
+    Raises:
+      ValueError: a field is not a number, text or tuple of these: a sweep's stacked config, say.
+    """
+    values = dataclasses.asdict(cfg)
+    for name, value in values.items():
+        if isinstance(value, jax.Array):
+            if value.ndim:
+                raise ValueError(f"{name} has shape {value.shape}: a run has one value a setting")
+            values[name] = value.item()
+    return {"method": method_name(cfg), "settings": values}
+
+
+def abstract_state(
+    detector: Detector, cfg: Any, pretrained: PyTree, images: Any, key: jax.Array
+) -> State:
+    """Shapes and types of a run's state, without computing it."""
+    one = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
+    shapes = jax.eval_shape(functools.partial(detector.init, cfg, pretrained), one, key)
+    place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    part.replace(path)
+
+
+def _differences(now: Any, there: Any, name: str = "") -> list[str]:
+    """Where two JSON values differ, in words."""
+    if isinstance(now, dict) and isinstance(there, dict):
+        fields = [*now, *(field for field in there if field not in now)]
+        parts = [
+            _differences(now.get(f), there.get(f), f"{name}.{f}" if name else f) for f in fields
+        ]
+        return [line for part in parts for line in part]
+    return [] if now == there else [f"{name} is {there!r} there, {now!r} now"]

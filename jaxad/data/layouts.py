@@ -1,0 +1,39 @@
+"""Opens a data folder by what lies in it."""
+
+from pathlib import Path
+
+from jaxad.data import loco, mvtec, visa
+from jaxad.data.files import OnBadImage
+from jaxad.data.source import Source
+from jaxad.detector import Data
+
+
+def load(
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    heldout: float = 0.1,
+    aux: Source | None = None,
+    on_bad_image: OnBadImage = "error",
+) -> Data:
+    """MVTec LOCO, VisA, or MVTec AD and what is laid out like it.
+
+    Args:
+      folder: of one category.
+      seed: of the held-out split, where the data set has none of its own.
+      heldout: share of the training pictures that is held out then.
+      aux: pictures of anything else, for `Data.aux`.
+      on_bad_image: see `mvtec.load`.
+
+    Raises:
+      FileNotFoundError: no such folder, or none of these layouts.
+      ValueError: see the layouts' own `load`.
+    """
+    path = Path(folder)
+    if (path / "test" / "logical_anomalies").is_dir():
+        layout = loco
+    elif (path.parent / "split_csv").is_dir():
+        layout = visa
+    else:
+        layout = mvtec
+    return layout.load(path, seed=seed, heldout=heldout, aux=aux, on_bad_image=on_bad_image)

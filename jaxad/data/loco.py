@@ -1,0 +1,156 @@
+"""MVTec LOCO AD: structural and logical anomalies, with saturation areas.
+
+    pushpins/train/good/000.png
+    pushpins/validation/good/000.png
+    pushpins/test/good/000.png, .../structural_anomalies/000.png, .../logical_anomalies/000.png
+    pushpins/ground_truth/logical_anomalies/000/000.png    one file for each defect of a picture
+    pushpins/defects_config.json    what the pixel values stand for
+
+Source: Bergmann et al., IJCV 2022, "Beyond Dents and Scratches".
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxad.data import files as listing
+from jaxad.data import images, mvtec
+from jaxad.data.files import BadFile, File, OnBadImage
+from jaxad.data.image_folder import ImageFolder, open_data
+from jaxad.data.source import Region, Source
+from jaxad.detector import Data
+
+CONFIG = "defects_config.json"
+KINDS = {"structural_anomalies": "structural", "logical_anomalies": "logical"}
+
+
+class Saturation(NamedTuple):
+    """How much of a defect has to be found for full credit.
+
+    Attributes:
+      threshold: pixels, or a fraction of the defect's area.
+      relative: whether it is a fraction.
+    """
+
+    threshold: float
+    relative: bool
+
+    def pixels(self, area: int) -> int:
+        """The same in pixels for a defect of this area; one at least."""
+        return max(1, int(self.threshold * area if self.relative else min(self.threshold, area)))
+
+
+class LocoFolder(ImageFolder):
+    """Pictures whose masks are one file for each defect.
+
+    Attributes:
+      saturations: by pixel value of the masks.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[File],
+        skipped: Sequence[BadFile] = (),
+        *,
+        saturations: dict[int, Saturation],
+    ) -> None:
+        super().__init__(files, skipped)
+        self.saturations = saturations
+        self.has_regions = self.has_masks
+
+    def regions(self, index: int) -> list[Region]:
+        """The defects of one picture.
+
+        Raises:
+          ValueError: a mask has not one value besides 0, or one that the configuration lacks.
+        """
+        found = []
+        for path in self.files[index].masks:
+            labels = images.read_labels(path)
+            values = np.unique(labels[labels != 0]).tolist()
+            if len(values) != 1 or values[0] not in self.saturations:
+                raise ValueError(
+                    f"{path}: has the values {values} besides 0; expected one of "
+                    f"{sorted(self.saturations)}, which are in {CONFIG}"
+                )
+            mask = labels != 0
+            found.append(Region(mask, self.saturations[values[0]].pixels(int(mask.sum()))))
+        return found
+
+
+def load(
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    heldout: float = 0.1,
+    aux: Source | None = None,
+    on_bad_image: OnBadImage = "error",
+) -> Data:
+    """One category; arguments and errors as in `mvtec.load`.
+
+    The data set's own validation pictures are held out, so that `seed` and `heldout` matter only
+    where they are missing.
+
+    Raises:
+      FileNotFoundError: there is no such folder, no normal pictures, or no `defects_config.json`.
+      ValueError: masks and pictures do not match, the configuration is not as expected, or files
+        are bad.
+    """
+    folder = Path(folder)
+    category = listing.category_of(folder)
+    train = mvtec.train_files(folder)
+    masks = folder / "ground_truth"
+    test = listing.normal_files(folder / "test", category)
+    for name, kind in KINDS.items():
+        files = listing.files_in(folder / "test" / name, category, name, kind)
+        test += _with_mask_folders(files, masks / name)
+    return open_data(
+        train,
+        test,
+        listing.normal_files(folder / "validation", category),
+        seed=seed,
+        heldout=heldout,
+        aux=aux,
+        on_bad_image=on_bad_image,
+        test_source=partial(
+            LocoFolder, saturations=read_saturations(folder / CONFIG) if masks.is_dir() else {}
+        ),
+    )
+
+
+def read_saturations(path: Path) -> dict[int, Saturation]:
+    """Saturation areas by pixel value, from `defects_config.json`.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is not as in the data set.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; it comes with the data set")
+    try:
+        return {
+            int(entry["pixel_value"]): Saturation(
+                float(entry["saturation_threshold"]), bool(entry["relative_saturation"])
+            )
+            for entry in json.loads(path.read_text(encoding="utf-8"))
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: expected a list of entries with pixel_value, saturation_threshold and "
+            f"relative_saturation ({error!r})"
+        ) from error
+
+
+def _with_mask_folders(files: Sequence[File], folder: Path) -> list[File]:
+    lonely = {sub.name: sub for sub in listing.subfolders(folder)}
+    paired = []
+    for file in files:
+        masks = lonely.pop(file.path.stem, None)
+        paired.append(file._replace(masks=tuple(images.list_images(masks)) if masks else ()))
+    if lonely:
+        raise ValueError(f"masks without a picture:{listing.shown(list(lonely.values()))}")
+    return paired

@@ -1,0 +1,94 @@
+"""The layout of MVTec AD, and of data sets that are laid out much like it.
+
+    bottle/train/good/000.png                    normal pictures ("ok" in BTAD)
+    bottle/validation/good/000.png               normal, to hold out, where there are any (AD 2)
+    bottle/test/crack/000.png                    "good" and types of defect ("test_public" in AD 2)
+    bottle/ground_truth/crack/000_mask.png       masks, with or without "_mask" in their names
+
+Sources: Bergmann et al., IJCV 2021 (MVTec AD); Heckler-Kram et al., 2025 (MVTec AD 2);
+Jezek et al., ICUMT 2021 (MPDD); Mishra et al., ISIE 2021 (BTAD).
+"""
+
+from pathlib import Path
+
+from jaxad.data import files as listing
+from jaxad.data.files import File, OnBadImage
+from jaxad.data.image_folder import open_data
+from jaxad.data.source import Source
+from jaxad.detector import Data
+
+
+def categories(root: str | Path) -> list[str]:
+    """The folders in a folder that `load` takes; none if there are none."""
+    return [
+        sub.name
+        for sub in listing.subfolders(Path(root))
+        if listing.normal_files(sub / "train", sub.name)
+    ]
+
+
+def load(
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    heldout: float = 0.1,
+    aux: Source | None = None,
+    on_bad_image: OnBadImage = "error",
+) -> Data:
+    """One category.
+
+    Args:
+      folder: of the category, whose name is its last part.
+      seed: decides which training pictures are held out where there are no validation pictures.
+      heldout: fraction of them; one picture at least.
+      aux: pictures of anything else, such as `folder.photographs(...)`.
+      on_bad_image: "error" names bad files; "skip" decodes every file now and leaves them out.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or no normal pictures where they belong.
+      ValueError: one training picture only, masks and pictures do not match, or files are bad.
+    """
+    folder = Path(folder)
+    category = listing.category_of(folder)
+    train = train_files(folder)
+    test = _test_folder(folder)
+    masks = next((m for m in (folder / "ground_truth", test / "ground_truth") if m.is_dir()), None)
+    pictures = [
+        *listing.normal_files(test, category),
+        *listing.anomalous_files(test, masks, category),
+    ]
+    if test.is_dir() and not pictures:
+        raise ValueError(f"{test}: no pictures in folders such as {test / 'good'}")
+    return open_data(
+        train,
+        pictures,
+        listing.normal_files(folder / "validation", category),
+        seed=seed,
+        heldout=heldout,
+        aux=aux,
+        on_bad_image=on_bad_image,
+    )
+
+
+def train_files(folder: Path) -> list[File]:
+    """The normal training pictures of a category.
+
+    Raises:
+      FileNotFoundError: there are none; the message says where they belong.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    files = listing.normal_files(folder / "train", listing.category_of(folder))
+    if not files:
+        inside = ", ".join(categories(folder))
+        hint = f"; it holds the categories {inside}: give the folder of one" if inside else ""
+        raise FileNotFoundError(
+            f"{folder}: no normal pictures in {folder / 'train' / 'good'}{hint}"
+        )
+    return files
+
+
+def _test_folder(folder: Path) -> Path:
+    """Where the test pictures of a category are; it may not exist."""
+    public = folder / "test_public"
+    return public if public.is_dir() else folder / "test"

@@ -1,0 +1,1 @@
+"""A small renderer and what it draws for the embedded data set."""

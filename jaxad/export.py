@@ -1,0 +1,50 @@
+"""A trained detector as one portable file: predict with its state baked in, as StableHLO."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.export
+from jaxtyping import Array, PyTree
+
+from jaxad import compile
+from jaxad.detector import Detector, State
+
+
+def serialize(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    state: State,
+    platforms: Sequence[str] = ("cpu", "cuda"),
+) -> bytes:
+    """`predict` as bytes that any JAX of at least this version runs, without jaxad.
+
+    The program takes uint8 images `B size size 3`, B of any number, and returns (map, score).
+
+    Raises:
+      FloatingPointError: a parameter is not finite.
+    """
+    check_finite(state)
+    state = state._replace(opt=())
+
+    def predict(images: Array) -> tuple[Array, Array]:
+        prediction = detector.predict(cfg, pretrained, state, compile.unit(images))
+        return prediction.map, prediction.score
+
+    (batch,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, cfg.size, cfg.size, 3), "uint8")
+    return jax.export.export(jax.jit(predict), platforms=list(platforms))(images).serialize()
+
+
+def deserialize(program: bytes) -> Callable[[Array], tuple[Array, Array]]:
+    """The function that `serialize` wrote: uint8 images -> (map, score)."""
+    exported = jax.export.deserialize(bytearray(program))
+    return jax.jit(exported.call)
+
+
+def check_finite(tree: PyTree) -> None:
+    """Raises FloatingPointError that names the first leaf with NaN or infinity."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not jax.numpy.isfinite(leaf).all():
+            raise FloatingPointError(f"{jax.tree_util.keystr(path)} has values that are not finite")

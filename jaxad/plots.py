@@ -1,0 +1,117 @@
+"""Figures of a run: score histogram and curves. matplotlib without its global state."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray as NpArray
+
+NORMAL, ANOMALOUS, FAINT = "#5b7083", "#c8453c", "#d8dde1"
+BINS = 40
+DPI = 120
+
+
+def draw_histogram(path: Path, rows: Mapping[str, Float[NpArray, "_"]]) -> None:
+    """Writes a PNG with a row of scores for each group of pictures, all on one axis.
+
+    Args:
+      path: of the PNG.
+      rows: finite scores by the name of the row; that of the row of normal pictures, where there
+        are any, is "good". A line through all rows is at the highest of its scores.
+    """
+    everything = np.concatenate(list(rows.values()))
+    low, high = everything.min(), everything.max()
+    # Equal scores have no range to cut into bins.
+    margin = 0.02 * (high - low) or max(abs(low), 1.0) * 1e-3
+    edges = np.linspace(low - margin, high + margin, BINS + 1)
+
+    figure = _figure(7.2, 1.0 + 0.7 * len(rows))
+    axes = figure.subplots(len(rows), sharex=True, squeeze=False)[:, 0]
+    for axis, (name, scores) in zip(axes, rows.items(), strict=True):
+        colour = NORMAL if name == "good" else ANOMALOUS
+        axis.hist(scores, edges, color=colour, edgecolor="white", linewidth=0.5)
+        if "good" in rows:
+            axis.axvline(rows["good"].max(), color=NORMAL, linewidth=1, linestyle=":")
+        axis.yaxis.get_major_locator().set_params(integer=True, nbins=2)
+        label = axis.set_ylabel(f"{_short(name)}\n{len(scores)}", fontsize=9, color=colour)
+        label.set(rotation=0, ha="right", va="center", parse_math=False)
+        _clean(axis)
+    axes[-1].set_xlabel("image score" + (", dotted: highest of good" if "good" in rows else ""))
+    _save(figure, path)
+
+
+def draw_curves(
+    path: Path,
+    curves: Mapping[str, tuple[Float[NpArray, "P"], Float[NpArray, "P"]]],
+    title: str,
+    ylabel: str,
+    limit: float = 1.0,
+) -> None:
+    """Writes a PNG with curves of rates from 0 to 1 over the false positive rate.
+
+    Args:
+      path: of the PNG.
+      curves: x and y by name; with more than one there is a legend.
+      title: above the curves.
+      ylabel: what the vertical rate is.
+      limit: of the false positive rate, up to which the area counts; a dotted line below 1.
+    """
+    from matplotlib import colormaps
+
+    figure = _figure(4.6, 4.4)
+    axis = figure.subplots()
+    colours = (
+        [ANOMALOUS]
+        if len(curves) == 1
+        else colormaps["tab10" if len(curves) <= 10 else "tab20"].colors
+    )
+    lines = []
+    for i, (x, y) in enumerate(curves.values()):
+        lines += axis.plot(x, y, color=colours[i % len(colours)], linewidth=1.6)
+    if len(curves) == 1:
+        counted = np.append(x[x < limit], limit)
+        area = np.append(y[x < limit], np.interp(limit, x, y))
+        axis.fill_between(counted, area, color=ANOMALOUS, alpha=0.12, linewidth=0)
+    else:
+        legend = axis.legend(
+            lines, [f"({i}) {_short(name)}" for i, name in enumerate(curves, 1)], fontsize=7
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    if limit < 1:
+        axis.axvline(limit, color=NORMAL, linewidth=1, linestyle=":")
+    axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
+    axis.set(xlabel="false positive rate", ylabel=ylabel)
+    axis.set_title(title, fontsize=11)
+    axis.grid(color=FAINT, linewidth=0.6)
+    axis.set_axisbelow(True)
+    _clean(axis)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _clean(axis: Any) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=9, colors="#333333")
+
+
+def _save(figure: Any, path: Path) -> None:
+    with warnings.catch_warnings():
+        # Names may be in a script that the font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(path, dpi=DPI, format="png")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:23]}…"

@@ -1,0 +1,169 @@
+"""Weights that come from outside a run: found by name, checked, loaded; and written.
+
+A weight set is a folder `<name>/` with two files. `weights.npz` holds the arrays, float16 or
+float32, under the tree's keys joined by "/", such as "params/conv1/conv/kernel". `about.json` holds
+their checksum under "sha256" and, for people, "origin", "licence", "command" and the like.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import DTypeLike, PyTree
+
+WEIGHTS, ABOUT = "weights.npz", "about.json"
+Folder = str | os.PathLike[str]
+
+
+def load_pretrained(names: Sequence[str] | str, folder: Folder | None = None) -> dict[str, PyTree]:
+    """The weight sets `names`, each a tree of float32 arrays under the name that was asked for.
+
+    A name with a slash in it is the path of a weight set. Any other is looked for in `folder`, in
+    $JAXAD_CHECKPOINTS, in `checkpoints/` of the current directory, in `checkpoints/` of the clone
+    that this package runs from, and among the sets installed with the package; the first one wins.
+
+    Raises:
+      FileNotFoundError: no such set, or `folder` or $JAXAD_CHECKPOINTS is not a folder; the message
+        lists the sets there are and how to make one.
+      ValueError: the checksum differs, or an array is not of finite float16 or float32 numbers.
+    """
+    names = (names,) if isinstance(names, str) else names
+    return {name: _load(_find(name, folder)) for name in names}
+
+
+def save_pretrained(
+    folder: Folder, tree: PyTree, about: dict[str, Any], dtype: DTypeLike = np.float16
+) -> None:
+    """Writes `tree` as the weight set `folder`, and `about` with the checksum added.
+
+    An interruption leaves what was there before, or a mixture that fails its checksum.
+
+    Raises:
+      ValueError: a number is not finite, or too large for `dtype`.
+    """
+    folder = Path(folder)
+    arrays = {}
+    for leaf, value in flatten_dict(jax.device_get(tree), sep="/").items():
+        _check_finite(value, leaf, str(folder))
+        with np.errstate(over="ignore"):
+            arrays[leaf] = np.asarray(value, dtype)
+        if not np.isfinite(arrays[leaf]).all():
+            raise ValueError(
+                f"{leaf} reaches {np.abs(value).max():g}, too large for {np.dtype(dtype)}: "
+                "save with dtype=float32"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        weights, text = Path(temporary, WEIGHTS), Path(temporary, ABOUT)
+        np.savez(weights, **arrays)
+        about = {**about, "sha256": _sha256(weights)}
+        text.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        weights.replace(folder / WEIGHTS)
+        text.replace(folder / ABOUT)
+
+
+def check_tree(tree: PyTree, expected: PyTree, name: str) -> None:
+    """Checks that the weights `name` fit a network.
+
+    Args:
+      tree: the weights.
+      expected: a tree whose leaves have a shape, such as `jax.eval_shape(network.init, ...)` gives.
+      name: for the message.
+
+    Raises:
+      ValueError: names the first leaf that is missing, unknown or of another shape.
+    """
+    found, wanted = (_shapes(x) for x in (tree, expected))
+    for leaf in [*wanted, *(leaf for leaf in found if leaf not in wanted)]:
+        if found.get(leaf) == wanted.get(leaf):
+            continue
+        if leaf not in found:
+            what = f"{leaf} is missing"
+        elif leaf not in wanted:
+            what = f"{leaf} is unknown to it"
+        else:
+            what = f"{leaf} has shape {found[leaf]}, expected {wanted[leaf]}"
+        raise ValueError(f"wrong file for this network: in the weights {name!r}, {what}")
+
+
+def _find(name: str, folder: Folder | None) -> Path:
+    if "/" in name or os.sep in name:
+        path = Path(name).expanduser()
+        if not (path / WEIGHTS).is_file():
+            raise FileNotFoundError(f"there are no weights at {path}: {path / WEIGHTS} is missing")
+        return path
+    places = _places(folder)
+    for place in places:
+        if (place / name / WEIGHTS).is_file():
+            return place / name
+    there = sorted({path.parent.name for place in places for path in place.glob(f"*/{WEIGHTS}")})
+    close = difflib.get_close_matches(name, there, n=1)
+    raise FileNotFoundError(
+        f"there are no weights {name!r}{f' (did you mean {close[0]!r}?)' if close else ''}; there "
+        f"are: {', '.join(there) or 'none'}; looked for {name}/{WEIGHTS} in: "
+        f"{', '.join(map(str, places))}. `python checkpoints/convert.py FILE {name}` makes them "
+        "from published PyTorch weights, `experiments/distill_pdn.py` trains a PDN"
+    )
+
+
+def _places(folder: Folder | None) -> list[Path]:
+    places = []
+    for given in (folder, os.environ.get("JAXAD_CHECKPOINTS")):
+        if given:
+            place = Path(given).expanduser()
+            if not place.is_dir():
+                raise FileNotFoundError(f"there is no folder of weights {place}")
+            places.append(place)
+    package = Path(__file__).resolve().parent
+    places += [Path.cwd() / "checkpoints", package.parent / "checkpoints", package / "_checkpoints"]
+    return list(dict.fromkeys(places))
+
+
+def _load(folder: Path) -> PyTree:
+    if not (folder / ABOUT).is_file():
+        raise FileNotFoundError(
+            f"{folder / ABOUT} is missing, so the weights beside it cannot be checked: copy both"
+        )
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        expected = about["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / ABOUT} is not JSON with a 'sha256'") from error
+    found = _sha256(folder / WEIGHTS)
+    if found != expected:
+        raise ValueError(
+            f"{folder / WEIGHTS} is damaged or was changed: its sha256 is {found}, {ABOUT} says "
+            f"{expected}; restore it, or make it again: {about.get('command', 'no command known')}"
+        )
+    tree = {}
+    with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
+        for leaf in arrays.files:
+            value = arrays[leaf]
+            _check_finite(value, leaf, str(folder / WEIGHTS))
+            tree[leaf] = jnp.asarray(value, jnp.float32)
+    return unflatten_dict(tree, sep="/")
+
+
+def _check_finite(value: Any, leaf: str, where: str) -> None:
+    if not np.issubdtype(np.asarray(value).dtype, np.floating):
+        raise ValueError(f"{where}: {leaf} holds {np.asarray(value).dtype}, expected floats")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{where}: {leaf} holds NaN or infinity")
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+    return {leaf: tuple(x.shape) for leaf, x in flatten_dict(tree, sep="/").items()}
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

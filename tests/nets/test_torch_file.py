@@ -1,0 +1,265 @@
+"""PyTorch's zip format, against a real file and against bytes put together here.
+
+`golden/torch_2.13.pth` was written by PyTorch 2.13.0 with
+`torch.save({"state_dict": tensors, "epoch": 3}, path)`; `REAL` tells what its tensors are.
+"""
+
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+import pytest
+
+from jaxad.nets.weight_file import read_state_dict
+
+GRID = np.arange(12, dtype=np.float32).reshape(3, 4)
+REAL = {
+    "transposed.weight": GRID.T,  # a view: .t() of a contiguous tensor
+    "slice.weight": GRID[1:, ::2],  # a view with an offset
+    "channels_last.weight": np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2),
+    "bfloat16.weight": np.array([1, -2.5, 0.15625], np.float32),
+    "half.weight": np.array([0.5, 65504], np.float16),
+    "parameter.weight": np.array([0.25, 0.25], np.float32),  # an nn.Parameter
+    "bn.num_batches_tracked": np.array(7),
+}
+
+
+# The pickle operations that torch.save writes, as bytes.
+def name(module, attribute):
+    return f"c{module}\n{attribute}\n".encode()
+
+
+def text(value):
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
+def numbers(*values):
+    return b"(" + b"".join(f"I{value}\n".encode() for value in values) + b"t"
+
+
+def call(function, arguments):
+    return function + b"(" + arguments + b"tR"
+
+
+def tensor(shape, strides, offset=0, key="0", kind="FloatStorage"):
+    storage = b"(" + text("storage") + name("torch", kind) + text(key) + text("cpu") + b"I6\ntQ"
+    place = f"I{offset}\n".encode() + numbers(*shape) + numbers(*strides)
+    hooks = name("collections", "OrderedDict") + b")R"
+    return call(name("torch._utils", "_rebuild_tensor_v2"), storage + place + b"\x89" + hooks)
+
+
+def parameter(data):
+    hooks = name("collections", "OrderedDict") + b")R"
+    return call(name("torch._utils", "_rebuild_parameter"), data + b"\x88" + hooks)
+
+
+def dictionary(entries):
+    return b"}" + b"".join(text(key) + value + b"s" for key, value in entries.items())
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a file as torch.save would: a pickled value and buffers."""
+
+    def write(value, buffers=None, byteorder=b"little"):
+        path = tmp_path / "weights.pth"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("weights/data.pkl", b"\x80\x02" + value + b".")
+            archive.writestr("weights/byteorder", byteorder)
+            for key, buffer in (buffers or {"0": np.arange(6, dtype=np.float32)}).items():
+                archive.writestr(f"weights/data/{key}", buffer.tobytes())
+        return path
+
+    return write
+
+
+def test_file_of_pytorch_itself_is_read_exactly():
+    path = pathlib.Path(__file__).parents[1] / "golden" / "torch_2.13.pth"
+    arrays = read_state_dict(path)
+    assert list(arrays) == list(REAL)
+    for key, want in REAL.items():
+        np.testing.assert_array_equal(arrays[key], want, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "offset", "want"),
+    [
+        ((2, 3), (3, 1), 0, [[0, 1, 2], [3, 4, 5]]),
+        ((3, 2), (1, 3), 0, [[0, 3], [1, 4], [2, 5]]),
+        ((2,), (2,), 1, [1, 3]),
+        ((2, 2), (0, 1), 4, [[4, 5], [4, 5]]),
+        ((), (), 5, 5),
+        ((0, 3), (3, 1), 0, np.zeros((0, 3))),
+    ],
+)
+def test_strides_and_offset_are_followed(write, shape, strides, offset, want):
+    arrays = read_state_dict(write(dictionary({"a": tensor(shape, strides, offset)})))
+    np.testing.assert_array_equal(arrays["a"], np.asarray(want, np.float32), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        ("DoubleStorage", "f8"),
+        ("HalfStorage", "f2"),
+        ("LongStorage", "i8"),
+        ("IntStorage", "i4"),
+        ("ByteStorage", "u1"),
+        ("BoolStorage", "?"),
+    ],
+)
+def test_types_are_kept(write, kind, dtype):
+    buffer = np.array([0, 1, 1], dtype)
+    path = write(dictionary({"a": tensor((3,), (1,), kind=kind)}), {"0": buffer})
+    np.testing.assert_array_equal(read_state_dict(path)["a"], buffer, strict=True)
+
+
+def test_bfloat16_is_the_upper_half_of_a_float32(write):
+    values = np.array([1.5, -3, 2**-130, np.inf], np.float32)
+    upper = (values.view(np.uint32) >> 16).astype(np.uint16)
+    path = write(dictionary({"a": tensor((4,), (1,), kind="BFloat16Storage")}), {"0": upper})
+    np.testing.assert_array_equal(read_state_dict(path)["a"], values, strict=True)
+
+
+def test_tensors_may_share_a_storage_and_be_parameters(write):
+    entries = {"a": parameter(tensor((3,), (1,))), "b": tensor((3,), (1,), offset=3)}
+    arrays = read_state_dict(write(dictionary(entries)))
+    np.testing.assert_array_equal(arrays["a"], [0, 1, 2])
+    np.testing.assert_array_equal(arrays["b"], [3, 4, 5])
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_state_dict_inside_a_checkpoint_is_found(write, key):
+    weights = dictionary({"a": tensor((6,), (1,))})
+    path = write(dictionary({"epoch": b"I3\n", key: weights}))
+    assert list(read_state_dict(path)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        ("os", "system"),
+        ("posix", "system"),
+        ("builtins", "eval"),
+        ("builtins", "getattr"),
+        ("subprocess", "Popen"),
+        ("torch", "load"),
+        ("torch.serialization", "load"),
+        ("numpy", "load"),
+        ("collections", "OrderedDict.fromkeys"),
+        ("jaxad.nets.torch_file", "read_torch"),
+    ],
+)
+def test_no_other_function_is_reached(write, tmp_path, module, function):
+    trace = tmp_path / "trace"
+    harm = call(name(module, function), text(f"touch {trace}"))
+    path = write(dictionary({"a": tensor((6,), (1,)), "b": harm}))
+    with pytest.raises(ValueError, match=rf"asks for {module}\.{function}"):
+        read_state_dict(path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"(" + text("touch trace") + b"ios\nsystem\n",  # INST
+        b"(" + name("os", "system") + text("touch trace") + b"o",  # OBJ
+        b"\x80\x04" + b"\x8c\x02os\x8c\x06system\x93" + text("touch trace") + b"\x85R",
+        name("torch", "FloatStorage") + text("touch trace") + b"\x85R",  # a storage is no function
+        name("collections", "OrderedDict") + b")R" + text("x") + b"b",  # BUILD of a wrong state
+    ],
+)
+def test_no_other_operation_is_a_way_around(write, tmp_path, monkeypatch, program):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"weights\.pth (asks for|is damaged)"):
+        read_state_dict(write(dictionary({"a": tensor((6,), (1,)), "b": program})))
+    assert not os.path.exists("trace")
+
+
+def test_whole_network_is_refused_with_the_way_out(write):
+    network = call(name("torch.nn.modules.container", "Sequential"), b"")
+    with pytest.raises(ValueError, match=r"whole network \(torch\.nn.*state_dict\(\), path"):
+        read_state_dict(write(network))
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "offset"),
+    [((7,), (1,), 0), ((2, 3), (4, 1), 0), ((1,), (1,), 6), ((2,), (-1,), 1), ((-1,), (1,), 0)],
+)
+def test_tensor_that_leaves_its_storage_is_refused(write, shape, strides, offset):
+    path = write(dictionary({"a": tensor(shape, strides, offset)}))
+    with pytest.raises(ValueError, match="outside its storage"):
+        read_state_dict(path)
+
+
+def test_lazily_negated_tensor_is_refused(write):
+    value = tensor((6,), (1,)).removesuffix(b"tR") + dictionary({"neg": b"\x88"}) + b"tR"
+    with pytest.raises(ValueError, match="lazy view"):
+        read_state_dict(write(dictionary({"a": value})))
+
+
+def test_missing_storage_is_named(write):
+    with pytest.raises(ValueError, match="weights/data/9"):
+        read_state_dict(write(dictionary({"a": tensor((1,), (1,), key="9")})))
+
+
+def test_unknown_storage_type_is_refused(write):
+    with pytest.raises(ValueError, match=r"asks for torch\.QInt8Storage"):
+        read_state_dict(write(dictionary({"a": tensor((1,), (1,), kind="QInt8Storage")})))
+
+
+def test_big_endian_numbers_are_refused(write):
+    with pytest.raises(ValueError, match="big-endian"):
+        read_state_dict(write(dictionary({"a": tensor((6,), (1,))}), byteorder=b"big"))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (tensor((6,), (1,)), "not a state dict"),
+        (dictionary({}), "has no tensors by name, but: nothing"),
+        (dictionary({"epoch": b"I3\n"}), r"has no tensors by name, but: epoch; save"),
+        (dictionary({"state_dict": dictionary({"lr": b"I1\n"})}), "but: lr"),
+    ],
+)
+def test_file_without_a_state_dict_says_what_it_has(write, value, message):
+    with pytest.raises(ValueError, match=message):
+        read_state_dict(write(value))
+
+
+def test_cut_off_file_is_called_damaged(write):
+    path = write(dictionary({"a": tensor((6,), (1,))}))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"is damaged .*: download it again"):
+        read_state_dict(path)
+
+
+def test_changed_buffer_is_called_damaged(write):
+    path = write(dictionary({"a": tensor((6,), (1,))}))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(np.float32(5).tobytes(), np.float32(6).tobytes()))
+    with pytest.raises(ValueError, match=r"is damaged .*CRC"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", r"before version 1\.6"),
+        (b"<!DOCTYPE html>", "not a file of torch.save"),
+        (b"", "not a file of torch.save"),
+    ],
+)
+def test_other_contents_are_recognised(tmp_path, content, message):
+    path = tmp_path / "teacher.pth"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_state_dict(path)
+
+
+def test_zip_of_something_else_is_recognised(tmp_path):
+    with zipfile.ZipFile(tmp_path / "teacher.pth", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(ValueError, match=r"no data\.pkl"):
+        read_state_dict(tmp_path / "teacher.pth")

@@ -1,0 +1,310 @@
+"""Every detector keeps every promise of the contract."""
+
+import dataclasses
+import functools
+import typing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxad import compile, export, train
+from jaxad.data import pipeline
+from jaxad.detector import Prediction, State, method_name, override
+from jaxad.methods import DETECTORS
+
+every_detector = pytest.mark.parametrize("name", list(DETECTORS))
+
+
+def new_state(detector, cfg, pretrained, data, key):
+    return detector.init(cfg, pretrained, pipeline.image_set(data.train, cfg.size), key)
+
+
+def some_batches(detector, cfg, data, count=1, seed=0):
+    iterator = iter(pipeline.train_batches(detector, cfg, data, seed))
+    batches = [next(iterator) for _ in range(count)]
+    iterator.close()
+    return batches
+
+
+def ready(detector, cfg, pretrained, batch):
+    """A batch as the compiled step hands it to `train_step`."""
+    batch = compile.unit(jax.tree.map(jnp.asarray, batch))
+    return {**batch, "features": detector.embed(cfg, pretrained, batch["image"])}
+
+
+def stack(trees):
+    return jax.tree.map(lambda *x: jnp.stack(x), *trees)
+
+
+def nth(tree, n):
+    return jax.tree.map(lambda x: x[n], tree)
+
+
+def assert_equal(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_close(one, other, rtol=1e-3, atol=1e-5):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
+def kinds(tree):
+    return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+
+@every_detector
+def test_config_is_a_frozen_pytree_with_the_common_settings(name):
+    cfg = DETECTORS[name].Config()
+    fields = {field.name: field for field in dataclasses.fields(cfg)}
+    for common in ("size", "batch_size", "steps", "weights"):
+        assert fields[common].metadata.get("static"), common
+    for field in fields.values():
+        if not field.metadata.get("static"):
+            assert isinstance(getattr(cfg, field.name), float), f"{field.name} is not a float"
+    assert len(jax.tree.leaves(cfg)) == sum(not f.metadata.get("static") for f in fields.values())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cfg.steps = 1
+
+
+@every_detector
+def test_the_list_of_methods_uses_their_own_names(name):
+    assert method_name(DETECTORS[name].Config()) == name
+
+
+@every_detector
+def test_every_setting_survives_being_written_and_read_as_text(name):
+    cfg = DETECTORS[name].Config()
+    for field in dataclasses.fields(cfg):
+        value = getattr(cfg, field.name)
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        assert getattr(override(cfg, f"{field.name}={text}"), field.name) == value
+
+
+@every_detector
+def test_settings_that_cannot_work_are_refused(name):
+    detector = DETECTORS[name]
+    detector.check(detector.Config())
+    for wrong in ("size=8", "steps=0", "batch_size=0"):
+        with pytest.raises(ValueError, match=wrong.partition("=")[0]):
+            detector.check(override(detector.Config(), wrong))
+
+
+@every_detector
+def test_a_step_keeps_structure_shapes_and_types_of_the_state(name, tiny, key):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    state = new_state(detector, cfg, pretrained, data, key)
+    before = kinds(state)
+    (batch,) = some_batches(detector, cfg, data)
+    after, metrics = compile.train_step(detector)(cfg, pretrained, state, batch, key)
+    assert kinds(after) == before
+    assert int(after.step) == 1
+    assert metrics["loss"].shape == ()
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+@every_detector
+def test_neither_a_second_call_nor_another_scalar_setting_recompiles(name, tiny, key):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    step = compile.train_step(detector)
+    state = new_state(detector, cfg, pretrained, data, key)
+    first, second, *others = some_batches(detector, cfg, data, 12)
+    state, _ = step(cfg, pretrained, state, first, key)
+    state, _ = step(cfg, pretrained, state, second, key)
+    compiled = step._cache_size()
+    changes = [f for f in dataclasses.fields(cfg) if not f.metadata.get("static")]
+    for field, batch in zip(changes, others, strict=False):
+        changed = override(cfg, f"{field.name}={0.9 * getattr(cfg, field.name)}")
+        state, _ = step(changed, pretrained, state, batch, key)
+    assert step._cache_size() == compiled
+
+
+@every_detector
+def test_every_parameter_has_had_a_gradient_within_eight_steps(name, tiny, key):
+    detector, cfg, pretrained, data, untouched = tiny(name)
+    state = new_state(detector, cfg, pretrained, data, key)
+    start = jax.device_get(state.params)
+    state, _ = compile.steps(
+        detector, cfg, pretrained, state, some_batches(detector, cfg, data, 8), key
+    )
+    moved = {
+        jax.tree_util.keystr(path): bool((before != after).any())
+        for (path, before), after in zip(
+            jax.tree_util.tree_leaves_with_path(start), jax.tree.leaves(state.params), strict=True
+        )
+    }
+    assert {path for path, changed in moved.items() if not changed} == set(untouched)
+
+
+@every_detector
+def test_vmapped_init_and_step_match_single_ones(name, tiny, key):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    images = pipeline.image_set(data.train, cfg.size)
+    keys = jax.random.split(key, 3)
+    states = jax.vmap(functools.partial(detector.init, cfg, pretrained, images))(keys)
+    assert_close(nth(states, 1), detector.init(cfg, pretrained, images, keys[1]))
+
+    batch = ready(detector, cfg, pretrained, some_batches(detector, cfg, data)[0])
+    configs = stack([dataclasses.replace(cfg, lr=lr) for lr in (1e-4, 1e-3, 1e-2)])
+    step = lambda c, s, k: detector.train_step(c, pretrained, s, batch, k)[0]
+    together = jax.jit(jax.vmap(step))(configs, states, keys)
+    alone = jax.jit(step)(nth(configs, 1), nth(states, 1), keys[1])
+    assert_close(nth(together, 1), alone)
+
+
+@every_detector
+def test_the_same_key_gives_the_same_bits_and_another_key_does_not(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    assert_equal(train.fit(detector, cfg, pretrained, data, jax.random.key(0)), trained(name))
+    other = train.fit(detector, cfg, pretrained, data, jax.random.key(1))
+    pairs = zip(jax.tree.leaves(other.params), jax.tree.leaves(trained(name).params), strict=True)
+    assert any((a != b).any() for a, b in pairs)
+
+
+class Interruption(Exception):
+    pass
+
+
+@every_detector
+def test_a_run_resumed_from_disk_equals_one_that_never_stopped(name, tiny, trained, tmp_path):
+    detector, cfg, pretrained, data, _ = tiny(name)
+
+    def interrupt(step, state):
+        if step == 40:
+            raise Interruption
+
+    arguments = (detector, cfg, pretrained, data, jax.random.key(0), tmp_path / "run")
+    with pytest.raises(Interruption):
+        train.run(*arguments, save_every=20, at_save=interrupt)
+    state = train.run(*arguments, save_every=20)
+    assert_equal(state._replace(opt=()), trained(name)._replace(opt=()))
+    assert_equal(train.run(*arguments), state._replace(opt=()))  # complete: read back
+
+
+@every_detector
+def test_frozen_features_read_static_settings_only(name, tiny):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    images = compile.unit(jnp.asarray(pipeline.image_set(data.train, cfg.size)))
+    scalars = [f.name for f in dataclasses.fields(cfg) if not f.metadata.get("static")]
+    changed = dataclasses.replace(cfg, **dict.fromkeys(scalars, 0.5))
+    embed = compile.jitted(detector.embed)
+    assert_equal(embed(cfg, pretrained, images), embed(changed, pretrained, images))
+
+
+@every_detector
+def test_features_from_a_cache_give_the_same_step(name, tiny, key):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    (batch,) = some_batches(detector, cfg, data)
+    features = compile.jitted(detector.embed)(
+        cfg, pretrained, compile.unit(jnp.asarray(batch["image"]))
+    )
+    step = compile.train_step(detector)
+    inside, _ = step(cfg, pretrained, new_state(detector, cfg, pretrained, data, key), batch, key)
+    cached, _ = step(
+        cfg, pretrained, new_state(detector, cfg, pretrained, data, key),
+        {**batch, "features": features}, key,
+    )  # fmt: skip
+    assert_close(cached, inside)
+
+
+@every_detector
+def test_maps_are_finite_and_of_the_images_size(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    images = pipeline.image_set(data.test, cfg.size)
+    prediction = compile.predict(detector)(cfg, pretrained, trained(name), images)
+    assert isinstance(prediction, Prediction)
+    assert prediction.map.shape == images.shape[:3]
+    assert prediction.score.shape == images.shape[:1]
+    assert np.isfinite(prediction.map).all()
+    assert np.isfinite(prediction.score).all()
+
+
+@every_detector
+def test_maps_and_scores_are_higher_on_a_painted_defect(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    images = pipeline.image_set(data.test, cfg.size)
+    masks = data.test.masks.astype(bool)
+    painted = masks.any((1, 2))
+    prediction = compile.predict(detector)(cfg, pretrained, trained(name), images)
+    assert prediction.score[painted].min() > prediction.score[~painted].max()
+    inside = prediction.map[masks].mean()
+    assert inside > np.quantile(prediction.map[painted][~masks[painted]], 0.8)
+
+
+@every_detector
+def test_a_prediction_does_not_depend_on_its_neighbours_in_the_batch(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    predict = compile.predict(detector)
+    images = pipeline.image_set(data.test, cfg.size)
+    both = predict(cfg, pretrained, trained(name), images)
+    alone = predict(cfg, pretrained, trained(name), images[4:5])
+    np.testing.assert_allclose(both.map[4], alone.map[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(both.score[4], alone.score[0], rtol=1e-4)
+    others = predict(cfg, pretrained, trained(name), np.roll(images, 2, 0))
+    np.testing.assert_allclose(others.map[0], both.map[4], rtol=1e-4, atol=1e-5)
+
+
+@every_detector
+def test_prediction_needs_no_optimiser_state(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    images = pipeline.image_set(data.test, cfg.size)
+    state: State = trained(name)
+    predict = compile.predict(detector)
+    whole = predict(cfg, pretrained, state, images)
+    assert_close(predict(cfg, pretrained, state._replace(opt=()), images), whole)
+
+
+@every_detector
+def test_calibration_keeps_the_structure_and_the_parameters(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    state = trained(name)
+    heldout = pipeline.image_set(data.heldout, cfg.size)
+    again = detector.calibrate(cfg, pretrained, state, heldout)
+    assert kinds(again) == kinds(state)
+    assert_equal(again.params, state.params)
+
+
+@every_detector
+def test_the_exported_program_agrees_with_predict_for_any_batch_size(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    images = pipeline.image_set(data.test, cfg.size)
+    program = export.serialize(detector, cfg, pretrained, trained(name))
+    run = export.deserialize(program)
+    prediction = compile.predict(detector)(cfg, pretrained, trained(name), images)
+    for count in (1, len(images)):
+        map_, score = run(images[:count])
+        np.testing.assert_allclose(map_, prediction.map[:count], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(score, prediction.score[:count], rtol=1e-4)
+
+
+@every_detector
+def test_the_score_has_a_gradient_with_respect_to_the_image(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    image = compile.unit(jnp.asarray(pipeline.image_set(data.test, cfg.size, limit=1)))
+    score = lambda x: detector.predict(cfg, pretrained, trained(name), x).score.sum()
+    saliency = jax.jit(jax.grad(score))(image)
+    assert np.isfinite(saliency).all()
+    assert (saliency != 0).any()
+
+
+@every_detector
+def test_a_state_that_is_not_finite_is_not_exported(name, tiny, trained):
+    detector, cfg, pretrained, _, _ = tiny(name)
+    spoiled = trained(name)._replace(
+        params=jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), trained(name).params)
+    )
+    with pytest.raises(FloatingPointError, match="params"):
+        export.serialize(detector, cfg, pretrained, spoiled)
+
+
+@every_detector
+def test_public_functions_of_a_method_neither_take_nor_return_modules(name):
+    detector = DETECTORS[name]
+    for function in (detector.init, detector.train_step, detector.calibrate, detector.predict):
+        hints = typing.get_type_hints(function)
+        assert "Module" not in repr(hints)
