@@ -104,7 +104,7 @@ def views(picture: np.ndarray, rng: np.random.Generator, cfg: Config) -> dict[st
 
 def batches(paths: list[pathlib.Path], cfg: Config, seed: int, size: int) -> grain.MapDataset:
     """Endless shuffled batches of `size`."""
-    pictures = grain.MapDataset.source(Photographs(paths)).seed(seed).shuffle().repeat()
+    pictures = grain.MapDataset.source(Photographs(paths)).seed(seed).shuffle().repeat(2**31)
     return pictures.random_map(partial(views, cfg=cfg)).batch(size)
 
 
@@ -170,7 +170,9 @@ def main(backbone: str, folders: str, workdir: str, *settings: str) -> None:
     compile.enable_cache()
     cfg = override(Config(), settings)
     describe, variables = load_backbone(backbone)
-    paths = sorted(p for folder in folders.split(",") for p in images.list_images(folder))
+    paths = sorted(
+        p for folder in folders.split(",") for p in images.list_images(folder, recursive=True)
+    )
     order = np.random.default_rng(0).permutation(len(paths))
     held, train = ([paths[i] for i in part] for part in np.split(order, [len(paths) // HELD_OUT]))
     print(f"{len(train)} pictures to learn from, {len(held)} held out; {cfg}")

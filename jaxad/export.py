@@ -34,7 +34,8 @@ def serialize(
 
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, cfg.size, cfg.size, 3), "uint8")
-    return jax.export.export(jax.jit(predict), platforms=list(platforms))(images).serialize()
+    exported = jax.export.export(jax.jit(predict), platforms=list(platforms))(images)
+    return bytes(exported.serialize())
 
 
 def deserialize(program: bytes) -> Callable[[Array], tuple[Array, Array]]:

@@ -19,7 +19,7 @@ def quantile(x: Float[Array, "*shape"], q: Scalar | Float[Array, "Q"]) -> Float[
 
     No gradient flows through it. `q` counts at float32 precision. Any NaN in `x` gives NaN, so
     does a `q` outside [0, 1]. Infinities are ordinary elements; between two equal ones the result
-    is that infinity, where numpy gives NaN.
+    is that infinity, where numpy gives NaN. Denormal numbers may count as zero, as XLA has it.
 
     Args:
       x: float32 or narrower; at most 2^31 elements; apply `vmap` for one quantile per image.

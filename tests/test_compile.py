@@ -25,7 +25,7 @@ def test_slices_put_together_are_the_whole_set():
     images = np.random.default_rng(0).integers(0, 256, (21, 4, 4, 3), np.uint8)
     parts = list(compile.sliced(double, (), images, size=8))
     assert [len(part) for part in parts] == [8, 8, 5]
-    np.testing.assert_allclose(np.concatenate(parts), 2 * images / np.float32(255), rtol=1e-6)
+    np.testing.assert_allclose(np.concatenate(parts), 2 * (images / np.float32(255)), rtol=1e-6)
 
 
 def test_steps_in_a_scan_equal_steps_in_a_loop(tiny, key, monkeypatch):

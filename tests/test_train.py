@@ -158,7 +158,8 @@ def test_metrics_of_a_run_that_was_interrupted_are_not_repeated(job, tmp_path):
     with open(tmp_path / "metrics.jsonl", "a") as lines:
         lines.write(json.dumps({"step": 3, "loss": 9.0}) + "\n")
     run(job, tmp_path)
-    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").open()]
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(set(steps))
     assert steps[-1] == 6
 
@@ -179,9 +180,10 @@ def test_a_missing_stream_says_which(job):
 
 
 def test_a_size_too_small_is_refused_before_anything_is_read(job):
-    detector, cfg, pretrained, _ = job
+    detector, cfg, pretrained, data = job
+    unread = data._replace(train=[])
     with pytest.raises(ValueError, match="size=40 is too small"):
-        train.fit(detector, override(cfg, "size=40"), pretrained, None, jax.random.key(0))
+        train.fit(detector, override(cfg, "size=40"), pretrained, unread, jax.random.key(0))
 
 
 def test_keys_decide_the_order_of_the_pictures(job):

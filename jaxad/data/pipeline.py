@@ -16,6 +16,7 @@ from jaxad.data.source import Source
 from jaxad.detector import Data, Detector, Stream
 
 MEMORY = 4 * 2**30  # bytes of resized pictures to keep instead of reading them again
+EPOCHS = 2**31  # no end; Grain fails at lengths that float64 rounds beyond 2^63
 THREADS = min(16, os.cpu_count() or 1)
 
 
@@ -113,7 +114,7 @@ def train_batches(
         keep = cost <= memory
         memory -= cost if keep else 0
         pictures = grain.MapDataset.source(_Resized(source, cfg.size, zoom, keep))
-        orders[name] = pictures.shuffle(seed=_seed(seed, name)).repeat()
+        orders[name] = pictures.shuffle(seed=_seed(seed, name)).repeat(EPOCHS)
     if len(data.train) < cfg.batch_size:
         logging.getLogger(__name__).warning(
             "%d training pictures are fewer than a batch of %d: batches repeat pictures",

@@ -45,7 +45,8 @@ class Config:
     size: int = static(256)  # image side in pixels
     medium: bool = static(False)  # EfficientAD-M
     channels: int = static(384)  # C, of the teacher's output
-    width: int | None = static(None)  # first layer of the PDNs; None is the paper's
+    width: int | None = static(None)  # first layer of the teacher; None is the paper's
+    student_width: int | None = static(None)  # first layer of the student; None is the teacher's
     autoencoder_width: int = static(32)  # table 8
     autoencoder_kernel: int = static(8)  # table 8; its bottleneck is one cell at 32 * 8 pixels
     steps: int = static(70_000)  # algorithm 1
@@ -237,7 +238,9 @@ def student(
     outputs = 2 * C if half == "both" else C
     if half != "both":
         weights = part(weights, slice(None, C) if half == "local" else slice(C, None))
-    return PDN(cfg.medium, 2 * C, outputs, cfg.width).apply({"params": weights}, images)
+    return PDN(cfg.medium, 2 * C, outputs, cfg.student_width or cfg.width).apply(
+        {"params": weights}, images
+    )
 
 
 def autoencoder(
@@ -259,7 +262,7 @@ def _autoencoder(cfg: Config) -> Autoencoder:
 
 def _new_parameters(cfg: Config, student_key: Array, autoencoder_key: Array) -> PyTree:
     image = jnp.zeros((1, cfg.size, cfg.size, 3))
-    pdn = PDN(cfg.medium, 2 * cfg.channels, width=cfg.width)
+    pdn = PDN(cfg.medium, 2 * cfg.channels, width=cfg.student_width or cfg.width)
     return {
         "student": pdn.init(student_key, image)["params"],
         "autoencoder": _autoencoder(cfg).init(autoencoder_key, image)["params"],

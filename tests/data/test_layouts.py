@@ -1,0 +1,50 @@
+"""A data folder is opened by what lies in it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxad.data import layouts
+from jaxad.data.loco import LocoFolder
+
+
+def picture(path, size=(8, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(path)
+
+
+def test_mvtec_is_what_is_assumed(tmp_path):
+    for i in range(3):
+        picture(tmp_path / "bottle" / "train" / "good" / f"{i}.png")
+    picture(tmp_path / "bottle" / "test" / "crack" / "0.png")
+    data = layouts.load(tmp_path / "bottle")
+    assert (len(data.train), len(data.heldout), len(data.test)) == (2, 1, 1)
+    assert data.test.records[0].defect == "crack"
+
+
+def test_logical_anomalies_mean_loco(tmp_path):
+    folder = tmp_path / "juice"
+    picture(folder / "train" / "good" / "0.png")
+    picture(folder / "validation" / "good" / "0.png")
+    picture(folder / "test" / "good" / "0.png")
+    (folder / "test" / "logical_anomalies").mkdir()
+    assert isinstance(layouts.load(folder).test, LocoFolder)
+
+
+def test_a_table_of_splits_beside_the_folder_means_visa(tmp_path):
+    rows = ["object,split,label,image,mask"]
+    for i, (split, label) in enumerate(
+        [("train", "normal"), ("train", "normal"), ("test", "normal")]
+    ):
+        name = f"candle/Data/Images/Normal/{i}.JPG"
+        picture(tmp_path / name)
+        rows.append(f"candle,{split},{label},{name},")
+    (tmp_path / "split_csv").mkdir()
+    (tmp_path / "split_csv" / "1cls.csv").write_text("\n".join(rows))
+    data = layouts.load(tmp_path / "candle")
+    assert (len(data.train), len(data.heldout), len(data.test)) == (1, 1, 1)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        layouts.load(tmp_path / "nowhere")

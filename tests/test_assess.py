@@ -1,0 +1,39 @@
+"""A trained state becomes metrics, pictures and a page."""
+
+import json
+
+import jax
+import pytest
+from PIL import Image
+
+from jaxad.assess import assess
+
+
+def test_a_report_and_the_metrics_are_written(tiny, trained, tmp_path):
+    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    found = assess(detector, cfg, pretrained, trained("efficientad"), data, tmp_path, "Tiny")
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert written["mean"]["image_auroc"] == found.mean["image_auroc"] == 1.0
+    report = tmp_path / "report"
+    assert "Tiny" in (report / "index.html").read_text()
+    pictures = list((report / "pictures").iterdir())
+    assert len(pictures) == len(data.test)
+    for picture in [*pictures, report / "grid.png", report / "histogram.png"]:
+        with Image.open(picture) as image:
+            image.verify()
+
+
+def test_without_a_test_set_it_says_so(tiny, trained, tmp_path):
+    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    with pytest.raises(ValueError, match="no test set"):
+        assess(
+            detector, cfg, pretrained, trained("efficientad"), data._replace(test=None), tmp_path
+        )
+
+
+def test_weights_that_are_not_finite_name_the_picture(tiny, trained, tmp_path):
+    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    spoiled = trained("efficientad")
+    params = jax.tree.map(lambda x: x * float("nan"), spoiled.params)
+    with pytest.raises((FloatingPointError, ValueError), match="finite"):
+        assess(detector, cfg, pretrained, spoiled._replace(params=params), data, tmp_path)
