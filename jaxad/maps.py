@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from jaxad import compile
@@ -34,17 +33,26 @@ def moments(
     Args:
       function: of a module, not a closure; returns features `B h w C`.
     """
-    count, mean, squares = 0.0, 0.0, 0.0
+    whole = None
     for features in compile.sliced(function, arguments, images):
-        n = float(np.prod(features.shape[:-1]))
-        here = features.mean((0, 1, 2), keepdims=True)
-        difference = here - mean
-        total = count + n
-        mean = mean + difference * (n / total)
-        squares = squares + jnp.square(features - here).sum((0, 1, 2), keepdims=True)
-        squares = squares + jnp.square(difference) * (count * n / total)
-        count = total
+        part = compile.jitted(_moments)(features)
+        whole = part if whole is None else compile.jitted(_combined)(whole, part)
+    count, mean, squares = whole
     return mean, jnp.sqrt(squares / count)
+
+
+def _moments(features: Float[Array, "B h w C"]) -> tuple[Array, Array, Array]:
+    """Number of cells, mean and sum of squared deviations."""
+    mean = features.mean((0, 1, 2), keepdims=True)
+    squares = jnp.square(features - mean).sum((0, 1, 2), keepdims=True)
+    return jnp.float32(features[..., 0].size), mean, squares
+
+
+def _combined(one: tuple[Array, ...], other: tuple[Array, ...]) -> tuple[Array, Array, Array]:
+    (n, mean, squares), (m, other_mean, other_squares) = one, other
+    total, difference = n + m, other_mean - mean
+    squares = squares + other_squares + jnp.square(difference) * (n * m / total)
+    return total, mean + difference * (m / total), squares
 
 
 def over_set(function: Callable, arguments: tuple, images: ImageSet) -> Array:

@@ -107,11 +107,10 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
     pdn = PDN(cfg.medium, cfg.channels, width=cfg.width)
     expected = jax.eval_shape(pdn.init, key, jnp.zeros((1, cfg.size, cfg.size, 3)))
     check_tree(pretrained[cfg.weights[0]], expected, cfg.weights[0])
-    student_key, autoencoder_key = jax.random.split(key)
-    params = compile.jitted(_new_parameters)(cfg, student_key, autoencoder_key)
+    params, opt = compile.jitted(_new_parameters)(cfg, key)
     mean, std = maps.moments(embed, (cfg, pretrained), images)
     stats = Stats(mean, std, jnp.array([[0.0, 0.1], [0.0, 0.1]]))
-    return State(jnp.int32(0), params, stats, optimizer(cfg).init(params))
+    return State(jnp.int32(0), params, stats, opt)
 
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Float[Array, "B h w C"]:
@@ -260,13 +259,16 @@ def _autoencoder(cfg: Config) -> Autoencoder:
     return Autoencoder(cfg.channels, (side, side), cfg.autoencoder_width, cfg.autoencoder_kernel)
 
 
-def _new_parameters(cfg: Config, student_key: Array, autoencoder_key: Array) -> PyTree:
+def _new_parameters(cfg: Config, key: Array) -> tuple[PyTree, PyTree]:
+    """Parameters and the optimiser's state."""
+    student_key, autoencoder_key = jax.random.split(key)
     image = jnp.zeros((1, cfg.size, cfg.size, 3))
     pdn = PDN(cfg.medium, 2 * cfg.channels, width=cfg.student_width or cfg.width)
-    return {
+    params = {
         "student": pdn.init(student_key, image)["params"],
         "autoencoder": _autoencoder(cfg).init(autoencoder_key, image)["params"],
     }
+    return params, optimizer(cfg).init(params)
 
 
 def _raw_maps(

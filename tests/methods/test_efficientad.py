@@ -14,7 +14,7 @@ from jaxad.detector import override
 from jaxad.methods import efficientad
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def setting(tiny):
     """(cfg, pretrained, data, state) before training."""
     detector, cfg, pretrained, data, _ = tiny("efficientad")
@@ -26,10 +26,14 @@ def unit_images(data, cfg):
     return compile.unit(jnp.asarray(pipeline.image_set(data.train, cfg.size)))
 
 
-def terms(cfg, pretrained, state, images, aux, **options):
+def terms(cfg, pretrained, state, images, aux, dropout_key=None):
+    return compile.jitted(eager_terms)(cfg, pretrained, state, images, aux, dropout_key)
+
+
+def eager_terms(cfg, pretrained, state, images, aux, dropout_key):
     features = efficientad.embed(cfg, pretrained, images)
     return efficientad.losses(
-        state.params, cfg, pretrained, state.stats, images, features, images, aux, **options
+        state.params, cfg, pretrained, state.stats, images, features, images, aux, dropout_key
     )
 
 
@@ -56,7 +60,7 @@ def test_gradients_of_the_last_term_reach_student_and_autoencoder(setting):
     def stae(params):
         return terms(cfg, pretrained, state._replace(params=params), images, None)["stae"]
 
-    gradient = jax.grad(stae)(state.params)
+    gradient = jax.jit(jax.grad(stae))(state.params)
     for network in ("student", "autoencoder"):
         assert any((leaf != 0).any() for leaf in jax.tree.leaves(gradient[network]))
 
@@ -79,9 +83,9 @@ def test_without_penalty_there_is_no_term_no_stream_and_a_warning(setting, caplo
     with caplog.at_level(logging.WARNING):
         state = efficientad.init(off, pretrained, images, jax.random.key(0))
     assert "penalty" in caplog.text
-    batch = {"image": unit_images(data, cfg)[:1]}
-    batch["features"] = efficientad.embed(off, pretrained, batch["image"])
-    _, metrics = efficientad.train_step(off, pretrained, state, batch, jax.random.key(0))
+    batch = {"image": images[:1]}
+    step = compile.train_step(efficientad.DETECTOR)
+    _, metrics = jax.eval_shape(step, off, pretrained, state, batch, jax.random.key(0))
     assert "penalty" not in metrics
 
 

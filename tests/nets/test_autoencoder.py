@@ -37,7 +37,7 @@ def test_shrinking_skips_pixels_as_torch_does():
 def test_dropout_zeroes_single_elements_and_keeps_the_mean():
     module = Autoencoder(3, (8, 8), width=8, kernel=2)
     images = jax.random.uniform(jax.random.key(0), (1, 64, 64, 3))
-    params = module.init(jax.random.key(1), images)
+    params = jax.jit(module.init)(jax.random.key(1), images)
     _, seen = module.apply(
         params, images, True, rngs={"dropout": jax.random.key(2)},
         capture_intermediates=lambda layer, _: layer.name and layer.name.startswith("Dropout"),
@@ -53,5 +53,6 @@ def test_dropout_zeroes_single_elements_and_keeps_the_mean():
 def test_without_a_key_the_output_repeats():
     module = Autoencoder(3, (8, 8), width=4, kernel=2)
     images = jax.random.uniform(jax.random.key(0), (1, 64, 64, 3))
-    params = module.init(jax.random.key(1), images)
-    np.testing.assert_array_equal(module.apply(params, images), module.apply(params, images))
+    params = jax.jit(module.init)(jax.random.key(1), images)
+    apply = jax.jit(module.apply)
+    np.testing.assert_array_equal(apply(params, images), apply(params, images))

@@ -70,7 +70,7 @@ def test_the_number_of_weights_is_the_papers(medium, channels, count):
 
 
 def test_weights_start_as_torch_draws_them():
-    params = PDN(width=64).init(jax.random.key(0), jnp.zeros((1, 33, 33, 3)))["params"]
+    params = jax.jit(PDN(width=64).init)(jax.random.key(0), jnp.zeros((1, 33, 33, 3)))["params"]
     for name, fan_in in (("conv1", 3 * 16), ("conv2", 64 * 16), ("conv4", 128 * 16)):
         for leaf in params[name]["conv"].values():
             bound = fan_in**-0.5
