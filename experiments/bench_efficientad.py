@@ -95,9 +95,11 @@ def interleaved(tasks: dict[str, Callable[[], jax.Array]], rounds: int = 9) -> d
     return {name: float(np.median(series)) for name, series in times.items()}
 
 
-def pdn_flops(cfg: efficientad.Config, outputs: int, hidden: int) -> tuple[float, float]:
+def pdn_flops(
+    cfg: efficientad.Config, outputs: int, hidden: int, width: int | None
+) -> tuple[float, float]:
     """Operations of one forward pass (tables 6 and 7), and those of its first layer."""
-    width = cfg.width or (256 if cfg.medium else 128)
+    width = width or (256 if cfg.medium else 128)
     first = cfg.size - 3
     second = first // 2 - 3
     third = second // 2
@@ -139,8 +141,8 @@ def train_flops(cfg: efficientad.Config) -> float:
     forward, but no gradient is needed of the images.
     """
     C = cfg.channels
-    teacher, _ = pdn_flops(cfg, C, C)
-    student, student_first = pdn_flops(cfg, C, 2 * C)
+    teacher, _ = pdn_flops(cfg, C, C, cfg.width)
+    student, student_first = pdn_flops(cfg, C, 2 * C, cfg.student_width or cfg.width)
     autoencoder, autoencoder_first = autoencoder_flops(cfg)
     passes = 3 if cfg.penalty else 2
     one = 2 * teacher + passes * (3 * student - student_first)
@@ -150,8 +152,9 @@ def train_flops(cfg: efficientad.Config) -> float:
 def predict_flops(cfg: efficientad.Config) -> float:
     """Teacher, whole student and autoencoder on one image each."""
     C = cfg.channels
-    parts = pdn_flops(cfg, C, C)[0], pdn_flops(cfg, 2 * C, 2 * C)[0], autoencoder_flops(cfg)[0]
-    return cfg.batch_size * sum(parts)
+    teacher, _ = pdn_flops(cfg, C, C, cfg.width)
+    student, _ = pdn_flops(cfg, 2 * C, 2 * C, cfg.student_width or cfg.width)
+    return cfg.batch_size * (teacher + student + autoencoder_flops(cfg)[0])
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ Batzner, Heckler & Koenig, WACV 2024 (arXiv:2303.14535), sections 3.1 and 3.2.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, UInt8
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -29,6 +30,7 @@ from PIL import Image
 
 from jaxad import compile
 from jaxad.data.images import read_image
+from jaxad.detector import Images
 from jaxad.methods import efficientad
 from jaxad.nets import convert
 from jaxad.nets.pdn import RECEPTIVE_FIELD, STRIDE
@@ -58,7 +60,10 @@ def main(image: str, folder: str, deep_weights: str | None = None) -> None:
 
 
 def receptive_fields(
-    cfg: efficientad.Config, pretrained: PyTree, deep_weights: str | None, pixels: np.ndarray
+    cfg: efficientad.Config,
+    pretrained: PyTree,
+    deep_weights: str | None,
+    pixels: UInt8[np.ndarray, "H W 3"],
 ) -> Figure:
     """The image with the teacher's field, and both networks' gradients."""
     if deep_weights is None:
@@ -68,8 +73,8 @@ def receptive_fields(
         variables = convert.resnet(read_state_dict(deep_weights))
         name = "ResNet-18, stage 3"
     gradients = {
-        "PDN": gradient(teacher_features, (cfg, pretrained), pixels),
-        name: gradient(deep_features, (variables,), pixels),
+        "PDN": gradient(efficientad.embed, (cfg, pretrained), pixels),
+        name: gradient(third_stage, (variables,), pixels),
     }
     corner = STRIDE * ((cfg.size - RECEPTIVE_FIELD) // STRIDE // 2 + 1)
 
@@ -94,21 +99,25 @@ def receptive_fields(
     return figure
 
 
-def gradient(function, arguments: tuple, pixels: np.ndarray) -> Float[np.ndarray, "H W"]:
+def gradient(
+    function: Callable, arguments: tuple, pixels: UInt8[np.ndarray, "H W 3"]
+) -> Float[np.ndarray, "H W"]:
     """Mean absolute gradient of the central output cell by the pixels, over CHANNELS channels."""
 
-    def cell(images: Array, channel: Int[Array, ""]) -> Array:
+    def cell(images: Images, channel: Int[Array, ""]) -> Float[Array, ""]:
         features = function(*arguments, images)
         return features[0, features.shape[1] // 2, features.shape[2] // 2, channel]
 
-    step = jax.jit(jax.grad(cell), compiler_options=compile.compiler_options())
+    by_pixels = compile.jit(jax.grad(cell))
     images = compile.unit(jnp.asarray(pixels[None]))
     count = jax.eval_shape(function, *arguments, images).shape[-1]
     channels = np.linspace(0, count - 1, CHANNELS).astype(int)
-    return np.mean([np.abs(step(images, channel))[0].mean(-1) for channel in channels], axis=0)
+    return np.mean([np.abs(by_pixels(images, channel))[0].mean(-1) for channel in channels], axis=0)
 
 
-def mined_elements(cfg: efficientad.Config, pretrained: PyTree, pixels: np.ndarray) -> Figure:
+def mined_elements(
+    cfg: efficientad.Config, pretrained: PyTree, pixels: UInt8[np.ndarray, "H W 3"]
+) -> Figure:
     """For each p_hard, the number of mined channels of every cell."""
     distance = trained_distance(cfg, pretrained, pixels)
     # Each cell is drawn as the 4 x 4 pixels in the middle of those it sees.
@@ -135,7 +144,7 @@ def mined_elements(cfg: efficientad.Config, pretrained: PyTree, pixels: np.ndarr
 
 
 def trained_distance(
-    cfg: efficientad.Config, pretrained: PyTree, pixels: np.ndarray
+    cfg: efficientad.Config, pretrained: PyTree, pixels: UInt8[np.ndarray, "H W 3"]
 ) -> Float[Array, "h w C"]:
     """Squared difference of teacher and student after STEPS steps on the image."""
     key, images = jax.random.key(0), pixels[None]
@@ -148,19 +157,20 @@ def trained_distance(
     )[0]
 
 
-def local_distance(cfg, pretrained, params, stats, images) -> Float[Array, "B h w C"]:
+def local_distance(
+    cfg: efficientad.Config,
+    pretrained: PyTree,
+    params: PyTree,
+    stats: efficientad.Stats,
+    images: Images,
+) -> Float[Array, "B h w C"]:
     """What the hard loss mines, before it takes the mean."""
     teacher = efficientad.normalised(stats, efficientad.embed(cfg, pretrained, images))
     return jnp.square(teacher - efficientad.student(cfg, params, images, "local"))
 
 
-def teacher_features(cfg, pretrained, images) -> Float[Array, "B h w C"]:
-    """The teacher's output."""
-    return efficientad.embed(cfg, pretrained, images)
-
-
-def deep_features(variables, images) -> Float[Array, "B h w C"]:
-    """The third stage's output."""
+def third_stage(variables: PyTree, images: Images) -> Float[Array, "B h w C"]:
+    """ResNet-18's deepest map."""
     return resnet18().apply(variables, images)["layer3"]
 
 

@@ -12,11 +12,13 @@ import logging
 import os
 import pathlib
 import shutil
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import grain
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
@@ -53,10 +55,12 @@ class RunFolder:
                 f"cannot write to the run folder {self.path}: {error.strerror}; "
                 "give another folder or change its permissions"
             ) from error
-        self._manager = ocp.CheckpointManager(
-            self.path / "checkpoints",
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
-        )
+        self._keep = keep
+
+    @functools.cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True)
+        return ocp.CheckpointManager(self.path / "checkpoints", options=options)
 
     def claim(self, record: dict) -> None:
         """Writes `run.json`, or checks that it says the same.
@@ -69,7 +73,10 @@ class RunFolder:
         if not file.exists():
             write_json(file, record)
             return
-        there = json.loads(file.read_text())
+        try:
+            there = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged ({error}); give another folder") from error
         differ = _differences(record, there)
         if differ:
             raise ValueError(
@@ -101,7 +108,11 @@ class RunFolder:
 
         Returns:
           state and step, or None and 0 where there is nothing to restore.
+
+        Raises:
+          ValueError: there are checkpoints, but none can be read.
         """
+        start, failed = iterator.get_state(), {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 restored = self._manager.restore(
@@ -112,22 +123,28 @@ class RunFolder:
                     ),
                 )
             except (ValueError, OSError, KeyError, TypeError) as error:
-                aside = self.path / "checkpoints" / f"damaged-{step}"
-                log.warning(
-                    "checkpoint %d of %s cannot be read (%s); kept as %s, trying the one before",
-                    step, self.path, str(error).splitlines()[0][:200], aside.name,
-                )  # fmt: skip
-                shutil.rmtree(aside, ignore_errors=True)
-                (self.path / "checkpoints" / str(step)).rename(aside)
-                self._manager.reload()
+                failed[step] = str(error).partition("\n")[0][:200]
+                iterator.set_state(start)  # the data may have been restored before the state failed
                 continue
+            for damaged, why in failed.items():
+                self._set_aside(damaged, why, step)
             return State(*restored["state"]), step
+        if failed:
+            raise ValueError(
+                f"none of the checkpoints in {self.path} can be read ({failed}); "
+                "give another folder to start anew"
+            )
         return None, 0
 
-    def wait(self) -> None:
-        """Returns when everything saved is on disk."""
-        with self._saying_which_folder():
-            self._manager.wait_until_finished()
+    def _set_aside(self, step: int, why: str, instead: int) -> None:
+        folder = self.path / "checkpoints"
+        log.warning(
+            "checkpoint %d of %s cannot be read (%s); kept as damaged-%d, continuing from step %d",
+            step, self.path, why, step, instead,
+        )  # fmt: skip
+        shutil.rmtree(folder / f"damaged-{step}", ignore_errors=True)
+        (folder / str(step)).rename(folder / f"damaged-{step}")
+        self._manager.reload()
 
     def save_model(self, state: State) -> None:
         """Saves the finished state, without optimiser."""
@@ -154,8 +171,9 @@ class RunFolder:
             ) from error
 
     def close(self) -> None:
-        """Waits for what is being written and lets go of the folder."""
-        self._manager.close()
+        """Waits until everything saved is on disk and lets go of the folder."""
+        with self._saying_which_folder():
+            self._manager.close()
 
     @contextlib.contextmanager
     def _saying_which_folder(self) -> Iterator[None]:
@@ -185,11 +203,17 @@ def settings(cfg: Any) -> dict:
     return {"method": method_name(cfg), "settings": values}
 
 
-def abstract_state(
-    detector: Detector, cfg: Any, pretrained: PyTree, images: Any, key: jax.Array
-) -> State:
+def fingerprint(tree: PyTree) -> str:
+    """A checksum of all numbers in a tree."""
+    checksum = 0
+    for leaf in jax.tree.leaves(tree):
+        checksum = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), checksum)
+    return f"{checksum:08x}"
+
+
+def abstract_state(detector: Detector, cfg: Any, pretrained: PyTree, key: jax.Array) -> State:
     """Shapes and types of a run's state, without computing it."""
-    one = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
+    one = jax.ShapeDtypeStruct((1, cfg.size, cfg.size, 3), "uint8")
     shapes = jax.eval_shape(functools.partial(detector.init, cfg, pretrained), one, key)
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
@@ -198,7 +222,8 @@ def abstract_state(
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a file whole or not at all."""
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    part.write_text(text + "\n", encoding="utf-8")
     part.replace(path)
 
 

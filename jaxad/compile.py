@@ -5,6 +5,7 @@ On a CPU, many steps are a host loop over one compiled step: a network inside a 
 """
 
 import functools
+import logging
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from jaxad.detector import Detector, ImageSet, State
+
+log = logging.getLogger(__name__)
 
 # XLA's CPU backend of jaxlib 0.10 sends unpadded convolutions to a library that is four times
 # slower than its own path; an empty list of fusions switches that off. experiments/bench_compile.py
@@ -53,7 +56,7 @@ def compiler_options() -> dict[str, str]:
     try:
         jax.jit(lambda x: x, compiler_options=CPU_OPTIONS).lower(0.0).compile()
     except Exception as error:  # the type differs between versions of jaxlib
-        if "No such compile option" not in str(error):
+        if not any(text in str(error) for text in (*CPU_OPTIONS, "No such compile option")):
             raise
         return {}
     return CPU_OPTIONS
@@ -125,7 +128,11 @@ def enable_cache(folder: str | os.PathLike | None = None) -> None:
       folder: `~/.cache/jaxad` by default; the user's own, since it holds code that is run.
     """
     path = pathlib.Path(folder or pathlib.Path.home() / ".cache" / "jaxad")
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("compiled programs are not kept: %s cannot be made (%s)", path, error.strerror)
+        return
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 

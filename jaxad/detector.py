@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
@@ -83,6 +84,13 @@ class Data(NamedTuple):
     test: Source | None = None
     aux: Source | None = None
     foreground: Source | None = None
+
+
+def check_finite(tree: PyTree) -> None:
+    """Raises FloatingPointError that names the first leaf with NaN or infinity."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not jnp.isfinite(leaf).all():
+            raise FloatingPointError(f"{jax.tree_util.keystr(path)} has values that are not finite")
 
 
 def no_features(cfg: Any, pretrained: PyTree, images: Images) -> PyTree:

@@ -8,7 +8,7 @@ resized once, from what `predict` gives to what the mask has.
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import grain
@@ -25,6 +25,9 @@ from jaxad.evaluation import Category, Evaluation, Metrics, Scored, mean
 from jaxad.pixels import EXACT_PIXELS, Pixels, Rankings
 from jaxad.ranking import Bounded, Ranking, rank
 
+# 0.3: MVTec AD (Bergmann et al., IJCV 2021, doi:10.1007/s11263-020-01400-4). 0.05: the limit of
+# MVTec LOCO (Bergmann et al., IJCV 2022) and of MVTec AD 2 (Heckler-Kram et al., 2025), where
+# few false alarms are allowed.
 AUPRO_LIMITS = (0.3, 0.05)
 AU_SPRO_LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)  # Bergmann et al., IJCV 2022
 PIXEL_METRICS = (
@@ -36,6 +39,9 @@ PIXEL_METRICS = (
 )
 
 Map = Float32[NpArray, "H W"]
+Group = tuple[str, str]  # kind and type of a defect
+
+NORMAL: Group = ("", "good")
 
 
 def evaluate(
@@ -83,8 +89,8 @@ def evaluate(
             for picture, map, score in several:
                 scores[picture.index] = score
                 if pixels is not None:
-                    group = picture.record.kind if picture.record.label else ""
-                    pixels.add(map, picture.item["mask"], picture.regions, group)
+                    mask = picture.item["mask"]
+                    pixels.add(map, mask, picture.regions, group(picture.record))
                 if visit is not None:
                     visit(picture.index, picture.item, map, score)
             members = [i for i, record in enumerate(test.records) if record.category == name]
@@ -95,6 +101,11 @@ def evaluate(
         categories,
         tuple(Scored(*pair) for pair in zip(test.records, scores.tolist(), strict=True)),
     )
+
+
+def group(record: Record) -> Group:
+    """The group of `Pixels` that a picture belongs to: kind and type of its defect, or NORMAL."""
+    return (record.kind, record.defect) if record.label else NORMAL
 
 
 def category(
@@ -108,30 +119,31 @@ def category(
     Args:
       records: its pictures.
       scores: of the pictures.
-      pixels: of the pictures, those of anomalous ones in groups by kind; None without masks.
+      pixels: of the pictures, each added to its `group`; None without masks.
       has_regions: whether `pixels` were added with regions.
     """
     labels = np.array([record.label for record in records])
+    anomalous = {group(record) for record in records if record.label}
 
-    def ranked(kinds: Collection[str]) -> tuple[Ranking, Rankings | None]:
-        chosen = np.array([not record.label or record.kind in kinds for record in records])
-        image = rank(scores[chosen], labels[chosen])
-        return image, None if pixels is None else pixels.rankings({"", *kinds})
+    def ranked(groups: set[Group]) -> tuple[Ranking, Rankings | None]:
+        """Pictures of these groups together with normal ones."""
+        chosen = {NORMAL, *groups}
+        members = np.array([group(record) in chosen for record in records])
+        image = rank(scores[members], labels[members])
+        return image, None if pixels is None else pixels.rankings(chosen)
 
-    def against_normal(defect: str) -> float:
-        chosen = np.array([record.defect in ("good", defect) for record in records])
-        return rank(scores[chosen], labels[chosen]).area().value
+    def by(part: int) -> dict[str, dict[str, Bounded | None]]:
+        """What is measured of each kind (part 0 of a group) or type (part 1)."""
+        return {
+            name: _measured(*ranked({x for x in anomalous if x[part] == name}), has_regions)
+            for name in sorted({x[part] for x in anomalous})
+        }
 
-    kinds = sorted({record.kind for record in records if record.label})
-    image, pixel = ranked(kinds)
-    if kinds and "" not in kinds:
-        by_kind = {kind: _measured(*ranked({kind}), has_regions) for kind in kinds}
-        rows = list(by_kind.values())
-        metrics = mean([_values(row) for row in rows])
-    else:
-        by_kind = {}
-        rows = [_measured(image, pixel, has_regions)]
-        metrics = _values(rows[0])
+    image, pixel = ranked(anomalous)
+    kinds = by(0) if anomalous and all(kind for kind, _ in anomalous) else {}
+    defects = by(1)
+    rows = list(kinds.values()) or [_measured(image, pixel, has_regions)]
+    metrics = mean([_values(row) for row in rows]) if kinds else _values(rows[0])
     curves = {"image_roc": image.curve()}
     errors = {}
     if pixel is not None:
@@ -139,11 +151,12 @@ def category(
         curves |= {"spro": pixel.regions.curve()} if has_regions else {}
         if pixel.pixels.binned:
             names = [name for name in rows[0] if not name.startswith("image")]
+            rows += defects.values()
             errors = {name: max(row[name].error for row in rows) for name in names}
     return Category(
         metrics=metrics,
-        kinds={kind: _values(row) for kind, row in by_kind.items()},
-        defects={x: against_normal(x) for x in sorted({r.defect for r in records if r.label})},
+        kinds={kind: _values(row) for kind, row in kinds.items()},
+        defects={defect: _values(row) for defect, row in defects.items()},
         errors=errors,
         curves=curves,
         normal=int((labels == 0).sum()),

@@ -22,6 +22,7 @@ COLUMNS = {
     "aupro_0.05": "@0.05",
     "au_spro_0.05": "AU-sPRO@0.05",
 }
+DEFECT_COLUMNS = ("image_auroc", "pixel_auroc", "aupro_0.3")
 
 
 class Category(NamedTuple):
@@ -31,8 +32,8 @@ class Category(NamedTuple):
       metrics: of all its pictures; where defects have kinds, the mean over the kinds and not the
         pool of them (Bergmann et al., IJCV 2022), without thresholds.
       kinds: for each kind of defect, the metrics of normal pictures and those of this kind.
-      defects: for each type of defect, the image AUROC of pictures with it against normal ones.
-      errors: how far `metrics` and `kinds` may be off; empty where they are exact.
+      defects: for each type of defect, the metrics of normal pictures and those of this type.
+      errors: how far `metrics`, `kinds` and `defects` may be off; empty where they are exact.
       curves: x and y of "image_roc", "pixel_roc", "pro" and "spro" over all pictures, for drawing;
         empty where undefined.
       normal: number of pictures.
@@ -41,7 +42,7 @@ class Category(NamedTuple):
 
     metrics: Metrics
     kinds: dict[str, Metrics]
-    defects: dict[str, float]
+    defects: dict[str, Metrics]
     errors: dict[str, float]
     curves: dict[str, tuple[Float[NpArray, "P"], Float[NpArray, "P"]]]
     normal: int
@@ -78,7 +79,7 @@ class Evaluation(NamedTuple):
         return any(category.errors for category in self.categories.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """All but the curves, for JSON; numbers that are undefined become None."""
+        """All but the curves, for JSON; numbers that are not finite become None."""
         categories = {
             name: {key: value for key, value in category._asdict().items() if key != "curves"}
             for name, category in self.categories.items()
@@ -129,13 +130,15 @@ def table(evaluation: Evaluation) -> str:
     if len(evaluation.categories) > 1:
         rows.append(["mean", "", "", *(_number(evaluation.mean[x]) for x in columns)])
     lines = _aligned(rows)
+    shown = [name for name in DEFECT_COLUMNS if name in columns]
     defects = [
-        [f"{name}/{defect}", _number(value)]
+        [f"{name}/{defect}", *(_number(metrics[x]) for x in shown)]
         for name, category in evaluation.categories.items()
-        for defect, value in category.defects.items()
+        for defect, metrics in category.defects.items()
     ]
     if defects:
-        lines += ["", "image AUROC by type of defect", *_aligned(defects)]
+        header = ["by type of defect", *(columns[x] for x in shown)]
+        lines += ["", *_aligned([header, *defects])]
     lines += ["", "* an oracle: its threshold is picked on the test labels"]
     if any(category.kinds for category in evaluation.categories.values()):
         lines.append("a category with kinds of defects has the mean over its kinds")
@@ -143,7 +146,7 @@ def table(evaluation: Evaluation) -> str:
         errors = [error for x in evaluation.categories.values() for error in x.errors.values()]
         worst = math.ceil(1e4 * max(errors)) / 1e4
         lines.append(f"pixel metrics are approximate, off by {worst:.4f} at most")
-    if len(columns) <= 3:
+    if all(x.metrics["pixel_auroc"] is None for x in evaluation.categories.values()):
         lines.append("no pixel metrics: the data set has no masks")
     return "\n".join(lines)
 
@@ -165,4 +168,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

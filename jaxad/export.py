@@ -8,7 +8,7 @@ import jax.export
 from jaxtyping import Array, PyTree
 
 from jaxad import compile
-from jaxad.detector import Detector, State
+from jaxad.detector import Detector, State, check_finite
 
 
 def serialize(
@@ -25,8 +25,8 @@ def serialize(
     Raises:
       FloatingPointError: a parameter is not finite.
     """
-    check_finite(state)
     state = state._replace(opt=())
+    check_finite((pretrained, state))
 
     def predict(images: Array) -> tuple[Array, Array]:
         prediction = detector.predict(cfg, pretrained, state, compile.unit(images))
@@ -41,11 +41,4 @@ def serialize(
 def deserialize(program: bytes) -> Callable[[Array], tuple[Array, Array]]:
     """The function that `serialize` wrote: uint8 images -> (map, score)."""
     exported = jax.export.deserialize(bytearray(program))
-    return jax.jit(exported.call)
-
-
-def check_finite(tree: PyTree) -> None:
-    """Raises FloatingPointError that names the first leaf with NaN or infinity."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        if not jax.numpy.isfinite(leaf).all():
-            raise FloatingPointError(f"{jax.tree_util.keystr(path)} has values that are not finite")
+    return compile.jit(exported.call)

@@ -1,7 +1,7 @@
 """Scores of all pixels of a set, kept for the metrics: in full up to a limit, beyond it in bins."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,14 +53,16 @@ class Pixels:
         self.exact_pixels = exact_pixels
         self.seen = 0
         self.edges: NpArray | None = None
-        self._tallies: dict[tuple[str, str], _Tally] = {}
+        self._tallies: dict[tuple[Hashable, str], _Tally] = {}
 
     @property
     def approximate(self) -> bool:
         """Whether more than `exact_pixels` were added."""
         return self.edges is not None
 
-    def add(self, map: Map, mask: Mask, regions: Sequence[Region] = (), group: str = "") -> None:
+    def add(
+        self, map: Map, mask: Mask, regions: Sequence[Region] = (), group: Hashable = ""
+    ) -> None:
         """Adds a picture.
 
         Args:
@@ -93,7 +95,7 @@ class Pixels:
             for tally in self._tallies.values():
                 tally.bin(self.edges)
 
-    def rankings(self, groups: Collection[str] | None = None) -> Rankings:
+    def rankings(self, groups: Collection[Hashable] | None = None) -> Rankings:
         """The rankings of the pictures of some groups together; of all by default."""
         background = self._all("background", groups)
         tallies = [self._all(layer, groups) for layer in Rankings._fields]
@@ -107,10 +109,10 @@ class Pixels:
             *(rank_against(negatives, t.joined(), t.joined_gains(), t.total) for t in tallies)
         )
 
-    def _tally(self, group: str, layer: str) -> "_Tally":
+    def _tally(self, group: Hashable, layer: str) -> "_Tally":
         return self._tallies.setdefault((group, layer), _Tally())
 
-    def _all(self, layer: str, groups: Collection[str] | None = None) -> "_Tally":
+    def _all(self, layer: str, groups: Collection[Hashable] | None = None) -> "_Tally":
         together = _Tally(counts=0.0 if self.edges is None else np.zeros(len(self.edges)))
         for (group, name), tally in self._tallies.items():
             if name == layer and (groups is None or group in groups):

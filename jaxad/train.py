@@ -4,11 +4,13 @@ import json
 import logging
 import math
 import os
+import pathlib
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+import grain
 import jax
 import numpy as np
 from jaxtyping import Array, PyTree
@@ -16,7 +18,7 @@ from tqdm import tqdm
 
 from jaxad import checkpoint, compile
 from jaxad.data import pipeline
-from jaxad.detector import Data, Detector, State
+from jaxad.detector import Data, Detector, State, check_finite
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +40,17 @@ def fit(
 
     Raises:
       ValueError: settings that cannot work, or data missing for them.
-      FloatingPointError: the loss is not finite.
+      FloatingPointError: the loss or the state is not finite.
     """
     detector.check(cfg)
+    init_key, step_key, data_key = jax.random.split(key, 3)
+    heldout = pipeline.image_set(data.heldout, cfg.size)  # before hours of training, not after
+    iterator = iter(train_batches(detector, cfg, data, data_key, workers))
     images = pipeline.image_set(data.train, cfg.size)
-    state = detector.init(cfg, pretrained, images, key)
-    iterator = iter(pipeline.train_batches(detector, cfg, data, seed_of(key), workers=workers))
-    state = _loop(detector, cfg, pretrained, state, iterator, key, 0, Progress(cfg))
+    state = detector.init(cfg, pretrained, images, init_key)
+    state = _loop(detector, cfg, pretrained, state, iterator, step_key, 0, Progress(cfg))
     iterator.close()
-    return detector.calibrate(cfg, pretrained, state, pipeline.image_set(data.heldout, cfg.size))
+    return detector.calibrate(cfg, pretrained, state, heldout)
 
 
 def run(
@@ -79,25 +83,32 @@ def run(
 
     Raises:
       ValueError: settings that cannot work, data missing for them, or another run's folder.
-      FloatingPointError: the loss is not finite; the checkpoints before are kept.
+      FloatingPointError: the loss or the state is not finite; the checkpoints before are kept.
       OSError: the folder cannot be written.
     """
     detector.check(cfg)
+    init_key, step_key, data_key = jax.random.split(key, 3)
     folder = checkpoint.RunFolder(workdir, keep)
-    record = checkpoint.settings(cfg)
     folder.claim(
-        {**record, "key": np.asarray(jax.random.key_data(key)).tolist(), "data": repr(data.train)}
+        {
+            **checkpoint.settings(cfg),
+            "key": np.asarray(jax.random.key_data(key)).tolist(),
+            "workers": workers,
+            "data": {name: repr(x) for name, x in data._replace(test=None)._asdict().items()},
+            "pretrained": {name: checkpoint.fingerprint(x) for name, x in pretrained.items()},
+        }
     )
-    images = pipeline.image_set(data.train, cfg.size)
-    template = checkpoint.abstract_state(detector, cfg, pretrained, images, key)
+    template = checkpoint.abstract_state(detector, cfg, pretrained, init_key)
     if folder.has_model():
         log.info("%s is complete; taking its model", folder.path)
         return folder.restore_model(template)
 
-    iterator = iter(pipeline.train_batches(detector, cfg, data, seed_of(key), workers=workers))
+    heldout = pipeline.image_set(data.heldout, cfg.size)  # before hours of training, not after
+    iterator = iter(train_batches(detector, cfg, data, data_key, workers))
     state, step = folder.restore(template, iterator)
     if state is None:
-        state = detector.init(cfg, pretrained, images, key)
+        images = pipeline.image_set(data.train, cfg.size)
+        state = detector.init(cfg, pretrained, images, init_key)
     else:
         log.info("continuing %s at step %d", folder.path, step)
 
@@ -109,20 +120,23 @@ def run(
     progress = Progress(cfg, folder.path / "metrics.jsonl", step)
     try:
         state = _loop(
-            detector, cfg, pretrained, state, iterator, key, step, progress, save, save_every
+            detector, cfg, pretrained, state, iterator, step_key, step, progress, save, save_every
         )
     finally:
         iterator.close()
         folder.close()
-    heldout = pipeline.image_set(data.heldout, cfg.size)
     state = detector.calibrate(cfg, pretrained, state, heldout)
+    check_finite(state)
     folder.save_model(state)
     return state
 
 
-def seed_of(key: Array) -> int:
-    """The seed of the data's order that belongs to a key."""
-    return int(jax.random.randint(jax.random.fold_in(key, 1), (), 0, 2**31 - 1))
+def train_batches(
+    detector: Detector, cfg: Any, data: Data, key: Array, workers: int = 0
+) -> grain.IterDataset:
+    """The batches of a run, in the order that belongs to `key`."""
+    seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+    return pipeline.train_batches(detector, cfg, data, seed, workers=workers)
 
 
 def _loop(
@@ -152,8 +166,9 @@ def _loop(
                 progress.add(*pending)
             pending = step, metrics
             if step == cfg.steps or (save and step % save_every == 0):
-                progress.add(*pending)  # before saving: a state that is not finite is not kept
+                progress.add(*pending)
                 pending = None
+                check_finite(state)  # the loss was, but the update may have spoiled the state
                 if save:
                     save(step, state)
     return state
@@ -166,10 +181,13 @@ class Progress:
         """Starts at `step`; lines of later steps in `file` are of an interrupted run and go."""
         self._cfg, self._file, self._step = cfg, file, step
         if file is not None and os.path.exists(file):
-            with open(file) as lines:
-                kept = [line for line in lines if json.loads(line)["step"] <= step]
-            with open(file, "w") as lines:
-                lines.writelines(kept)
+            lines = pathlib.Path(file).read_text().splitlines(keepends=True)
+            kept = [
+                line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step
+            ]
+            part = pathlib.Path(f"{file}.part")
+            part.write_text("".join(kept))
+            part.replace(file)
 
     def __enter__(self) -> "Progress":
         self._tty = sys.stderr.isatty()
@@ -193,8 +211,8 @@ class Progress:
             if not np.isfinite(series).all():
                 bad = step - len(series) + 1 + int(np.argmin(np.isfinite(series)))
                 raise FloatingPointError(
-                    f"{name} is {series[~np.isfinite(series)][0]} at step {bad}: try a smaller "
-                    "learning rate, and look at the pictures of that batch; checkpoints saved "
+                    f"{name} is {series[~np.isfinite(series)][0]} at step {bad}: the learning rate "
+                    "may be too high, or a setting or a weight out of range; checkpoints saved "
                     "before are kept"
                 )
         means = {name: float(np.mean(series)) for name, series in values.items()}

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """What all tests share: run-time shape checks, folders, tiny settings of every method."""
 
 import functools
@@ -6,6 +7,12 @@ import pathlib
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+# Most of a test's time is compilation; what is compiled runs for moments. Before jax is imported.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 
 import jax
 import jax.numpy as jnp

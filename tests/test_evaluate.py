@@ -118,14 +118,39 @@ def test_metrics_are_those_of_the_maps_at_the_size_of_the_masks():
     assert 0.5 < found["pixel_auroc"] < 1
 
 
-def test_each_defect_is_compared_with_the_normal_pictures():
-    source = Pictures(records())
+@pytest.mark.parametrize("kinds", [{}, {"crack": "structural", "hole": "logical"}])
+def test_each_defect_is_measured_with_the_normal_pictures(kinds):
+    source = Pictures(records(kinds=kinds), sides=(16, 24))
     found = run(source).categories["bottle"]
-    _, scores = by_hand(source)
-    assert set(found.defects) == {"crack", "hole"}
-    expected = metrics.auroc(np.concatenate([scores[:5], scores[8:]]), np.array([0] * 5 + [1] * 2))
-    assert found.defects["hole"] == pytest.approx(expected)
+    assert list(found.defects) == ["crack", "hole"]
+    for defect, kept in [("crack", range(8)), ("hole", [0, 1, 2, 3, 4, 8, 9])]:
+        alone = Chosen(source, list(kept))
+        maps, scores = by_hand(alone)
+        masks = [alone[i]["mask"] for i in range(len(alone))]
+        pixels, truth = (np.concatenate([x.ravel() for x in several]) for several in (maps, masks))
+        labels = np.array([record.label for record in alone.records])
+        expected = {
+            "image_auroc": metrics.auroc(scores, labels),
+            "pixel_auroc": metrics.auroc(pixels, truth),
+            "pixel_average_precision": metrics.average_precision(pixels, truth),
+            "aupro_0.3": metrics.aupro(maps, masks, 0.3),
+            "aupro_0.05": metrics.aupro(maps, masks, 0.05),
+        }
+        values = found.defects[defect]
+        assert {name: values[name] for name in expected} == pytest.approx(expected)
+    assert found.defects["crack"] != found.defects["hole"]
     assert (found.normal, found.anomalous) == (5, 5)
+
+
+def test_a_defect_of_two_kinds_counts_in_both_and_once_by_its_type():
+    pool = records("cap", {"good": 4}) + [
+        Record(f"bent/{i}", "cap", "bent", "logical" if i % 2 else "structural") for i in range(6)
+    ]
+    found = run(Pictures(pool)).categories["cap"]
+    without = run(Pictures([record._replace(kind="") for record in pool])).categories["cap"]
+    assert list(found.kinds) == ["logical", "structural"]
+    assert found.defects == {"bent": pytest.approx(without.metrics)}
+    assert without.defects["bent"] == without.metrics
 
 
 def test_scores_carry_name_and_label_in_the_order_of_the_source():
@@ -240,6 +265,8 @@ def test_without_masks_there_are_image_metrics_only():
     assert "no masks" in str(found)
     assert "AUPRO" not in str(found)
     assert found.as_dict()["mean"]["aupro_0.3"] is None
+    values = found.categories["bottle"].defects["crack"]
+    assert all((value is None) == ("image" not in name) for name, value in values.items())
 
 
 def test_with_normal_pictures_only_metrics_are_undefined():
@@ -248,6 +275,7 @@ def test_with_normal_pictures_only_metrics_are_undefined():
     assert found.categories["bottle"].defects == {}
     assert set(found.as_dict()["mean"].values()) == {None}
     assert "bottle" in str(found)
+    assert "no masks" not in str(found)
 
 
 def test_an_undefined_category_is_left_out_of_the_mean():
@@ -267,8 +295,9 @@ def test_beyond_the_exact_pixels_metrics_are_flagged_and_within_their_error():
     assert truth.errors == {}
     for name, error in category.errors.items():
         if not name.endswith("_threshold"):
-            pairs = [(category.kinds[kind], truth.kinds[kind]) for kind in truth.kinds]
-            for a, b in [*pairs, (category.metrics, truth.metrics)]:
+            kinds = [(category.kinds[kind], truth.kinds[kind]) for kind in truth.kinds]
+            types = [(category.defects[x], truth.defects[x]) for x in truth.defects]
+            for a, b in [*kinds, *types, (category.metrics, truth.metrics)]:
                 assert abs(a[name] - b[name]) <= error + 1e-9, name
     for name in ("image_auroc", "image_f1_max"):
         assert category.metrics[name] == truth.metrics[name]
@@ -322,6 +351,17 @@ def test_everything_but_the_curves_is_json():
         "score": found.pictures[5].score,
     }
     assert len(stored["pictures"]) == 12
+    assert stored["categories"]["bottle"]["defects"] == found.categories["bottle"].defects
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_null_in_json(number):
+    found = run(Pictures(records()))
+    category = found.categories["bottle"]
+    category.metrics["pixel_f1_max_threshold"] = category.defects["hole"]["aupro_0.3"] = number
+    stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))["categories"]["bottle"]
+    assert stored["metrics"]["pixel_f1_max_threshold"] is None
+    assert stored["defects"]["hole"]["aupro_0.3"] is None
 
 
 def test_the_table_shows_every_category_kind_and_defect():
@@ -342,4 +382,9 @@ def test_the_table_shows_every_category_kind_and_defect():
         assert word in text
     header, *rows = text.split("\n\n")[0].splitlines()
     assert [row.split()[0] for row in rows] == ["cable", "screw", "logical", "structural", "mean"]
+    assert {len(row) for row in rows} == {len(header)}
+    header, *rows = text.split("\n\n")[1].splitlines()
+    assert header.split("  ")[0] == "by type of defect"
+    assert header.endswith("image AUROC  pixel AUROC  AUPRO@0.3")
+    assert [row.split()[0] for row in rows] == ["cable/cut", "screw/absent", "screw/bent"]
     assert {len(row) for row in rows} == {len(header)}

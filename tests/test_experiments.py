@@ -5,10 +5,16 @@ import json
 import pathlib
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
+from weights import parameters
 
 from jaxad.methods import efficientad
+from jaxad.nets.pdn import PDN
+from jaxad.pretrained import load_pretrained
 
 EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
 
@@ -21,13 +27,34 @@ def script(name):
     return module
 
 
+def pictures(folder, count, side=40):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+
+
 def test_the_benchmark_counts_what_the_papers_tables_imply():
     bench = script("bench_efficientad")
     small, medium = efficientad.Config(), efficientad.Config(medium=True)
-    assert bench.pdn_flops(small, 384, 384)[0] == pytest.approx(30.6e9, rel=0.01)
-    assert bench.pdn_flops(small, 768, 768)[0] == pytest.approx(40.5e9, rel=0.01)
+    assert bench.pdn_flops(small, 384, 384, None)[0] == pytest.approx(30.6e9, rel=0.01)
+    assert bench.pdn_flops(small, 768, 768, None)[0] == pytest.approx(40.5e9, rel=0.01)
     assert bench.predict_flops(small) == pytest.approx(76e9, rel=0.01)  # section 4: 76 and 235
     assert bench.predict_flops(medium) == pytest.approx(235e9, rel=0.01)
+
+
+@pytest.mark.parametrize("width", [None, 64])
+def test_the_benchmark_counts_what_xla_counts(width):
+    bench = script("bench_efficientad")
+    pdn, image = PDN(channels=768, width=width), jnp.zeros((1, 256, 256, 3))
+    params = jax.eval_shape(pdn.init, jax.random.key(0), image)
+    counted = jax.jit(pdn.apply).lower(params, image).cost_analysis()["flops"]
+    flops, _ = bench.pdn_flops(efficientad.Config(), 768, 768, width)
+    assert flops == pytest.approx(counted, rel=0.02)
+    default, narrow = efficientad.Config(), efficientad.Config(student_width=width)
+    saved = bench.predict_flops(default) - bench.predict_flops(narrow)
+    assert saved == bench.pdn_flops(default, 768, 768, None)[0] - flops
 
 
 def test_views_of_a_picture_show_the_same_part():
@@ -41,6 +68,112 @@ def test_views_of_a_picture_show_the_same_part():
         assert views["backbone"].shape == (64, 64, 3)
         halved = views["backbone"].reshape(32, 2, 32, 2, 3).mean((1, 3))
         assert np.abs(halved - views["pdn"]).mean() < 8
+
+
+def test_the_order_of_pictures_does_not_depend_on_where_they_lie(tmp_path):
+    distill = script("distill_pdn")
+    pictures(tmp_path / "z" / "one" / "deep", 12)
+    pictures(tmp_path / "z" / "two", 12)
+    found = distill.listed([str(tmp_path / "z" / name) for name in ("one", "two")])[0]
+    (tmp_path / "z" / "one").rename(tmp_path / "zz")
+    moved, paths = distill.listed([str(tmp_path / "zz"), str(tmp_path / "z" / "two")])
+    assert moved == found
+    assert found[0] == "deep/00.png"
+    assert found[12] == "00.png"
+    assert paths[12] == tmp_path / "z" / "two" / "00.png"
+
+
+def test_too_few_pictures_to_distil_from_are_an_error(tmp_path):
+    pictures(tmp_path / "few", 3)
+    with pytest.raises(ValueError, match=r"3 pictures in .*few: expected 20 or more"):
+        script("distill_pdn").listed([str(tmp_path / "few")])
+
+
+@pytest.mark.slow
+def test_distillation_leaves_a_weight_set_and_finds_itself_complete(
+    golden, tmp_path, capsys, monkeypatch
+):
+    distill = script("distill_pdn")
+    monkeypatch.setattr(distill.compile, "enable_cache", lambda: None)
+    monkeypatch.setattr(distill, "BATCHES_FOR_MOMENTS", 2)
+    backbone = golden("backbone_resnet18").info["networks"]["backbone"]
+    np.savez(tmp_path / "resnet18.npz", **parameters(backbone))
+    pictures(tmp_path / "photographs", 24)
+    command = (
+        str(tmp_path / "resnet18.npz"), str(tmp_path / "photographs"), str(tmp_path / "run"),
+        "size=64", "batch_size=2", "steps=3",
+    )  # fmt: skip
+    ends, sets = [], []
+    for _ in range(2):
+        distill.main(*command)
+        ends.append(capsys.readouterr().out.splitlines()[-1])
+        name = str(tmp_path / "run" / "weights")
+        sets.append(load_pretrained(name)[name])
+    assert ends[0].startswith("step 3: held-out error")
+    assert ends[0] == ends[1]
+    jax.tree.map(np.testing.assert_array_equal, *sets)
+    claim = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert claim["pictures"]["count"] == 24
+    with pytest.raises(ValueError, match="steps is 3 there, 4 now"):
+        distill.main(*command[:-1], "steps=4")
+
+
+def test_settings_are_told_apart_by_their_names():
+    experiment = script("efficientad")
+    cfg, options = experiment.parsed(["aux=some=where", "lr=3e-4", "curve_every=1000", "seed=3"])
+    assert cfg == efficientad.Config(lr=3e-4)
+    assert options == experiment.Options(aux="some=where", curve_every=1000, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("aux", "'aux' is not a setting: write name=value"),
+        ("aux=", "aux= is empty"),
+        ("seed=x", "seed=x: expected a whole number"),
+        ("save_every=0", "save_every=0: expected 1 or more steps"),
+        ("curve_every=0", "curve_every=0: expected 1 or more steps"),
+        ("curve_every=700", "expected a multiple of save_every=500"),
+        ("on_bad_image=ignore", "expected one of error, skip"),
+        ("sed=1", r"no setting 'sed'; this script has .*seed.*EfficientAD has .*p_hard"),
+    ],
+)
+def test_wrong_settings_of_the_experiment_are_named(setting, message):
+    with pytest.raises(ValueError, match=message):
+        script("efficientad").parsed([setting])
+
+
+def test_textures_take_the_place_of_photographs_only_where_there_is_a_penalty(caplog):
+    experiment = script("efficientad")
+    assert (
+        experiment.penalty_pictures(efficientad.Config(penalty=False), experiment.Options()) is None
+    )
+    assert "textures" not in caplog.text
+    textures = experiment.penalty_pictures(efficientad.Config(size=64), experiment.Options())
+    assert textures[0]["image"].shape == (128, 128, 3)
+    assert "textures take their place" in caplog.text
+
+
+@pytest.mark.slow
+def test_the_experiment_runs_without_and_with_test_pictures(tmp_path, capsys, monkeypatch):
+    experiment = script("efficientad")
+    monkeypatch.setattr(experiment.compile, "enable_cache", lambda: None)
+    pictures(tmp_path / "plain" / "train" / "good", 6)
+    settings = (
+        "steps=4", "save_every=1", "curve_every=2", "size=64", "autoencoder_kernel=2",
+        "student_width=8", "penalty=false",
+    )  # fmt: skip
+    experiment.main(str(tmp_path / "plain"), str(tmp_path / "run"), *settings)
+    printed = capsys.readouterr().out
+    assert "no test pictures" in printed
+    assert str(tmp_path / "run" / "model") in printed
+    assert not (tmp_path / "run" / "curve.json").exists()
+
+    pictures(tmp_path / "plain" / "test" / "good", 2)  # none anomalous: AUROC is undefined
+    experiment.main(str(tmp_path / "plain"), str(tmp_path / "tested"), *settings)
+    rows = json.loads((tmp_path / "tested" / "curve.json").read_text())
+    assert [row["step"] for row in rows] == [2, 4]
+    assert rows[0]["image_auroc"] is None
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from PIL import Image
 from jaxad import heatmap, panels
 from jaxad.data.images import image_size
 from jaxad.data.source import Item, Record
-from jaxad.evaluate import category
+from jaxad.evaluate import category, group
 from jaxad.evaluation import Evaluation, Scored, mean
 from jaxad.pixels import Pixels
 from jaxad.report import Report, Scale, cases, colour_scale, groups, overlay
@@ -52,7 +52,7 @@ def evaluated(records, scores, report=None) -> Evaluation:
         for i in members:
             item = picture(records[i], i)
             map = (0.1 * rng.random(item["mask"].shape) + item["mask"]).astype(np.float32)
-            pixels.add(map, item["mask"])
+            pixels.add(map, item["mask"], group=group(records[i]))
             if report is not None:
                 report.visit(i, item, map, float(scores[i]))
         found[name] = category([records[i] for i in members], np.array(scores)[members], pixels)

@@ -189,6 +189,8 @@ def held_out(files: Sequence[File], fraction: float, seed: int) -> tuple[list[Fi
             f"to learn from and one to hold out; add pictures or lower heldout={fraction}:"
             f"{shown([file.path for file in files])}"
         )
+    # Differs from the reference: nelson1425/EfficientAD learns from int(0.9 N) pictures, which
+    # torch's generator draws; the number may differ by one, and the choice differs.
     chosen = set(np.random.default_rng(seed).permutation(len(files))[:count].tolist())
     learn = [file for i, file in enumerate(files) if i not in chosen]
     return learn, [files[i] for i in sorted(chosen)]

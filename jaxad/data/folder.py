@@ -13,9 +13,11 @@ from jaxad.detector import Data
 def photographs(folder: str | Path, *, on_bad_image: OnBadImage = "error") -> ImageFolder:
     """All pictures of a folder and the folders in it, of anything, for `Data.aux`.
 
+    Nothing is looked up by their names, so `a.jpg` may lie beside `a.png`.
+
     Raises:
       FileNotFoundError: there is no such folder.
-      ValueError: no pictures, two of one name, or bad files (see `files.bad_files`).
+      ValueError: no pictures, or bad files (see `files.bad_files`).
     """
     folder = Path(folder)
     category = listing.category_of(folder)
@@ -23,7 +25,6 @@ def photographs(folder: str | Path, *, on_bad_image: OnBadImage = "error") -> Im
         File(Record(path.relative_to(folder).with_suffix("").as_posix(), category, "good"), path)
         for path in images.list_images(folder, recursive=True)
     ]
-    listing.check_names(files)
     bad = listing.bad_files(files, on_bad_image)
     left_out = {file.path for file in bad}
     usable = [file for file in files if file.path not in left_out]

@@ -32,7 +32,7 @@ def load(
     path = Path(folder)
     if (path / "test" / "logical_anomalies").is_dir():
         layout = loco
-    elif (path.parent / "split_csv").is_dir():
+    elif any((place / "split_csv").is_dir() for place in (path, path.absolute().parent)):
         layout = visa
     else:
         layout = mvtec

@@ -8,6 +8,7 @@ the paper's. It came without code; where it leaves room we follow nelson1425/Eff
 """
 
 import logging
+import math
 from typing import Literal, NamedTuple
 
 import jax
@@ -54,8 +55,9 @@ class Config:
     weights: tuple[str, ...] = static(("pdn_small",))  # the teacher
     penalty: bool = static(True)  # L_pen, section 3.2; off only for an ablation
     map_norm: Literal["quantile", "gaussian", "none"] = static("quantile")  # section 3.4, table 4
+    # As nelson1425/EfficientAD: normalise, combine, border, enlarge. "resize_first" is anomalib's.
     map_order: Literal["normalise_first", "resize_first"] = static("normalise_first")
-    border: int = static(LOST_CELLS)  # cells of zero put around a map before it is enlarged
+    border: int = static(LOST_CELLS)  # cells of zero around a map before it is enlarged; both codes
     lr: Scalar = 1e-4  # algorithm 1; a tenth of it in the last 5 % of the steps
     weight_decay: Scalar = 1e-5  # algorithm 1
     p_hard: Scalar = 0.999  # section 3.2
@@ -78,7 +80,7 @@ class Stats(NamedTuple):
 
 
 def check(cfg: Config) -> None:
-    """Raises ValueError for settings that cannot work, saying what would."""
+    """Raises ValueError for settings that cannot work, and says what would; warns of odd ones."""
     smallest = max(RECEPTIVE_FIELD, 32 * cfg.autoencoder_kernel)
     if cfg.size < smallest:
         raise ValueError(
@@ -88,22 +90,33 @@ def check(cfg: Config) -> None:
         )
     if len(cfg.weights) != 1:
         raise ValueError(f"weights={','.join(cfg.weights)}: EfficientAD takes one teacher")
-    for name in ("batch_size", "steps"):
-        if getattr(cfg, name) < 1:
-            raise ValueError(f"{name}={getattr(cfg, name)}: expected 1 or more")
+    for name, least in (("batch_size", 1), ("steps", 1), ("channels", 1), ("border", 0)):
+        if getattr(cfg, name) < least:
+            raise ValueError(f"{name}={getattr(cfg, name)}: expected {least} or more")
+    in_range = {
+        "lr": 0 < cfg.lr < math.inf,
+        "weight_decay": 0 <= cfg.weight_decay < math.inf,
+        "p_hard": 0 <= cfg.p_hard <= 1,
+        "q_a": 0 <= cfg.q_a < cfg.q_b,
+        "q_b": cfg.q_b <= 1,
+    }
+    for name, fine in in_range.items():
+        if not fine:
+            raise ValueError(
+                f"{name}={getattr(cfg, name)}: expected lr > 0, weight_decay >= 0, p_hard from 0 "
+                "to 1, and 0 <= q_a < q_b <= 1"
+            )
+    if not cfg.penalty:
+        log.warning("penalty=false: the student may generalise too well (table 5: -0.4 AUROC)")
 
 
 def streams(cfg: Config) -> tuple[Stream, ...]:
-    """Natural images for the penalty: resized to twice the side, of which the centre is kept."""
+    """Natural images for the penalty: resized to 512, the centre 256 kept (algorithm 1)."""
     return (Stream("aux", zoom=2),) if cfg.penalty else ()
 
 
 def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
     """A new student and autoencoder, and the teacher's moments over the training set."""
-    if not cfg.penalty:
-        log.warning(
-            "penalty=false: the student is not kept from generalising (table 5: -0.4 AUROC)"
-        )
     pdn = PDN(cfg.medium, cfg.channels, width=cfg.width)
     expected = jax.eval_shape(pdn.init, key, jnp.zeros((1, cfg.size, cfg.size, 3)))
     check_tree(pretrained[cfg.weights[0]], expected, cfg.weights[0])
@@ -205,6 +218,8 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     if cfg.map_order == "normalise_first":
         # A border of 0 stands for "at the lower quantile", so it follows the normalisation.
         combined = maps.resize(maps.bordered(combined, cfg.border), images.shape[1:3])
+    # Differs from the reference: the maximum at the size of the network's input; nelson1425's is at
+    # that of the picture on disk.
     return Prediction(combined, combined.max((1, 2)), {"local": local, "global": global_})
 
 

@@ -16,7 +16,11 @@ from jaxad.nets.layers import pad
 def local_average(
     shallow: Float[Array, "B H W C"], deep: Float[Array, "B h w D"]
 ) -> Float[Array, "B H W E"]:
-    """3x3 means (zero padded) of two layers side by side, E = C + D, the deeper one enlarged."""
+    """3x3 means (zero padded) of two layers side by side, E = C + D, the deeper one enlarged.
+
+    For backbones whose two layers have the target's width together (ResNet-18: 128 + 256 = 384).
+    """
+    # Differs from the reference: means, where algorithm 3 pools whole neighbourhoods over channels.
     shallow, deep = (nn.avg_pool(pad(x, 1), window_shape=(3, 3)) for x in (shallow, deep))
     return jnp.concatenate([shallow, enlarge(deep, shallow.shape[1:3])], -1)
 
@@ -24,8 +28,8 @@ def local_average(
 def patchcore(
     shallow: Float[Array, "B H W C"],
     deep: Float[Array, "B h w D"],
-    channels: int = 384,
-    pretrain_channels: int = 1024,
+    channels: int = 384,  # algorithm 3 of EfficientAD
+    pretrain_channels: int = 1024,  # PatchCore, section 3.1
 ) -> Float[Array, "B H W E"]:
     """PatchCore's embedding: 3x3 neighbourhoods, pooled over channels to E = `channels`.
 

@@ -264,6 +264,13 @@ def test_unknown_choice_for_bad_images_is_an_error(folders):
         inspect.unwrap(files.bad_files)(found, "ignore")
 
 
+def test_photographs_may_share_a_name(tmp_path, picture):
+    expected = [picture(tmp_path / name) for name in ("a.bmp", "a.png")]
+    source = folder.photographs(tmp_path)
+    assert names(source) == ["a", "a"]
+    assert all(np.array_equal(source[i]["image"], expected[i]) for i in range(2))
+
+
 def test_photographs_are_found_in_all_folders(folders, caplog):
     source = folder.photographs(folders)
     assert len(source) == 15

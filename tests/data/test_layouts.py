@@ -45,6 +45,15 @@ def test_a_table_of_splits_beside_the_folder_means_visa(tmp_path):
     assert (len(data.train), len(data.heldout), len(data.test)) == (1, 1, 1)
 
 
+def test_visas_whole_folder_is_told_from_a_category(tmp_path):
+    (tmp_path / "candle" / "Data").mkdir(parents=True)
+    (tmp_path / "split_csv").mkdir()
+    rows = ["object,split,label,image,mask", "candle,train,normal,candle/0.JPG,"]
+    (tmp_path / "split_csv" / "1cls.csv").write_text("\n".join(rows))
+    with pytest.raises(ValueError, match="holds the categories candle: give the folder of one"):
+        layouts.load(tmp_path)
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         layouts.load(tmp_path / "nowhere")

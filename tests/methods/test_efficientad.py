@@ -81,8 +81,9 @@ def test_without_penalty_there_is_no_term_no_stream_and_a_warning(setting, caplo
     assert efficientad.streams(off) == ()
     images = pipeline.image_set(data.train, cfg.size)
     with caplog.at_level(logging.WARNING):
-        state = efficientad.init(off, pretrained, images, jax.random.key(0))
+        efficientad.check(off)
     assert "penalty" in caplog.text
+    state = efficientad.init(off, pretrained, images, jax.random.key(0))
     batch = {"image": images[:1]}
     step = compile.train_step(efficientad.DETECTOR)
     _, metrics = jax.eval_shape(step, off, pretrained, state, batch, jax.random.key(0))
@@ -158,6 +159,13 @@ def test_the_rate_drops_to_a_tenth_at_95_percent_of_the_steps():
         ("size=255", "needs 256 pixels"),
         ("weights=a,b", "one teacher"),
         ("weights=", "one teacher"),
+        ("p_hard=1.5", "p_hard from 0 to 1"),
+        ("q_a=0.999", "q_a < q_b"),
+        ("q_b=1.1", "q_b <= 1"),
+        ("lr=nan", "lr > 0"),
+        ("lr=0", "lr > 0"),
+        ("border=-1", "0 or more"),
+        ("channels=0", "1 or more"),
     ],
 )
 def test_settings_that_cannot_work_say_what_would(setting, message):

@@ -1,5 +1,7 @@
 """EfficientAD against the numbers that a PyTorch implementation returns for the same weights."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +28,8 @@ def image(golden, name):
 def trained(golden):
     """Settings, pretrained and parameters of a golden with teacher, student and autoencoder."""
     networks = {name: parameters(about) for name, about in golden.info["networks"].items()}
-    cfg = efficientad.Config(weights=("teacher",))
+    channels = len(networks["teacher"]["conv4.bias"])
+    cfg = efficientad.Config(weights=("teacher",), channels=channels)
     pretrained = {"teacher": {"params": pdn_tree(networks["teacher"])}}
     params = {
         "student": pdn_tree(networks["student"]),
@@ -87,7 +90,8 @@ def test_autoencoder_equals_the_reference_on_oblong_images(golden):
 def compare_autoencoder(stored, output, picture):
     weights = convert.autoencoder(parameters(stored.info["networks"]["autoencoder"]))
     cells = tuple(stored.info["outputs"][output]["shape"][2:])
-    features = Autoencoder(cells=cells).apply(weights, image(stored, picture))
+    channels = stored.info["outputs"][output]["shape"][1]
+    features = jax.jit(Autoencoder(channels, cells).apply)(weights, image(stored, picture))
     close(stored, output, nchw(features))
 
 
@@ -102,7 +106,7 @@ def test_efficientad_loss_teacher_moments_equal_the_reference(golden):
 def test_efficientad_loss_terms_and_gradients_equal_the_reference(golden):
     stored = golden("efficientad_loss")
     cfg, pretrained, params = trained(stored)
-    cfg = efficientad.Config(weights=cfg.weights, p_hard=stored.info["settings"]["hard quantile"])
+    cfg = dataclasses.replace(cfg, p_hard=stored.info["settings"]["hard quantile"])
     stats = moments(stored, cfg, pretrained)
     terms, grads = compile.jitted(terms_and_gradients)(
         params, cfg, pretrained, stats, *(image(stored, n) for n in ("image", "aug", "penalty"))
@@ -176,9 +180,9 @@ def torch_name(path):
 )
 def test_efficientad_map_equals_the_reference(golden, order, border, suffix):
     stored = golden("efficientad_map")
-    _, pretrained, params = trained(stored)
+    cfg, pretrained, params = trained(stored)
     q_a, q_b = stored.info["settings"]["quantiles"]
-    cfg = efficientad.Config(weights=("teacher",), map_order=order, border=border, q_a=q_a, q_b=q_b)
+    cfg = dataclasses.replace(cfg, map_order=order, border=border, q_a=q_a, q_b=q_b)
     stats = moments(stored, cfg, pretrained)
     close(stored, "teacher_mean", nchw(stats.mean))
     state = efficientad.State(jnp.int32(0), params, stats, ())
@@ -190,6 +194,22 @@ def test_efficientad_map_equals_the_reference(golden, order, border, suffix):
     prediction = compile.jitted(efficientad.predict)(cfg, pretrained, state, image(stored, "image"))
     close(stored, f"{order}_map{suffix}", prediction.map[:, None])
     close_scalar(stored, f"{order}_score{suffix}", prediction.score[0])
+
+
+def test_efficientad_map_in_both_orders_agrees_with_the_same_quantiles(golden):
+    stored = golden("efficientad_map")
+    cfg, pretrained, params = trained(stored)
+    scalars = stored.info["scalars"]
+    span = jnp.array(
+        [
+            [scalars[f"resize_first_{level}_{which}"]["value"] for level in ("qa", "qb")]
+            for which in ("st", "ae")
+        ]
+    )
+    stats = moments(stored, cfg, pretrained)._replace(range=span)
+    state = efficientad.State(jnp.int32(0), params, stats, ())
+    prediction = compile.jitted(efficientad.predict)(cfg, pretrained, state, image(stored, "image"))
+    close(stored, "normalise_first_map_same_q", prediction.map[:, None])
 
 
 def test_efficientad_map_raw_distances_equal_the_reference(golden):
@@ -206,9 +226,9 @@ def test_adam_small_twenty_steps_follow_the_reference(golden, setting):
     stored = golden("adam_small")
     settings = stored.info["settings"][setting]
     weights = {n: pdn_tree(parameters(a)) for n, a in stored.info["networks"].items()}
-    cfg = efficientad.Config()
+    cfg = efficientad.Config(channels=len(weights["teacher"]["conv4"]["conv"]["bias"]))
     picture, penalty = image(stored, "image"), image(stored, "penalty")
-    teacher = PDN().apply({"params": weights["teacher"]}, picture)
+    teacher = PDN(channels=cfg.channels).apply({"params": weights["teacher"]}, picture)
 
     def loss(params):
         both = efficientad.student(
@@ -217,9 +237,9 @@ def test_adam_small_twenty_steps_follow_the_reference(golden, setting):
         hard = quantile.mined_mean(jnp.square(teacher - both[:1]), cfg.p_hard)
         return hard + jnp.mean(jnp.square(both[1:]))
 
-    rate = optim.dropped(settings["lr"], 20, at=(settings["lr x 0.1 after step"] + 0.5) / 20)
-    optimizer = optim.adam_l2(rate, settings["weight_decay"])
-    curve, params = descend(loss, optimizer, weights["student"])
+    (points,) = stored.info["outputs"][f"{setting}.curve"]["shape"]
+    optimizer = optim.adam_l2(rate(settings, points - 1), settings["weight_decay"])
+    curve, params = descend(loss, optimizer, weights["student"], points - 1)
     close(stored, f"{setting}.curve", curve)
     for name, start in weights["student"].items():
         for ours, theirs in (("kernel", "weight"), ("bias", "bias")):
@@ -227,7 +247,13 @@ def test_adam_small_twenty_steps_follow_the_reference(golden, setting):
             close_scalar(stored, f"moved/{setting}/{name}.{theirs}", moved)
 
 
-def descend(loss, optimizer, params, steps=20):
+def rate(settings, steps):
+    """The schedule, whose drop follows the step that the settings name."""
+    last = settings["lr x 0.1 after step"]
+    return optim.dropped(settings["lr"], steps, at=(last + 0.5) / steps)
+
+
+def descend(loss, optimizer, params, steps):
     """The losses before each step and after the last, and the moved parameters."""
 
     def step(params, opt):
@@ -253,8 +279,9 @@ def test_adam_efficientad_twenty_steps_follow_the_reference(golden):
     close(stored, "teacher_std", nchw(stats.std))
     pictures = [image(stored, name) for name in ("image", "aug", "penalty")]
     settings = stored.info["settings"]
-    rate = optim.dropped(settings["lr"], 20, at=(settings["lr x 0.1 after step"] + 0.5) / 20)
-    optimizer = optim.adam_l2(rate, float(settings["weight_decay"].partition(",")[0]))
+    (points,) = stored.info["outputs"]["curve"]["shape"]
+    decay = float(settings["weight_decay"].partition(",")[0])
+    optimizer = optim.adam_l2(rate(settings, points - 1), decay)
 
     @compile.jit
     def step(params, opt):
@@ -263,7 +290,7 @@ def test_adam_efficientad_twenty_steps_follow_the_reference(golden):
         return terms, optax.apply_updates(params, updates), opt
 
     opt, rows = optimizer.init(params), []
-    for _ in range(21):
+    for _ in range(points):
         terms, params, opt = step(params, opt)
         rows.append(terms)
     curve = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
