@@ -1,4 +1,3 @@
-# ruff: noqa: E402
 """What all tests share: run-time shape checks, folders, tiny settings of every method."""
 
 import functools
