@@ -63,7 +63,13 @@ class RunFolder:
         return ocp.CheckpointManager(self.path / "checkpoints", options=options)
 
     def claim(self, record: dict) -> None:
-        """Writes `run.json`, or checks that it says the same.
+        """Writes `run.json` where there is none; otherwise as `check`."""
+        self.check(record)
+        if not (self.path / "run.json").exists():
+            write_json(self.path / "run.json", record)
+
+    def check(self, record: dict) -> None:
+        """Compares with `run.json`, if there is one.
 
         Raises:
           ValueError: the folder belongs to a run of another method, settings, seed or data.
@@ -71,7 +77,6 @@ class RunFolder:
         record = json.loads(json.dumps(record))
         file = self.path / "run.json"
         if not file.exists():
-            write_json(file, record)
             return
         try:
             there = json.loads(file.read_text(encoding="utf-8"))

@@ -89,15 +89,14 @@ def run(
     detector.check(cfg)
     init_key, step_key, data_key = jax.random.split(key, 3)
     folder = checkpoint.RunFolder(workdir, keep)
-    folder.claim(
-        {
-            **checkpoint.settings(cfg),
-            "key": np.asarray(jax.random.key_data(key)).tolist(),
-            "workers": workers,
-            "data": {name: repr(x) for name, x in data._replace(test=None)._asdict().items()},
-            "pretrained": {name: checkpoint.fingerprint(x) for name, x in pretrained.items()},
-        }
-    )
+    record = {
+        **checkpoint.settings(cfg),
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "workers": workers,
+        "data": {name: repr(x) for name, x in data._replace(test=None)._asdict().items()},
+        "pretrained": {name: checkpoint.fingerprint(x) for name, x in pretrained.items()},
+    }
+    folder.check(record)
     template = checkpoint.abstract_state(detector, cfg, pretrained, init_key)
     if folder.has_model():
         log.info("%s is complete; taking its model", folder.path)
@@ -105,6 +104,7 @@ def run(
 
     heldout = pipeline.image_set(data.heldout, cfg.size)  # before hours of training, not after
     iterator = iter(train_batches(detector, cfg, data, data_key, workers))
+    folder.claim(record)  # now that nothing is missing
     state, step = folder.restore(template, iterator)
     if state is None:
         images = pipeline.image_set(data.train, cfg.size)

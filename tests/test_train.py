@@ -238,6 +238,14 @@ def test_a_missing_stream_says_which(job):
         train.fit(detector, cfg, pretrained, data._replace(aux=None), jax.random.key(0))
 
 
+def test_a_run_that_could_not_start_does_not_claim_its_folder(job, tmp_path):
+    detector, cfg, pretrained, data = job
+    with pytest.raises(ValueError, match="aux"):
+        run((detector, cfg, pretrained, data._replace(aux=None)), tmp_path)
+    run(job, tmp_path)
+    assert (tmp_path / "model").is_dir()
+
+
 def test_a_size_too_small_is_refused_before_anything_is_read(job):
     detector, cfg, pretrained, data = job
     unread = data._replace(train=[])
