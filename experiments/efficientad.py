@@ -52,7 +52,8 @@ class Options:
 
 def main(data_folder: str, workdir: str, *settings: str) -> None:
     """Trains and, where there are test pictures, evaluates and reports."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s", force=True)  # absl has configured it before
+    logging.getLogger("jaxad").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.WARNING)
     compile.enable_cache()
     cfg, options = parsed(settings)

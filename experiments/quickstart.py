@@ -35,7 +35,8 @@ SMALL = efficientad.Config(
 
 def main(*arguments: str) -> None:
     """Trains, evaluates, prints the metrics and where the report lies."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s", force=True)  # absl has configured it before
+    logging.getLogger("jaxad").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.WARNING)
     settings = [a for a in arguments if "=" in a]
     given = [a for a in arguments if "=" not in a]
