@@ -10,17 +10,23 @@ import argparse
 import hashlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
-from flax import linen as nn
+import numpy as np
 from jaxtyping import PyTree
 
-from jaxad.nets import convert
+from jaxad.nets import convert, efficientnet
 from jaxad.nets.autoencoder import Autoencoder
+from jaxad.nets.efficientnet import EfficientNet
+from jaxad.nets.mobilenet import MobileNetV2
 from jaxad.nets.pdn import PDN
 from jaxad.nets.resnet import ResNet
+from jaxad.nets.reversed_resnet import reversed_resnet
+from jaxad.nets.squeezenet import SqueezeNet
+from jaxad.nets.vgg import VGG
 from jaxad.nets.weight_file import read_state_dict
 from jaxad.pretrained import WEIGHTS, check_tree, save_pretrained
 
@@ -55,8 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     kind = options.kind or convert.kind(arrays)
     tree = convert.CONVERTERS[kind](arrays)
     network, settings = describe(kind, tree)
-    images = jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), "float32")
-    expected = jax.eval_shape(network(**settings).init, jax.random.key(0), images)
+    expected = jax.eval_shape(network(**settings).init, jax.random.key(0), inputs(settings))
     check_tree(tree, expected, options.name)
 
     file = Path(options.file).expanduser()
@@ -79,7 +84,18 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{folder / WEIGHTS}: {size:,} numbers, {options.dtype}")
 
 
-def describe(kind: str, tree: PyTree) -> tuple[type[nn.Module], dict]:
+def inputs(settings: dict) -> PyTree:
+    """Shapes of what a network takes: images or, where it restores them, an encoder's maps."""
+    shapes = [(SIDE, 3)]
+    if "strides" in settings:
+        channels, strides = settings["channels"], settings["strides"]
+        sides = SIDE // np.cumprod((4, *strides))
+        shapes = list(zip(sides.tolist(), channels, strict=True))
+    found = [jax.ShapeDtypeStruct((1, side, side, c), "float32") for side, c in shapes]
+    return found if "strides" in settings else found[0]
+
+
+def describe(kind: str, tree: PyTree) -> tuple[Callable[..., Any], dict]:
     """The network that the weights belong to, and its settings."""
     params = tree["params"]
     channels = {name: x["conv"]["kernel"].shape[-1] for name, x in params.items() if "conv" in x}
@@ -91,12 +107,54 @@ def describe(kind: str, tree: PyTree) -> tuple[type[nn.Module], dict]:
         side = params["enconv6"]["conv"]["kernel"].shape[0]
         width = channels["enconv1"]
         return Autoencoder, {"channels": channels["deconv8"], "width": width, "kernel": side}
-    first = params["layer1_0"]
-    blocks = [sum(name.startswith(f"layer{i}_") for name in params) for i in (1, 2, 3)]
-    return ResNet, {
-        "blocks": tuple(blocks),
-        "bottleneck": "conv3" in first,
-        "base_width": first["conv1"]["conv"]["kernel"].shape[-1],
+    if kind.startswith("resnet"):
+        first = params["layer1_0"]
+        blocks = [sum(name.startswith(f"layer{i}_") for name in params) for i in (1, 2, 3, 4)]
+        return ResNet, {
+            "blocks": tuple(count for count in blocks if count),
+            "bottleneck": "conv3" in first,
+            "base_width": first["conv1"]["conv"]["kernel"].shape[-1],
+        }
+    if kind == "reverse_distillation":
+        return reversed_resnet, reversed_settings(params)
+    if kind == "efficientnet":
+        width, depth, _ = efficientnet.SCALING[efficientnet_variant(params)]
+        return EfficientNet, {"width": width, "depth": depth}
+    return {
+        "vgg16": (VGG, {}),
+        "squeezenet": (SqueezeNet, {"normalisation": "caffe"}),
+        "squeezenet1_0": (SqueezeNet, {"normalisation": "imagenet"}),
+        "mobilenet_v2": (MobileNetV2, {"padding": "symmetric", "normalisation": "imagenet"}),
+        "tf_mobilenet_v2": (MobileNetV2, {"padding": "same", "normalisation": "signed"}),
+    }[kind]
+
+
+def efficientnet_variant(params: PyTree) -> str:
+    """The variant, such as "b4", whose blocks have as many channels as the weights."""
+    found = [
+        params[f"block{i}"]["project_conv"]["conv"]["kernel"].shape[-1]
+        for i in range(sum(name.startswith("block") for name in params))
+    ]
+    for variant, (width, depth, _) in efficientnet.SCALING.items():
+        if [block.channels for block in efficientnet.blocks(width, depth)] == found:
+            return variant
+    known = ", ".join(efficientnet.SCALING)
+    raise ValueError(f"EfficientNet {known} have other channels than these weights: {found}")
+
+
+def reversed_settings(params: PyTree) -> dict:
+    """Of a `reversed_resnet`: three maps, as all that were published."""
+    decoder, unit = params["decoder"], params["bottleneck"]["unit0"]
+    bottleneck = "conv3" in unit
+    channels = tuple(decoder[f"layer{s}_0"]["upsample_bn"]["scale"].size for s in (3, 2, 1))
+    inner = unit["conv1"]["conv"]["kernel"].shape[-1]
+    return {
+        "channels": channels,
+        "strides": (2, 2),
+        "units": tuple(sum(n.startswith(f"layer{s}_") for n in decoder) for s in (1, 2, 3)),
+        "bottleneck": bottleneck,
+        # Inside the embedding's blocks, which have twice the last map's channels at their end.
+        "base_width": 64 * inner * 4 // (2 * channels[-1]) if bottleneck else 64,
     }
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxad.nets import convert
+from jaxad.nets import convert, efficientnet, extractors
 from jaxad.nets.resnet import ResNet
 from jaxad.pretrained import load_pretrained
 
@@ -57,20 +57,137 @@ def test_pdn_is_recognised_and_loads_exactly(run, capsys, medium):
     assert f"PDN(medium={medium}, channels=6, width=4)" in capsys.readouterr().out
 
 
-def test_resnet_is_recognised(run):
-    network = ResNet((1, 1, 1))
+def resnet_arrays():
+    """Four stages of one block, their norms folded in."""
     arrays = {"conv1.weight": np.ones((64, 3, 7, 7)), "conv1.bias": np.ones(64)}
-    for name, inputs, out in (("layer1.0", 64, 64), ("layer2.0", 64, 128), ("layer3.0", 128, 256)):
+    for i, (inputs, out) in enumerate(((64, 64), (64, 128), (128, 256), (256, 512)), start=1):
+        name = f"layer{i}.0"
         layers = {"conv1": (out, inputs, 3, 3), "conv2": (out, out, 3, 3)}
         if inputs != out:
             layers["downsample.0"] = (out, inputs, 1, 1)
         for layer, shape in layers.items():
             arrays[f"{name}.{layer}.weight"] = np.ones(shape)
             arrays[f"{name}.{layer}.bias"] = np.ones(out)
-    folder = run(arrays)
+    return arrays
+
+
+@pytest.mark.parametrize(
+    ("options", "blocks"), [((), (1, 1, 1)), (("--kind", "resnet_layer4"), (1, 1, 1, 1))]
+)
+def test_resnet_is_recognised_and_keeps_its_last_stage_if_asked(run, options, blocks):
+    folder = run(resnet_arrays(), *options)
     settings = json.loads((folder / "about.json").read_text())["settings"]
     assert settings.pop("network") == "ResNet"
-    assert ResNet(**{**settings, "blocks": tuple(settings["blocks"])}) == network
+    assert ResNet(**{**settings, "blocks": tuple(settings["blocks"])}) == ResNet(blocks)
+
+
+def test_other_extractors_are_recognised_and_load(run):
+    arrays = {"conv1.weight": np.ones((96, 3, 7, 7)), "conv1.bias": np.ones(96)}
+    for i, inputs, squeezed in (
+        (2, 96, 16), (3, 128, 16), (4, 128, 32), (5, 256, 32),
+        (6, 256, 48), (7, 384, 48), (8, 384, 64), (9, 512, 64),
+    ):  # fmt: skip
+        for layer, shape in {
+            "squeeze1x1": (squeezed, inputs, 1, 1),
+            "expand1x1": (4 * squeezed, squeezed, 1, 1),
+            "expand3x3": (4 * squeezed, squeezed, 3, 3),
+        }.items():
+            arrays[f"fire{i}/{layer}.weight"] = np.ones(shape)
+            arrays[f"fire{i}/{layer}.bias"] = np.ones(shape[0])
+    folder = run(arrays)
+    settings = json.loads((folder / "about.json").read_text())["settings"]
+    assert settings == {"network": "SqueezeNet", "normalisation": "caffe"}
+    tree = load_pretrained(str(folder))[str(folder)]
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), "float32")
+    run_one = lambda tree, x: extractors.features("squeezenet", ("fire9",), tree, x)
+    assert jax.eval_shape(run_one, tree, images)[0].shape[-1] == 512
+
+
+def reversed_arrays(bottleneck):
+    """Bottleneck and decoder of three narrow maps under the names of RD4AD."""
+    rng, arrays = np.random.default_rng(0), {}
+
+    def conv(layer, norm, *shape, transposed=False):
+        arrays[f"{layer}.weight"] = rng.normal(size=shape)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            arrays[f"{norm}.{part}"] = rng.uniform(0.5, 1.5, shape[1 if transposed else 0])
+        arrays[f"{norm}.num_batches_tracked"] = np.int64(3)
+
+    for number, (inputs, out) in enumerate(((8, 16), (16, 32), (16, 32)), start=1):
+        conv(f"bn.conv{number}", f"bn.bn{number}", out, inputs, 3, 3)
+    conv("bn.conv4", "bn.bn4", 64, 128, 1, 1)  # never used
+
+    def block(name, inputs, out, enlarging=False, halving=False):
+        inner = out // 2 if bottleneck else out  # of a wide network; base_width 128
+        kernel = lambda a, b, side: (a, b, side, side)
+        up = {"transposed": enlarging}
+        main = kernel(inner, inner, 2) if enlarging else kernel(inner, inner, 3)
+        if bottleneck:
+            conv(f"{name}.conv1", f"{name}.bn1", inner, inputs, 1, 1)
+            conv(f"{name}.conv2", f"{name}.bn2", *main, **up)
+            conv(f"{name}.conv3", f"{name}.bn3", out, inner, 1, 1)
+        else:
+            first = (inputs, out, 2, 2) if enlarging else (out, inputs, 3, 3)
+            conv(f"{name}.conv1", f"{name}.bn1", *first, **up)
+            conv(f"{name}.conv2", f"{name}.bn2", out, out, 3, 3)
+        if enlarging:
+            conv(f"{name}.upsample.0", f"{name}.upsample.1", inputs, out, 2, 2, transposed=True)
+        if halving:
+            conv(f"{name}.downsample.0", f"{name}.downsample.1", out, inputs, 1, 1)
+
+    for i in range(2):
+        block(f"bn.bn_layer.{i}", 64 if i else 96, 64, halving=i == 0)
+    for stage, (inputs, out) in enumerate(((64, 32), (32, 16), (16, 8)), start=1):
+        for i in range(2):
+            block(f"decoder.layer{stage}.{i}", out if i else inputs, out, enlarging=i == 0)
+    return arrays
+
+
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_reverse_distillations_two_networks_are_recognised_and_load(run, bottleneck):
+    arrays = reversed_arrays(bottleneck)
+    folder = run(arrays)
+    settings = json.loads((folder / "about.json").read_text())["settings"]
+    assert settings == {
+        "network": "reversed_resnet", "channels": [8, 16, 32], "strides": [2, 2],
+        "units": [2, 2, 2], "bottleneck": bottleneck, "base_width": 128 if bottleneck else 64,
+    }  # fmt: skip
+    tree = load_pretrained(str(folder))[str(folder)]
+    params, stats = tree["params"], tree["batch_stats"]
+    fusion = params["bottleneck"]["conv0_1"]["conv"]["kernel"]
+    np.testing.assert_allclose(fusion, arrays["bn.conv2.weight"].transpose(2, 3, 1, 0), rtol=1e-6)
+    enlarging = "conv2" if bottleneck else "conv1"
+    kernel = params["decoder"]["layer3_0"][enlarging]["kernel"]
+    weight = arrays[f"decoder.layer3.0.{enlarging}.weight"]
+    np.testing.assert_allclose(kernel, weight.transpose(0, 2, 3, 1), rtol=1e-6)
+    mean = stats["bottleneck"]["unit0"]["downsample_bn"]["mean"]
+    expected = arrays["bn.bn_layer.0.downsample.1.running_mean"]
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+    assert "conv4" not in params["bottleneck"]
+
+
+def test_a_missing_part_of_reverse_distillation_is_named(run):
+    arrays = reversed_arrays(False)
+    part = {name: x for name, x in arrays.items() if not name.startswith("decoder.")}
+    with pytest.raises(ValueError, match=r"no weight 'decoder\.layer1\.0\.upsample\.1\.weight'"):
+        run(part)
+    del arrays["decoder.layer2.1.conv2.weight"]
+    with pytest.raises(ValueError, match="layer2_1/conv2/conv/kernel is missing"):
+        run(arrays)
+
+
+@pytest.mark.parametrize("variant", efficientnet.SCALING)
+def test_efficientnets_are_told_apart_by_their_channels(script, variant):
+    width, depth, _ = efficientnet.SCALING[variant]
+    blocks = [np.zeros((1, 1, 1, b.channels)) for b in efficientnet.blocks(width, depth)]
+    params = {f"block{i}": {"project_conv": {"conv": {"kernel": x}}} for i, x in enumerate(blocks)}
+    assert script.describe("efficientnet", {"params": params})[1] == {
+        "width": width,
+        "depth": depth,
+    }
+    del params[f"block{len(blocks) - 1}"]
+    with pytest.raises(ValueError, match="other channels than these weights"):
+        script.efficientnet_variant(params)
 
 
 def test_provenance_is_written_down(run, tmp_path):

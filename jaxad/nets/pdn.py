@@ -10,6 +10,7 @@ from jaxad.nets.layers import Conv, imagenet_normalise, pad
 
 RECEPTIVE_FIELD = 33  # pixels a side
 STRIDE = 4
+STRIDES = {"pool1": 2, "pool2": 4, "conv3": 4, "conv4": 4}  # of PDN-S's maps
 
 
 class PDN(nn.Module):
@@ -34,23 +35,58 @@ class PDN(nn.Module):
     width: int | None = None
     padding: bool = False
 
-    @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
         """Descriptors of images in [0, 1]."""
+        return self.maps(images)["conv6" if self.medium else "conv4"]
+
+    @nn.compact
+    def maps(self, images: Float[Array, "B H W 3"]) -> dict[str, Float[Array, "B h w C"]]:
+        """The descriptors and what comes before them: "pool1", "pool2", "conv3", "conv4", ...
+
+        "conv" maps are after their rectifier, which the last one does not have.
+        """
         width = self.width or (256 if self.medium else 128)
         outputs = self.outputs or self.channels
         on = int(self.padding)
 
+        maps = {}
         x = imagenet_normalise(images)
-        x = pool(nn.relu(Conv(width, 4, padding=3 * on, name="conv1")(x)), on)
-        x = pool(nn.relu(Conv(2 * width, 4, padding=3 * on, name="conv2")(x)), on)
+        x = maps["pool1"] = pool(nn.relu(Conv(width, 4, padding=3 * on, name="conv1")(x)), on)
+        x = maps["pool2"] = pool(nn.relu(Conv(2 * width, 4, padding=3 * on, name="conv2")(x)), on)
         if not self.medium:
-            x = nn.relu(Conv(2 * width, 3, padding=on, name="conv3")(x))
-            return Conv(outputs, 4, name="conv4")(x)
-        x = nn.relu(Conv(2 * width, 1, name="conv3")(x))
-        x = nn.relu(Conv(2 * width, 3, padding=on, name="conv4")(x))
-        x = nn.relu(Conv(self.channels, 4, name="conv5")(x))
-        return Conv(outputs, 1, name="conv6")(x)
+            x = maps["conv3"] = nn.relu(Conv(2 * width, 3, padding=on, name="conv3")(x))
+            maps["conv4"] = Conv(outputs, 4, name="conv4")(x)
+            return maps
+        x = maps["conv3"] = nn.relu(Conv(2 * width, 1, name="conv3")(x))
+        x = maps["conv4"] = nn.relu(Conv(2 * width, 3, padding=on, name="conv4")(x))
+        x = maps["conv5"] = nn.relu(Conv(self.channels, 4, name="conv5")(x))
+        maps["conv6"] = Conv(outputs, 1, name="conv6")(x)
+        return maps
+
+
+class PDNLayers(PDN):
+    """A padded PDN-S that returns all its maps: one of stride s has side / s cells."""
+
+    padding: bool = True
+
+    def __call__(self, images: Float[Array, "B H W 3"]) -> dict[str, Float[Array, "B h w C"]]:
+        """All maps of images in [0, 1], without the cells outside the image."""
+        maps = self.maps(images)
+        height, width = images.shape[1:3]
+        return {
+            layer: inside(x, height // STRIDES[layer], width // STRIDES[layer])
+            for layer, x in maps.items()
+        }
+
+
+def inside(x: Float[Array, "B H W C"], height: int, width: int) -> Float[Array, "B h w C"]:
+    """The middle of `x`; an odd cell too many is taken off before it.
+
+    Padded by 3 for kernels of 4, a PDN's inner maps have 2 or 3 cells more than their stride says,
+    and cell i of what is left is centred on pixel i * stride, at most 2 further.
+    """
+    top, left = (x.shape[1] - height + 1) // 2, (x.shape[2] - width + 1) // 2
+    return x[:, top : top + height, left : left + width]
 
 
 def pool(x: Float[Array, "B H W C"], padding: int) -> Float[Array, "B h w C"]:

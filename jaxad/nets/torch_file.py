@@ -53,7 +53,8 @@ class _Refused(Exception):
 def read_torch(path: Path) -> dict[str, np.ndarray]:
     """The named tensors of a state dict, or of a checkpoint that keeps one under a usual name.
 
-    bfloat16 becomes float32; all else keeps its type.
+    Of a checkpoint with several state dicts, {"encoder": {...}, "decoder": {...}}, the names begin
+    with theirs: "encoder.conv1.weight". bfloat16 becomes float32; all else keeps its type.
 
     Raises:
       ValueError: the file is not in zip format, is damaged, holds anything but tensors and plain
@@ -110,6 +111,10 @@ def _named_tensors(content: Any) -> dict[str, Tensor]:
             content = content[name]
             break
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    for part, inside in content.items():
+        if isinstance(inside, dict):
+            named = {f"{part}.{name}": x for name, x in inside.items() if isinstance(x, Tensor)}
+            tensors |= named
     if not tensors:
         names = ", ".join(map(str, content)) or "nothing"
         raise _Refused(

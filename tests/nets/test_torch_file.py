@@ -129,6 +129,12 @@ def test_tensors_may_share_a_storage_and_be_parameters(write):
     np.testing.assert_array_equal(arrays["b"], [3, 4, 5])
 
 
+def test_several_state_dicts_in_one_file_keep_their_names(write):
+    inside = dictionary({"a": tensor((6,), (1,))})
+    path = write(dictionary({"bn": inside, "decoder": inside, "epoch": b"I3\n"}))
+    assert list(read_state_dict(path)) == ["bn.a", "decoder.a"]
+
+
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
 def test_state_dict_inside_a_checkpoint_is_found(write, key):
     weights = dictionary({"a": tensor((6,), (1,))})
