@@ -62,10 +62,12 @@ class Stream(NamedTuple):
     Attributes:
       name: of the batch entry and of the field of `Data` that fills it.
       zoom: its pictures are resized to `zoom` times the image size, of which the centre is kept.
+      paired: whether an image gets the picture of its own index, such as its mask; else any.
     """
 
     name: str
     zoom: int = 1
+    paired: bool = False
 
 
 class Data(NamedTuple):
@@ -76,7 +78,7 @@ class Data(NamedTuple):
       heldout: normal images for `calibrate`; never from `test`.
       test: normal and anomalous images with labels and, perhaps, masks.
       aux: pictures of anything else, for streams of this name.
-      foreground: masks of the objects in `train`, for streams of this name.
+      foreground: masks of the objects in `train`, in its order, for streams of this name.
     """
 
     train: Source

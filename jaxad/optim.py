@@ -16,7 +16,7 @@ def gradient_step(
     cfg: Any,
     pretrained: PyTree,
     state: State,
-    batch: dict[str, Array],
+    batch: dict[str, PyTree],
     key: Array,
 ) -> tuple[State, dict[str, Array]]:
     """One step of `optimizer` on `loss`.
@@ -41,6 +41,18 @@ def adam_l2(
 ) -> optax.GradientTransformation:
     """Adam with decay added to the gradient, as torch's `Adam(weight_decay=...)`; not AdamW."""
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(lr, b1, b2))
+
+
+def sgd_l2(lr: Scalar, momentum: Scalar, weight_decay: Scalar) -> optax.GradientTransformation:
+    """Momentum descent, decay added to the gradient: torch's `SGD(momentum=, weight_decay=)`."""
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(lr, momentum))
+
+
+def clipped_adamw(
+    lr: Scalar | optax.Schedule, weight_decay: Scalar, norm: Scalar
+) -> optax.GradientTransformation:
+    """AdamW on gradients whose global norm is cut to `norm`; decay is lr * weight_decay."""
+    return optax.chain(optax.clip_by_global_norm(norm), optax.adamw(lr, weight_decay=weight_decay))
 
 
 def dropped(lr: Scalar, steps: int, at: float, factor: float = 0.1) -> optax.Schedule:

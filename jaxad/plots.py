@@ -28,7 +28,7 @@ def draw_histogram(path: Path, rows: Mapping[str, Float[NpArray, "_"]]) -> None:
     margin = 0.02 * (high - low) or max(abs(low), 1.0) * 1e-3
     edges = np.linspace(low - margin, high + margin, BINS + 1)
 
-    figure = _figure(7.2, 1.0 + 0.7 * len(rows))
+    figure = new_figure(7.2, 1.0 + 0.7 * len(rows))
     axes = figure.subplots(len(rows), sharex=True, squeeze=False)[:, 0]
     for axis, (name, scores) in zip(axes, rows.items(), strict=True):
         colour = NORMAL if name == "good" else ANOMALOUS
@@ -38,9 +38,9 @@ def draw_histogram(path: Path, rows: Mapping[str, Float[NpArray, "_"]]) -> None:
         axis.yaxis.get_major_locator().set_params(integer=True, nbins=2)
         label = axis.set_ylabel(f"{_short(name)}\n{len(scores)}", fontsize=9, color=colour)
         label.set(rotation=0, ha="right", va="center", parse_math=False)
-        _clean(axis)
+        clean(axis)
     axes[-1].set_xlabel("image score" + (", dotted: highest of good" if "good" in rows else ""))
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_curves(
@@ -61,7 +61,7 @@ def draw_curves(
     """
     from matplotlib import colormaps
 
-    figure = _figure(4.6, 4.4)
+    figure = new_figure(4.6, 4.4)
     axis = figure.subplots()
     colours = (
         [ANOMALOUS]
@@ -88,11 +88,12 @@ def draw_curves(
     axis.set_title(title, fontsize=11)
     axis.grid(color=FAINT, linewidth=0.6)
     axis.set_axisbelow(True)
-    _clean(axis)
-    _save(figure, path)
+    clean(axis)
+    save(figure, path)
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, sides in inches, apart from pyplot."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -101,12 +102,14 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _clean(axis: Any) -> None:
+def clean(axis: Any) -> None:
+    """Takes away what says nothing."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=9, colors="#333333")
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Writes a PNG."""
     with warnings.catch_warnings():
         # Names may be in a script that the font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -1,20 +1,27 @@
-"""What all tests share: run-time shape checks, folders, tiny settings of every method."""
+"""What all tests share: run-time shape checks, folders, pictures, trained states."""
 
+import atexit
 import functools
+import gc
 import os
 import pathlib
+import shutil
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import tempfile
 
 # Most of a test's time is compilation; what is compiled runs for moments. Before jax is imported.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
+# All processes of a run share what they compiled; the first one makes the folder and removes it.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxad-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
@@ -23,10 +30,24 @@ from jaxtyping import install_import_hook
 install_import_hook("jaxad", "beartype.beartype")
 
 HERE = pathlib.Path(__file__).parent
+MAPS = 25_000  # of memory, held by compiled programs, before they are dropped
 GOLDEN = pathlib.Path(os.environ.get("JAXAD_GOLDEN") or HERE / "golden")
-sys.path.insert(0, str(HERE / "golden"))  # weights.py, weights_b.py
+sys.path[:0] = [str(HERE), str(HERE / "golden")]  # tiny_settings.py; weights.py, weights_b.py
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Lets go of compiled programs now and then.
+
+    Each maps memory, and XLA crashes at the kernel's limit of 65530 maps in a process.
+    """
+    maps = pathlib.Path("/proc/self/maps")
+    item.session.torn_down = getattr(item.session, "torn_down", 0) + 1
+    looks = item.session.torn_down % 10 == 0 and maps.exists()  # looking takes milliseconds
+    if looks and maps.read_text().count("\n") > MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -49,41 +70,6 @@ def shared() -> pathlib.Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real images: {folder / 'data'} is not there (set JAXAD_SHARED)")
     return folder
-
-
-class Tiny(NamedTuple):
-    """A method's smallest settings that still learn, for the contract.
-
-    Attributes:
-      cfg: weight decay is off, so that a parameter that moved has had a gradient.
-      pretrained: key -> random trees for `cfg.weights`.
-      untouched: {leaf path: why it has no gradient}.
-    """
-
-    cfg: Any
-    pretrained: Callable
-    untouched: dict[str, str] = {}
-
-
-def tiny_efficientad() -> Tiny:
-    from jaxad.methods import efficientad
-    from jaxad.nets.pdn import PDN
-
-    cfg = efficientad.Config(
-        size=64, channels=8, width=8, autoencoder_width=4, autoencoder_kernel=2,
-        steps=60, batch_size=2, weights=("tiny",), lr=3e-3, weight_decay=0.0, p_hard=0.9,
-    )  # fmt: skip
-
-    def pretrained(key):
-        images = jnp.zeros((1, 33, 33, 3))
-        params = PDN(channels=cfg.channels, width=cfg.width).init(key, images)
-        # Random features with a deviation near 1, as a distilled teacher's.
-        return {"tiny": jax.tree.map(lambda x: x * 2.0, params)}
-
-    return Tiny(cfg, pretrained)
-
-
-TINY = {"efficientad": tiny_efficientad}
 
 
 class Pictures:
@@ -146,8 +132,16 @@ def tiny_data(size: int):
 
 
 @pytest.fixture(scope="session")
+def striped():
+    """size -> striped pictures as `Data`."""
+    return tiny_data
+
+
+@pytest.fixture(scope="session")
 def tiny():
     """name -> (detector, cfg, pretrained, data, untouched)."""
+    from tiny_settings import TINY
+
     from jaxad.methods import DETECTORS
 
     @functools.cache

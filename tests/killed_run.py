@@ -5,11 +5,12 @@ import time
 
 import conftest
 import jax
+from tiny_settings import tiny_efficientad
 
 from jaxad import train
 from jaxad.methods import DETECTORS
 
-row = conftest.tiny_efficientad()
+row = tiny_efficientad()
 pretrained, data = row.pretrained(jax.random.key(7)), conftest.tiny_data(row.cfg.size)
 train.run(
     DETECTORS["efficientad"], row.cfg, pretrained, data, jax.random.key(0), sys.argv[1],

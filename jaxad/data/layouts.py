@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxad.data import loco, mvtec, visa
+from jaxad.data import dagm, loco, mvtec, visa
 from jaxad.data.files import OnBadImage
 from jaxad.data.source import Source
 from jaxad.detector import Data
@@ -16,7 +16,7 @@ def load(
     aux: Source | None = None,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
-    """MVTec LOCO, VisA, or MVTec AD and what is laid out like it.
+    """MVTec LOCO, VisA, DAGM, or MVTec AD and what is laid out like it.
 
     Args:
       folder: of one category.
@@ -34,6 +34,8 @@ def load(
         layout = loco
     elif any((place / "split_csv").is_dir() for place in (path, path.absolute().parent)):
         layout = visa
+    elif dagm.is_category(path):
+        layout = dagm
     else:
         layout = mvtec
     return layout.load(path, seed=seed, heldout=heldout, aux=aux, on_bad_image=on_bad_image)

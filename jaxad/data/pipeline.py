@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grain
+import jax
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, PyTree, UInt8
 from PIL import Image
 
 from jaxad.data.source import Source
@@ -83,14 +84,15 @@ def train_batches(
     seed: int,
     workers: int = 0,
     memory: int = MEMORY,
+    features: PyTree | None = None,
 ) -> grain.IterDataset:
-    """Endless batches {"image", "index", one entry for each stream}.
+    """Endless batches {"image", "index", one entry for each stream, perhaps "features"}.
 
     Pictures come in a new order in every epoch; a batch may hold the end of one epoch and the
-    start of the next. Each stream has an order of its own, and gives each image one picture. The
-    iterator's state is exact, and belongs to one number of `workers`; the batches do not depend on
-    it. With workers a script must guard its start by `if __name__ == "__main__"`, and `close()` the
-    iterator.
+    start of the next. Each stream has an order of its own, and gives each image one picture; a
+    paired one gives it the picture of its own index. The iterator's state is exact, and belongs to
+    one number of `workers`; the batches do not depend on it. With workers a script must guard its
+    start by `if __name__ == "__main__"`, and `close()` the iterator.
 
     Args:
       detector: says which streams it wants.
@@ -100,28 +102,34 @@ def train_batches(
       workers: processes that read; 0 reads in threads.
       memory: bytes; a set of pictures that fits, resized, into what the sets before it left is
         read once only (by each worker).
+      features: rows for each training picture, by its index.
 
     Raises:
-      ValueError: a set is empty, or one that a stream wants is missing.
+      ValueError: a set is empty, or one that a stream wants is missing or of another length.
     """
+    streams = detector.streams(cfg)
     sets = {"image": (data.train, 1)}
-    sets |= {stream.name: (_wanted(stream, data), stream.zoom) for stream in detector.streams(cfg)}
-    orders = {}
+    sets |= {stream.name: (_wanted(stream, data), stream.zoom) for stream in streams}
+    pictures, orders = {}, {}
     for name, (source, zoom) in sets.items():
         if len(source) == 0:
             raise ValueError(f"no pictures for {name!r}: {source!r} is empty")
         cost = len(source) * cfg.size**2 * 3 * max(workers, 1)
         keep = cost <= memory
         memory -= cost if keep else 0
-        pictures = grain.MapDataset.source(_Resized(source, cfg.size, zoom, keep))
-        orders[name] = pictures.shuffle(seed=_seed(seed, name)).repeat(EPOCHS)
+        pictures[name] = _Resized(source, cfg.size, zoom, keep)
+        order = grain.MapDataset.source(pictures[name]).shuffle(seed=_seed(seed, name))
+        orders[name] = order.repeat(EPOCHS)
     if len(data.train) < cfg.batch_size:
         logging.getLogger(__name__).warning(
             "%d training pictures are fewer than a batch of %d: batches repeat pictures",
             len(data.train),
             cfg.batch_size,
         )
-    examples = orders.pop("image").map_with_index(_WithStreams(orders))
+    paired = {stream.name: pictures[stream.name] for stream in streams if stream.paired}
+    examples = orders.pop("image").map_with_index(_WithStreams(orders, paired))
+    if features is not None:
+        examples = examples.map(_WithFeatures(features))
     return _read_ahead(examples.batch(cfg.batch_size), workers)
 
 
@@ -148,21 +156,43 @@ class _Resized:
 
 
 class _WithStreams(grain.transforms.MapWithIndex):
-    """Adds to each example the picture at the same place of every stream."""
+    """Adds to each example the picture at the same place of every stream, or of the same index."""
 
-    def __init__(self, streams: dict[str, grain.MapDataset]) -> None:
-        self._streams = streams
+    def __init__(self, streams: dict[str, grain.MapDataset], paired: dict[str, _Resized]) -> None:
+        self._streams = {name: order for name, order in streams.items() if name not in paired}
+        self._paired = paired
 
     def map_with_index(self, index: int, element: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return element | {name: stream[index]["image"] for name, stream in self._streams.items()}
+        own = int(element["index"])
+        element = element | {name: x[index]["image"] for name, x in self._streams.items()}
+        return element | {name: x[own]["image"] for name, x in self._paired.items()}
+
+
+class _WithFeatures(grain.transforms.Map):
+    """Adds to each example the features of its picture."""
+
+    def __init__(self, features: PyTree) -> None:
+        self._features = features
+
+    def map(self, element: dict[str, np.ndarray]) -> dict[str, PyTree]:
+        index = int(element["index"])
+        return element | {"features": jax.tree.map(lambda rows: rows[index], self._features)}
 
 
 def _wanted(stream: Stream, data: Data) -> Source:
     source = getattr(data, stream.name, None)
     if source is None:
+        such_as = "foreground.load(FOLDER, data.train)" if stream.paired else (
+            "folder.photographs(FOLDER)"
+        )  # fmt: skip
         raise ValueError(
             f"the detector wants the stream {stream.name!r}, but data.{stream.name} is None; give "
-            f"it pictures, such as data._replace({stream.name}=folder.photographs(FOLDER))"
+            f"it pictures, such as data._replace({stream.name}={such_as})"
+        )
+    if stream.paired and len(source) != len(data.train):
+        raise ValueError(
+            f"data.{stream.name} has {len(source)} pictures, but belongs to the "
+            f"{len(data.train)} of data.train: give one for each, in the same order"
         )
     return source
 

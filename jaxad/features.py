@@ -1,0 +1,181 @@
+"""Frozen features of a training set, computed once: in memory, or on disk for later runs.
+
+A detector's `embed` is the same in every epoch. Where it costs more than what is trained, it is
+computed once, kept in half precision, and comes with the batches.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import shutil
+import tempfile
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxad import checkpoint, compile
+from jaxad.detector import Detector, ImageSet
+
+log = logging.getLogger(__name__)
+
+MEMORY = "memory"  # as a place: nothing is written
+DTYPE = np.dtype(np.float16)
+SLICE = 8  # images at a time
+
+Cache = str | os.PathLike | None
+
+
+class OnDisk:
+    """An array in a file, of which rows are read when they are asked for."""
+
+    def __init__(self, path: pathlib.Path):
+        """Of a file that `numpy.save` could have written."""
+        self.path = path
+        self._array: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._open())
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.array(self._open()[index])
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path, "_array": None}  # worker processes open the file themselves
+
+    def _open(self) -> np.ndarray:
+        if self._array is None:
+            self._array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return self._array
+
+
+def frozen_features(
+    detector: Detector, cfg: Any, pretrained: PyTree, images: ImageSet, cache: Cache
+) -> PyTree | None:
+    """`detector.embed` of every image in float16, rows by index; None without a cache.
+
+    On disk they lie under the checksum of all that they depend on: the pictures after resizing, the
+    weights and the compiled program, so that others are never mistaken for them.
+
+    Args:
+      detector: the method.
+      cfg: its settings.
+      pretrained: {name: tree} for `cfg.weights`.
+      images: the training set.
+      cache: `MEMORY`, or a folder; None computes features in every step instead.
+
+    Raises:
+      OSError: the folder cannot be written, or the disk is full; nothing is left half written.
+      FloatingPointError: a feature is not finite in float16.
+    """
+    if cache is None:
+        return None
+    one = jax.ShapeDtypeStruct((SLICE, *images.shape[1:]), "float32")
+    lowered = jax.jit(functools.partial(detector.embed, cfg)).lower(pretrained, one)
+    shapes, tree = jax.tree.flatten(lowered.out_info)
+    if not shapes:
+        log.info("%s has no frozen features to keep", detector.Config.__module__)
+        return None
+    if cache == MEMORY:
+        arrays = [np.empty((len(images), *x.shape[1:]), DTYPE) for x in shapes]
+        _fill(detector, cfg, pretrained, images, arrays)
+        return jax.tree.unflatten(tree, arrays)
+    key = {
+        "program": hashlib.sha256(lowered.as_text().encode()).hexdigest(),
+        "weights": checkpoint.fingerprint(pretrained),
+        "images": f"{zlib.crc32(np.ascontiguousarray(images)):08x}",
+        "shapes": [[len(images), *x.shape[1:]] for x in shapes],
+        "dtype": DTYPE.name,
+    }
+    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    folder = pathlib.Path(cache).expanduser() / name
+    if _complete(folder, key):
+        log.info("frozen features from %s", folder)
+    else:
+        _write(detector, cfg, pretrained, images, folder, key)
+    rows = [OnDisk(folder / f"{i}.npy") for i in range(len(shapes))]
+    return jax.tree.unflatten(tree, rows)
+
+
+def _complete(folder: pathlib.Path, key: dict) -> bool:
+    """Whether the features are there and whole; damaged ones are said to be."""
+    if not folder.is_dir():
+        return False
+    try:
+        there = json.loads((folder / "key.json").read_text(encoding="utf-8"))
+        shapes = [
+            list(np.load(folder / f"{i}.npy", mmap_mode="r", allow_pickle=False).shape)
+            for i in range(len(key["shapes"]))
+        ]
+    except (OSError, ValueError, EOFError) as error:
+        log.warning("the features in %s are damaged (%s); computing them anew", folder, error)
+        return False
+    if there != key or shapes != key["shapes"]:
+        log.warning("the features in %s are not the ones expected; computing them anew", folder)
+        return False
+    return True
+
+
+def _write(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    images: ImageSet,
+    folder: pathlib.Path,
+    key: dict,
+) -> None:
+    size = sum(int(np.prod(shape)) for shape in key["shapes"]) * DTYPE.itemsize
+    log.info("writing frozen features to %s (%.3g GB)", folder, size / 1e9)
+    part = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix="part-"))
+        if shutil.disk_usage(part).free < size:
+            raise OSError(28, f"{size} bytes are needed")
+        arrays = [
+            np.lib.format.open_memmap(part / f"{i}.npy", "w+", DTYPE, tuple(shape))
+            for i, shape in enumerate(key["shapes"])
+        ]
+        _fill(detector, cfg, pretrained, images, arrays)
+        for array in arrays:
+            array.flush()
+        (part / "key.json").write_text(json.dumps(key), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    except OSError as error:
+        raise OSError(
+            f"cannot keep features in {folder.parent} ({error}): free some space or give another "
+            f"folder; cache={MEMORY!r} needs none"
+        ) from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _fill(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    images: ImageSet,
+    arrays: Sequence[np.ndarray],
+) -> None:
+    """Computes the features, slice by slice, into arrays."""
+    start = 0
+    for features in compile.sliced(detector.embed, (cfg, pretrained), images, SLICE):
+        leaves = jax.device_get(jax.tree.leaves(features))
+        for array, leaf in zip(arrays, leaves, strict=True):
+            with np.errstate(over="ignore"):
+                rows = leaf.astype(DTYPE)
+            if not np.isfinite(rows).all():
+                raise FloatingPointError(
+                    f"features reach {np.abs(leaf).max():g}, beyond {DTYPE.name}: train without "
+                    "a cache"
+                )
+            array[start : start + len(rows)] = rows
+        start += SLICE

@@ -1,0 +1,157 @@
+"""Frozen features: kept once, found again, never mistaken for others."""
+
+import logging
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxad import compile, features, sweep, train
+from jaxad.data import pipeline
+from jaxad.detector import override
+
+
+@pytest.fixture(scope="module")
+def job(tiny):
+    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    return detector, override(cfg, "steps=4"), pretrained, data
+
+
+@pytest.fixture(scope="module")
+def images(job):
+    return pipeline.image_set(job[3].train, job[1].size)
+
+
+def rows(kept, count):
+    return np.stack([np.asarray(kept[i]) for i in range(count)])
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_they_are_the_embedding_of_each_image_in_half_precision(job, images, tmp_path, place):
+    detector, cfg, pretrained, _ = job
+    cache = "memory" if place == "memory" else tmp_path
+    kept = features.frozen_features(detector, cfg, pretrained, images, cache)
+    expected = jax.jit(detector.embed)(cfg, pretrained, compile.unit(jnp.asarray(images)))
+    assert rows(kept, len(images)).dtype == np.float16
+    np.testing.assert_allclose(rows(kept, len(images)), expected, rtol=2e-3, atol=1e-3)
+
+
+def test_without_a_cache_there_are_none(job, images):
+    assert features.frozen_features(*job[:3], images, None) is None
+
+
+def test_a_second_run_reads_them_back(job, images, tmp_path, monkeypatch):
+    first = features.frozen_features(*job[:3], images, tmp_path)
+
+    def never(*arguments, **keywords):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(features.compile, "sliced", never)
+    other_rate = override(job[1], "lr=0.5")
+    second = features.frozen_features(job[0], other_rate, job[2], images, tmp_path)
+    np.testing.assert_array_equal(rows(first, 6), rows(second, 6))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("what", ["images", "weights", "size"])
+def test_other_pictures_weights_or_settings_have_features_of_their_own(job, images, tmp_path, what):
+    detector, cfg, pretrained, data = job
+    features.frozen_features(detector, cfg, pretrained, images, tmp_path)
+    if what == "images":
+        images = np.where(images == images[0, 0, 0, 0], 255, images).astype(np.uint8)
+    elif what == "weights":
+        pretrained = jax.tree.map(lambda x: x * 1.01, pretrained)
+    else:
+        cfg = override(cfg, "size=72")
+        images = pipeline.image_set(data.train, 72)
+    features.frozen_features(detector, cfg, pretrained, images, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncate", "key", "missing"])
+def test_damaged_features_are_computed_anew(job, images, tmp_path, caplog, damage):
+    kept = features.frozen_features(*job[:3], images, tmp_path)
+    expected = rows(kept, 6)
+    (folder,) = tmp_path.iterdir()
+    if damage == "truncate":
+        path = folder / "0.npy"
+        path.write_bytes(path.read_bytes()[:200])
+    elif damage == "key":
+        (folder / "key.json").write_text("{}")
+    else:
+        (folder / "0.npy").unlink()
+    again = features.frozen_features(*job[:3], images, tmp_path)
+    assert "computing them anew" in caplog.text
+    np.testing.assert_array_equal(rows(again, 6), expected)
+
+
+def test_a_full_disk_is_an_error_that_says_what_to_do_and_leaves_nothing(
+    job, images, tmp_path, monkeypatch
+):
+    usage = features.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(features.shutil, "disk_usage", lambda path: usage._replace(free=10))
+    with pytest.raises(OSError, match=r"cannot keep features.*cache='memory'"):
+        features.frozen_features(*job[:3], images, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_features_beyond_half_precision_are_refused(job, images):
+    detector, cfg, pretrained, _ = job
+    large = jax.tree.map(lambda x: x * 100, pretrained)
+    with pytest.raises(FloatingPointError, match="train without a cache"):
+        features.frozen_features(detector, cfg, large, images, "memory")
+
+
+def test_rows_on_disk_travel_to_worker_processes_by_name(job, images, tmp_path):
+    kept = features.frozen_features(*job[:3], images, tmp_path)
+    kept[0]  # opened
+    assert len(pickle.dumps(kept)) < 1000
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(kept))[3], kept[3])
+
+
+def test_batches_carry_the_features_of_their_pictures(job, images):
+    detector, cfg, pretrained, data = job
+    kept = features.frozen_features(detector, cfg, pretrained, images, "memory")
+    iterator = iter(train.train_batches(detector, cfg, data, jax.random.key(0), 0, kept))
+    batch = next(iterator)
+    iterator.close()
+    np.testing.assert_array_equal(batch["features"], kept[batch["index"]])
+
+
+def test_training_on_kept_features_is_close_to_training_without(job, tmp_path):
+    key = jax.random.key(0)
+    without = train.fit(*job, key)
+    memory = train.fit(*job, key, cache="memory")
+    disk = train.fit(*job, key, cache=tmp_path / "cache")
+    for a, b, c in zip(*map(jax.tree.leaves, (without, memory, disk)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0.05, atol=2e-3)
+        np.testing.assert_array_equal(b, c)
+
+
+def test_a_run_with_a_cache_is_another_run(job, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        train.run(*job, jax.random.key(0), tmp_path / "run", cache=tmp_path / "cache")
+    assert "writing frozen features" in caplog.text
+    with pytest.raises(ValueError, match="cached_features is True there, False now"):
+        train.run(*job, jax.random.key(0), tmp_path / "run")
+
+
+def test_a_sweep_on_kept_features_is_runs_on_kept_features(job):
+    detector, cfg, pretrained, data = job
+    configs, key = sweep.grid(cfg, lr=[1e-3, 3e-3]), jax.random.key(0)
+    members = sweep.fit(detector, configs, pretrained, data, key[None], cache="memory")
+    alone = train.fit(detector, configs[1], pretrained, data, key, cache="memory")
+    for a, b in zip(
+        jax.tree.leaves(members.state(configs, 1, 0)), jax.tree.leaves(alone), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_detector_without_frozen_features_has_nothing_to_keep(job, images, tmp_path):
+    from jaxad.detector import no_features
+
+    detector = job[0]._replace(embed=no_features)
+    assert features.frozen_features(detector, *job[1:3], images, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,206 @@
+"""Detectors made of detectors keep the contract."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxad import compile, export, sweep, train, wrappers
+from jaxad.data import pipeline
+from jaxad.detector import method_name, override
+
+WRAPPERS = {
+    "flipped": (wrappers.flipped, {"flips": "both"}),
+    "ensemble": (wrappers.ensemble, {"members": 2}),
+    "tiled": (wrappers.tiled, {"tiles": 2, "overlap": 16, "size": 112}),
+}
+every_wrapper = pytest.mark.parametrize("name", list(WRAPPERS))
+
+
+@pytest.fixture(scope="module")
+def wrapped(tiny, striped):
+    """name -> (detector, cfg, pretrained, data), ten steps."""
+
+    def get(name):
+        inside, cfg, pretrained, _data, _ = tiny("efficientad")
+        wrap, settings = WRAPPERS[name]
+        values = {**{f: getattr(cfg, f) for f in cfg.__dataclass_fields__}, "steps": 10}
+        outside = wrap(inside)
+        cfg = outside.Config(**values | settings)
+        return outside, cfg, pretrained, striped(cfg.size)
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def fitted(wrapped):
+    found = {}
+
+    def get(name):
+        if name not in found:
+            found[name] = train.fit(*wrapped(name), jax.random.key(0))
+        return found[name]
+
+    return get
+
+
+def assert_equal(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_wrapper
+def test_wrapping_twice_gives_the_same_detector_and_nothing_recompiles(name, tiny):
+    inside = tiny("efficientad")[0]
+    wrap, _ = WRAPPERS[name]
+    assert wrap(inside) is wrap(inside)
+
+
+@every_wrapper
+def test_settings_are_the_inner_ones_and_some_more(name, wrapped):
+    detector, cfg, _, _ = wrapped(name)
+    assert method_name(cfg) == "efficientad"
+    assert override(cfg, "lr=0.5").lr == 0.5
+    for setting, value in WRAPPERS[name][1].items():
+        assert getattr(override(detector.Config(), f"{setting}={value}"), setting) == value
+
+
+@every_wrapper
+def test_a_wrapped_detector_trains_resumes_and_predicts(name, wrapped, fitted, tmp_path):
+    detector, cfg, pretrained, data = wrapped(name)
+    images = pipeline.image_set(data.test, cfg.size)
+    prediction = compile.predict(detector)(cfg, pretrained, fitted(name), images)
+    assert prediction.map.shape == images.shape[:3]
+    assert prediction.score.shape == images.shape[:1]
+    assert np.isfinite(prediction.map).all()
+
+    class Stop(Exception):
+        pass
+
+    def stop(step, state):
+        if step == 4:
+            raise Stop
+
+    arguments = detector, cfg, pretrained, data, jax.random.key(0), tmp_path
+    with pytest.raises(Stop):
+        train.run(*arguments, save_every=2, at_save=stop)
+    resumed = train.run(*arguments, save_every=2)
+    assert_equal(resumed._replace(opt=()), fitted(name)._replace(opt=()))
+
+
+@every_wrapper
+def test_a_wrapped_detector_is_exported(name, wrapped, fitted):
+    detector, cfg, pretrained, data = wrapped(name)
+    images = pipeline.image_set(data.test, cfg.size)[:2]
+    run = export.deserialize(export.serialize(detector, cfg, pretrained, fitted(name)))
+    prediction = compile.predict(detector)(cfg, pretrained, fitted(name), images)
+    np.testing.assert_allclose(run(images)[0], prediction.map, rtol=1e-4, atol=1e-5)
+
+
+def test_a_wrapper_is_swept_over_its_own_setting_too(wrapped, fitted):
+    detector, cfg, pretrained, data = wrapped("flipped")
+    configs = sweep.grid(cfg, flips=["both", "none"], lr=[cfg.lr])
+    members = sweep.fit(detector, configs, pretrained, data, jax.random.key(0)[None])
+    assert_equal(members.state(configs, 0, 0), fitted("flipped"))
+    scores = sweep.evaluate(detector, configs, pretrained, members, data.test)
+    assert scores.image_auroc.shape == (2, 1)
+
+
+def test_flips_are_the_mean_of_mirrored_predictions(wrapped, fitted, tiny):
+    detector, cfg, pretrained, data = wrapped("flipped")
+    inside = tiny("efficientad")[0]
+    images = pipeline.image_set(data.test, cfg.size)
+    state = fitted("flipped")
+    views = [
+        (
+            rows,
+            columns,
+            compile.predict(inside)(cfg, pretrained, state, images[:, ::rows, ::columns]),
+        )
+        for rows in (1, -1)
+        for columns in (1, -1)
+    ]
+    mean = np.mean([np.asarray(view.map)[:, ::r, ::c] for r, c, view in views], 0)
+    found = compile.predict(detector)(cfg, pretrained, state, images)
+    np.testing.assert_allclose(found.map, mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.score, np.mean([v.score for *_, v in views], 0), rtol=1e-4)
+
+
+def test_an_ensemble_is_the_mean_of_its_members_and_tells_their_spread(wrapped, fitted, tiny):
+    detector, cfg, pretrained, data = wrapped("ensemble")
+    inside = tiny("efficientad")[0]
+    images = pipeline.image_set(data.test, cfg.size)
+    state = fitted("ensemble")
+    members = [
+        state._replace(
+            **{
+                field: jax.tree.map(lambda x, i=i: x[i], getattr(state, field))
+                for field in ("params", "stats", "opt")
+            }
+        )
+        for i in range(2)
+    ]
+    views = [compile.predict(inside)(cfg, pretrained, member, images) for member in members]
+    assert (views[0].map != views[1].map).any()
+    found = compile.predict(detector)(cfg, pretrained, state, images)
+    maps = np.stack([view.map for view in views])
+    np.testing.assert_allclose(found.map, maps.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.parts["spread"], maps.std(0), rtol=1e-3, atol=1e-5)
+
+
+def test_an_ensemble_of_a_sweeps_states_is_a_vmap_of_predict(tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    configs = sweep.grid(override(cfg, "steps=4"), lr=[1e-3])
+    keys = jax.random.split(jax.random.key(0), 2)
+    members = sweep.fit(detector, configs, pretrained, data, keys)
+    images = compile.unit(jnp.asarray(pipeline.image_set(data.test, cfg.size)))
+    (states,) = members.states
+    predict = lambda state: detector.predict(configs[0], pretrained, state, images).map
+    maps = jax.jit(jax.vmap(predict))(jax.tree.map(lambda x: x[0], states))
+    single = jax.jit(predict)(members.state(configs, 0, 1))
+    np.testing.assert_allclose(maps[1], single, rtol=1e-3, atol=1e-4)
+    assert maps.std(0).shape == images.shape[:3]
+
+
+@pytest.mark.parametrize(("count", "overlap"), [(1, 0), (2, 0), (2, 8), (3, 4)])
+def test_tiles_put_together_are_the_image(count, overlap):
+    side = 20
+    size = count * side - (count - 1) * overlap
+    images = np.arange(2 * size * size * 3, dtype=np.float32).reshape(2, size, size, 3)
+    tiles = wrappers.tiles_of(images, count, side)
+    assert tiles.shape == (2 * count * count, side, side, 3)
+    whole = wrappers.together(jnp.asarray(tiles[..., 0]), count, overlap)
+    np.testing.assert_array_equal(whole, images[..., 0])
+
+
+def test_a_single_tile_is_the_detector_inside(wrapped, tiny):
+    inside, cfg, pretrained, data, _ = tiny("efficientad")
+    detector = wrappers.tiled(inside)
+    values = {f: getattr(cfg, f) for f in cfg.__dataclass_fields__}
+    one = detector.Config(**values | {"steps": 3, "tiles": 1})
+    state = train.fit(detector, one, pretrained, data, jax.random.key(0))
+    plain = train.fit(inside, override(cfg, "steps=3"), pretrained, data, jax.random.key(0))
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("tiles=0", "tiles=0"),
+        ("overlap=3", "overlap=3"),
+        ("size=113", r"size=113 is not 2 tiles that overlap by 16 pixels; size=114 is"),
+        ("size=40", "."),
+    ],
+)
+def test_tiles_that_do_not_fit_are_refused(wrapped, settings, message):
+    detector, cfg, _, _ = wrapped("tiled")
+    with pytest.raises(ValueError, match=message):
+        detector.check(override(cfg, settings))
+
+
+def test_an_ensemble_of_nobody_is_refused(wrapped):
+    detector, cfg, _, _ = wrapped("ensemble")
+    with pytest.raises(ValueError, match="members=0"):
+        detector.check(override(cfg, "members=0"))
