@@ -1,0 +1,85 @@
+"""How many members fit into memory at once."""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxad import checkpoint, compile
+from jaxad.detector import Detector
+
+log = logging.getLogger(__name__)
+
+SHARE = 0.9  # of the free memory; the rest is for what the runtime keeps beside the programs
+GIB = 2**30
+
+
+def members_at_once(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    batch: Callable[[], dict],
+    count: int,
+    asked: int | None,
+) -> int:
+    """How many of `count` members train at once.
+
+    What a member needs is its state and, where members run side by side, the activations of its
+    step, by the compiled step's own analysis. On a CPU they run in turns, so one at a time is as
+    fast as any number.
+
+    Args:
+      batch: () -> one, as the pipeline makes it.
+      count: of members with these static settings.
+      asked: by the user; halved until it fits. None: chosen.
+
+    Raises:
+      ValueError: `asked` is below 1.
+    """
+    if asked is not None and asked < 1:
+        raise ValueError(f"at_once={asked}: expected 1 or more members")
+    cpu = jax.default_backend() == "cpu"
+    if cpu and (asked is None or asked == 1):
+        log.info("members train one at a time, each by the one compiled step")
+        return 1
+    need, free = member_bytes(detector, cfg, pretrained, batch), SHARE * free_bytes()
+    if asked is None:
+        chosen = int(min(max(free // need, 1), count))
+    else:
+        chosen = min(asked, count)
+        while chosen > 1 and chosen * need > free:
+            chosen //= 2
+    if asked is not None and chosen < min(asked, count):
+        log.warning(
+            "at_once=%d needs %.3g GiB of which %.3g are free: %d members at once instead",
+            asked, min(asked, count) * need / GIB, free / GIB, chosen,
+        )  # fmt: skip
+    else:
+        log.info("%d of %d members at once, %.3g GiB each", chosen, count, need / GIB)
+    return chosen
+
+
+def member_bytes(
+    detector: Detector, cfg: Any, pretrained: PyTree, batch: Callable[[], dict]
+) -> int:
+    """What one more member needs while it trains."""
+    state = checkpoint.abstract_state(detector, cfg, pretrained, jax.random.key(0))
+    # Twice: a stacked state is written anew while the one before is still there.
+    need = 2 * sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(state))
+    if jax.default_backend() == "cpu":
+        return need
+    found = compile.step_memory(detector, cfg, pretrained, state, batch(), jax.random.key(0))
+    return need + found.temp_size_in_bytes
+
+
+def free_bytes() -> int:
+    """Free memory of the device that computes."""
+    device = jax.local_devices()[0]
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
