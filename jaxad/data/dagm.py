@@ -1,0 +1,118 @@
+"""DAGM 2007: ten classes of rendered textures, with an ellipse around each defect.
+
+    Class1/Train/0001.PNG, Class1/Test/0001.PNG    normal and defective pictures together
+    Class1/Test/Label/0002_label.PNG               the ellipse; only defective pictures have one
+    Class1/Test/Label/Labels.txt                   number, 1 if defective, picture, ..., ellipse
+
+Ellipses are weak labels, larger than the defects. Learning from normal pictures only, the defective
+ones of `Train` are left out.
+
+Source: Wieler & Hahn, 2007, "Weakly Supervised Learning for Industrial Optical Inspection".
+"""
+
+import logging
+from pathlib import Path
+
+from jaxad.data import files as listing
+from jaxad.data import images
+from jaxad.data.files import File, OnBadImage
+from jaxad.data.image_folder import open_data
+from jaxad.data.source import Record, Source
+from jaxad.detector import Data
+
+log = logging.getLogger(__name__)
+
+TABLE = "Labels.txt"
+DEFECT = "defect"
+
+
+def categories(root: str | Path) -> list[str]:
+    """The classes in a folder that holds them, in the order of their numbers."""
+    names = [sub.name for sub in listing.subfolders(Path(root)) if is_category(sub)]
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+def is_category(folder: Path) -> bool:
+    """Whether a folder is laid out as a class is."""
+    return (folder / "Test" / "Label").is_dir() and (folder / "Train").is_dir()
+
+
+def load(
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    heldout: float = 0.1,
+    aux: Source | None = None,
+    on_bad_image: OnBadImage = "error",
+) -> Data:
+    """One class.
+
+    Args:
+      folder: of the class, such as `Class1`.
+      seed: decides which normal training pictures are held out.
+      heldout: fraction of them; one picture at least.
+      aux: pictures of anything else, such as `folder.photographs(...)`.
+      on_bad_image: "error" names bad files; "skip" decodes every file now and leaves them out.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or no `Train` and `Test` with `Label` in it.
+      ValueError: ellipses and pictures or the table do not match, too few pictures are normal, or
+        files are bad.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    if not is_category(folder):
+        inside = ", ".join(categories(folder))
+        hint = f"; it holds the classes {inside}: give the folder of one" if inside else ""
+        raise FileNotFoundError(
+            f"{folder}: no {Path('Train')} and {Path('Test/Label')} in it{hint}"
+        )
+    category = listing.category_of(folder)
+    train, test = (_pictures(folder / part, category) for part in ("Train", "Test"))
+    normal = [file for file in train if not file.record.label]
+    log.info("%s: %d defective pictures of Train are left out", folder, len(train) - len(normal))
+    if not normal:
+        raise ValueError(f"{folder / 'Train'}: no normal pictures")
+    return open_data(normal, test, seed=seed, heldout=heldout, aux=aux, on_bad_image=on_bad_image)
+
+
+def _pictures(folder: Path, category: str) -> list[File]:
+    """The pictures of `Train` or `Test`; those with an ellipse are defective.
+
+    Raises:
+      ValueError: there are none, an ellipse has no picture, or the table names a defective picture
+        that has no ellipse.
+    """
+    labels = folder / "Label"
+    ellipses: dict[str, list[Path]] = {}
+    for path in images.list_images(labels) if labels.is_dir() else []:
+        ellipses.setdefault(path.stem.removesuffix("_label"), []).append(path)
+    paths = images.list_images(folder)
+    if not paths:
+        raise ValueError(f"{folder}: no pictures in it")
+    stems = {path.stem for path in paths}
+    lonely = [path for stem, several in ellipses.items() if stem not in stems for path in several]
+    if lonely:
+        raise ValueError(f"ellipses without a picture of their name:{listing.shown(lonely)}")
+    expected = _listed(labels / TABLE) - set(ellipses)
+    missing = [path for path in paths if path.stem in expected]
+    if missing:
+        raise ValueError(
+            f"defective pictures by {labels / TABLE} without an ellipse:{listing.shown(missing)}"
+        )
+    found = []
+    for path in paths:
+        defect = DEFECT if path.stem in ellipses else "good"
+        record = Record(f"{defect}/{path.stem}", category, defect)
+        found.append(File(record, path, tuple(ellipses.get(path.stem, ()))))
+    return found
+
+
+def _listed(table: Path) -> set[str]:
+    """The stems of the pictures that a table calls defective; none if there is no table."""
+    if not table.is_file():
+        return set()
+    lines = table.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    rows = [line.split("\t") for line in lines]
+    return {Path(row[2].strip()).stem for row in rows if len(row) > 2 and row[1].strip() == "1"}

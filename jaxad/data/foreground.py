@@ -1,0 +1,220 @@
+"""Masks of the object in each training picture, where synthetic anomalies may be.
+
+They come from a folder, or are estimated without learned weights and written out for a person to
+check and correct. DiffusionAD (Zhang et al., arXiv:2303.08730) takes its masks of objects from a
+learned segmenter and ships them apart.
+"""
+
+import logging
+import os
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray as NpArray
+from PIL import Image
+
+from jaxad.data import files as listing
+from jaxad.data import images
+from jaxad.data.segment import segmented
+from jaxad.data.source import Item, Record, Region, Source
+from jaxad.heatmap import OUTLINE, outline
+
+log = logging.getLogger(__name__)
+
+OFFICIAL = "DISthresh"  # in a category's folder, laid out as `train`: the authors' masks
+WHITE = 128  # of 255: a mask without such a pixel shows no object
+SMALLEST = 0.005  # share of a picture: what is estimated smaller is no object
+SHOWN = 200  # pictures on the overview at most
+THUMBNAIL = 96  # pixels, the side of one
+COLUMNS = 20
+
+
+class Masks:
+    """Grey pictures, white where the object is: mask `i` belongs to picture `i` of another source.
+
+    A `jaxad.data.source.Source`, for `Data.foreground`; fractions count.
+    """
+
+    has_masks = False
+    has_regions = False
+
+    def __init__(self, paths: Sequence[Path], records: Sequence[Record], checksum: int):
+        """Files and, in their order, the records of the pictures they belong to."""
+        self.paths = tuple(paths)
+        self.records = tuple(records)
+        self._checksum = checksum
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __repr__(self) -> str:
+        # Of the masks' pixels: a run does not go on with others.
+        return f"Masks({len(self)} masks, {self._checksum:08x})"
+
+    def __getitem__(self, index: int) -> Item:
+        """One mask, as a picture.
+
+        Raises:
+          ValueError: the file is damaged.
+        """
+        index = range(len(self))[index]
+        image = images.read_image(self.paths[index])
+        return Item(image=image, mask=np.zeros(image.shape[:2], np.uint8), label=0, index=index)
+
+    def regions(self, index: int) -> list[Region]:
+        """Nothing: there are no defects."""
+        return []
+
+
+def chosen(choice: str, pictures: Source, workdir: str | Path) -> Masks | None:
+    """What a script's setting `foreground` says.
+
+    Args:
+      choice: "estimate"; "part" or "everywhere", which need no masks; or a folder for `load`.
+      pictures: such as `Data.train`.
+      workdir: for `estimate`.
+    """
+    if choice in ("part", "everywhere"):
+        return None
+    return estimate(pictures, workdir) if choice == "estimate" else load(choice, pictures)
+
+
+def load(folder: str | Path, pictures: Source) -> Masks:
+    """The masks of a folder, one for each of some pictures.
+
+    A mask lies where its picture lies below `train`, or in the folder itself, and has its name,
+    with or without "_mask" at the end: `good/000.png`, `000_mask.png`. In a category's folder in
+    the authors' layout, its `DISthresh` is taken.
+
+    Args:
+      folder: of the masks, or of the category.
+      pictures: such as `Data.train`; each is read once.
+
+    Raises:
+      FileNotFoundError: there is no such folder.
+      ValueError: masks are missing, doubled, empty or of another size than their pictures; all are
+        listed.
+    """
+    folder = Path(folder)
+    folder = folder / OFFICIAL if (folder / OFFICIAL).is_dir() else folder
+    found: dict[str, list[Path]] = {}
+    for path in images.list_images(folder, recursive=True):
+        name = path.relative_to(folder).with_suffix("").as_posix().removesuffix("_mask")
+        found.setdefault(name, []).append(path)
+    several = [_candidates(record, found) for record in pictures.records]
+    missing = [
+        folder / record.name for record, paths in zip(pictures.records, several, strict=True)
+        if not paths
+    ]  # fmt: skip
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(several)} training pictures have no foreground mask; add them "
+            f"(PNG, white where the object is), or do without masks:{listing.shown(missing)}"
+        )
+    doubled = [path for paths in several if len(paths) > 1 for path in paths]
+    if doubled:
+        raise ValueError(f"several foreground masks of one picture:{listing.shown(doubled)}")
+    paths = [paths[0] for paths in several]
+    with ThreadPoolExecutor() as pool:
+        checked = list(pool.map(lambda i: _checked(paths[i], pictures, i), range(len(paths))))
+    flaws = [flaw for flaw, _ in checked if flaw]
+    if flaws:
+        lines = "".join(f"\n  {flaw}" for flaw in flaws)
+        raise ValueError(f"{len(flaws)} of {len(paths)} foreground masks cannot be used:{lines}")
+    checksum = zlib.crc32(np.array([crc for _, crc in checked], np.uint32).tobytes())
+    return Masks(paths, pictures.records, checksum)
+
+
+def estimate(pictures: Source, folder: str | Path) -> Masks:
+    """Masks that are estimated, written to a folder, and read from there.
+
+    Those that are there already stay, so a corrected one counts. `overview.png` beside the folder
+    `masks` shows the outlines, for a person to check.
+
+    Args:
+      pictures: such as `Data.train`.
+      folder: gets `masks` and `overview.png`.
+
+    Raises:
+      ValueError: no object is found in some pictures, which are listed; nothing of them is written.
+      OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    targets = [folder / "masks" / f"{record.name}.png" for record in pictures.records]
+    with ThreadPoolExecutor() as pool:
+        empty = list(pool.map(lambda i: _estimated(pictures, i, targets[i]), range(len(targets))))
+    failed = [target for target, without in zip(targets, empty, strict=True) if without]
+    if failed:
+        raise ValueError(
+            f"no object stands out from the background in {len(failed)} of {len(targets)} "
+            f"pictures; draw their masks, or do without them:{listing.shown(failed)}"
+        )
+    masks = load(folder / "masks", pictures)
+    overview(pictures, masks).save(folder / "overview.png")
+    log.info(
+        "foreground masks: %s; look at %s, and correct what is wrong",
+        folder / "masks",
+        folder / "overview.png",
+    )
+    return masks
+
+
+def overview(pictures: Source, masks: Source) -> Image.Image:
+    """Small pictures with the outlines of their masks; some of them where there are many."""
+    count = min(len(pictures), SHOWN)
+    places = np.linspace(0, len(pictures) - 1, count).round().astype(int).tolist()
+    size = (THUMBNAIL, THUMBNAIL)
+    rows = -(-count // COLUMNS)
+    sheet = Image.new("RGB", (min(count, COLUMNS) * THUMBNAIL, rows * THUMBNAIL), "white")
+    for n, place in enumerate(places):
+        small = np.array(Image.fromarray(pictures[place]["image"]).resize(size))
+        mask = Image.fromarray(masks[place]["image"]).convert("L").resize(size)
+        line, around = outline(np.asarray(mask) >= WHITE)
+        small[around] = 0
+        small[line] = OUTLINE
+        row, column = divmod(n, COLUMNS)
+        sheet.paste(Image.fromarray(small), (column * THUMBNAIL, row * THUMBNAIL))
+    return sheet
+
+
+def _candidates(record: Record, found: dict[str, list[Path]]) -> list[Path]:
+    """The masks of a picture: of its whole name or, where there is none, of the last part."""
+    return found.get(record.name) or found.get(record.name.rpartition("/")[2], [])
+
+
+def _checked(path: Path, pictures: Source, index: int) -> tuple[str, int]:
+    """Why a mask cannot be used, empty if it can, and the checksum of its pixels."""
+    try:
+        mask = images.read_image(path)
+        size = pictures[index]["image"].shape[:2]
+        if mask.shape[:2] != size:
+            return (
+                f"{path} has {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
+                f"{pictures.records[index].name} has {size[1]} x {size[0]}"
+            ), 0
+    except ValueError as error:
+        return str(error), 0
+    if mask.max() < WHITE:
+        return f"{path} is empty: no pixel has {WHITE} of 255 or more", 0
+    return "", zlib.crc32(mask.tobytes())
+
+
+def _estimated(pictures: Source, index: int, target: Path) -> bool:
+    """Writes a picture's mask where there is none; whether no object is found."""
+    if target.exists():
+        return False
+    mask = segmented(pictures[index]["image"])
+    if mask.mean() < SMALLEST:
+        return True
+    os.makedirs(target.parent, exist_ok=True)
+    Image.fromarray(as_picture(mask)).save(target)
+    return False
+
+
+def as_picture(mask: NpArray) -> UInt8[NpArray, "H W"]:
+    """A mask of 0 and 1 as black and white."""
+    return np.where(mask, np.uint8(255), np.uint8(0))

@@ -1,0 +1,104 @@
+"""Several categories as one data set: the unified protocol.
+
+One model learns all categories together and is never told which is which; `Record.category` stays
+for the metrics, which are per category. You et al., NeurIPS 2022 (arXiv:2206.03687), section 4.
+"""
+
+import bisect
+import itertools
+from collections.abc import Mapping, Sequence
+
+from jaxad.data.source import Item, Record, Region, Source
+from jaxad.detector import Data
+
+
+class Pool:
+    """Sources one after the other, as one.
+
+    Attributes:
+      sources: what is pooled.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = tuple(sources)
+        self.records: tuple[Record, ...] = tuple(
+            itertools.chain.from_iterable(source.records for source in self.sources)
+        )
+        # Pixel metrics of a category need its masks only.
+        self.has_masks = any(source.has_masks for source in self.sources)
+        self.has_regions = any(source.has_regions for source in self.sources)
+        self._ends = list(itertools.accumulate(len(source) for source in self.sources))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __repr__(self) -> str:
+        return f"Pool({', '.join(map(repr, self.sources))})"
+
+    def __getitem__(self, index: int) -> Item:
+        """A picture of one of the sources."""
+        index = range(len(self))[index]
+        source, place = self._place(index)
+        return {**source[place], "index": index}
+
+    def regions(self, index: int) -> list[Region]:
+        """The defects of one picture; none of a source that does not tell them apart."""
+        source, place = self._place(range(len(self))[index])
+        return source.regions(place) if source.has_regions else []
+
+    def _place(self, index: int) -> tuple[Source, int]:
+        which = bisect.bisect_right(self._ends, index)
+        return self.sources[which], index - (self._ends[which] - len(self.sources[which]))
+
+
+def pooled(data: Mapping[str, Data]) -> Data:
+    """Data sets of several categories as one.
+
+    Args:
+      data: of each category, by name. Its pictures carry that name from here on.
+
+    Raises:
+      ValueError: there are no categories, or one has no pictures to learn from or to hold out.
+    """
+    if not data:
+        raise ValueError("no categories to pool")
+    for name, one in data.items():
+        for part in ("train", "heldout"):
+            if len(getattr(one, part)) == 0:
+                raise ValueError(f"category {name!r} has no pictures in `{part}`")
+    tests = {name: one.test for name, one in data.items() if one.test is not None}
+    others = {}
+    for part in ("aux", "foreground"):
+        sources = [getattr(one, part) for one in data.values()]
+        known = [source for source in sources if source is not None]
+        # Masks of the foreground belong to pictures one by one; other pictures to none.
+        complete = len(known) == len(sources)
+        others[part] = Pool(known) if known and (part == "aux" or complete) else None
+    return Data(
+        train=Pool([Named(one.train, name) for name, one in data.items()]),
+        heldout=Pool([Named(one.heldout, name) for name, one in data.items()]),
+        test=Pool([Named(source, name) for name, source in tests.items()]) if tests else None,
+        **others,
+    )
+
+
+class Named:
+    """A source whose pictures are of one category."""
+
+    def __init__(self, source: Source, category: str) -> None:
+        self.source, self.category = source, category
+        self.records = tuple(record._replace(category=category) for record in source.records)
+        self.has_masks, self.has_regions = source.has_masks, source.has_regions
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __repr__(self) -> str:
+        return f"{self.category}: {self.source!r}"
+
+    def __getitem__(self, index: int) -> Item:
+        return self.source[index]
+
+    def regions(self, index: int) -> list[Region]:
+        """As the source's."""
+        return self.source.regions(index)
