@@ -1,0 +1,206 @@
+r"""Does a reconstruction learn to copy? Loss and AUROC over training, unified and separate.
+
+    python experiments/identical_shortcut.py OUT_FOLDER [data=FOLDER[,FOLDER...]] [epochs=100]
+                                             [every=10] [key=value ...]
+
+The study behind UniAD (You et al., NeurIPS 2022, arXiv:2206.03687, section 3): an MLP, a
+convolutional network and a plain transformer reconstruct frozen features. If one drifts towards
+the identity, its loss on normal pictures goes on falling while AUROC rises first and then falls,
+above all where one model has many categories. UniAD is measured beside them. All share extractor,
+optimiser and loop. Without `data`: the rendered workpieces.
+
+OUT_FOLDER gets curves.json, curves.png, and reconstructions.png: features of test pictures turned
+back into pictures, each cell by the training patch whose features are nearest.
+
+Expected results and run times: README.md, "Results".
+"""
+
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxad import compile, plots, script, train
+from jaxad.checkpoint import write_json
+from jaxad.data import multiclass, pipeline
+from jaxad.detector import Data, Detector, State, config, override, static
+from jaxad.evaluate import evaluate
+from jaxad.methods import feature_reconstruction, uniad
+from jaxad.pretrained import load_pretrained
+
+NETWORKS = ("mlp", "cnn", "transformer", "uniad")
+CURVES = {
+    "heldout_loss": "reconstruction error of normals",
+    "image_auroc": "image AUROC",
+    "pixel_auroc": "pixel AUROC",
+}
+SHOWN = 6  # test pictures, half of them anomalous
+PATCHES = 20_000  # training cells at most that are searched
+
+
+@config
+class Options:
+    """Settings of the study that are not a detector's."""
+
+    data: tuple[str, ...] = static(())  # folders; none: rendered workpieces
+    train: int = static(60)  # rendered pictures of each category
+    epochs: int = static(100)
+    every: int = static(10)  # epochs between points of the curves
+    networks: tuple[str, ...] = static(NETWORKS)
+    seed: int = static(0)
+
+
+def main(out: str, *settings: str) -> None:
+    """Trains every network under both protocols and draws the curves."""
+    script.prepare()
+    options, common = script.parsed(settings, Options(), feature_reconstruction.Config())
+    if wrong := [name for name in options.networks if name not in NETWORKS]:
+        raise ValueError(f"networks={','.join(wrong)}: expected some of {', '.join(NETWORKS)}")
+    workdir = pathlib.Path(out)
+    categories = script.categories(options.data, common.size, train=options.train)
+    pretrained = load_pretrained(common.weights)
+    sets = {"unified": {"all": multiclass.pooled(categories)}, "separate": categories}
+    found: dict[str, dict[str, list]] = {protocol: {} for protocol in sets}
+    pictures = {}
+    for name in options.networks:
+        detector, cfg = chosen(name, common)
+        for protocol, parts in sets.items():
+            rows = []
+            for part, data in parts.items():
+                place = workdir / "runs" / name / protocol / part
+                state, curve = trained(detector, cfg, pretrained, data, options, place, workdir)
+                rows.append(curve)
+                if protocol == "unified":
+                    pictures[name] = decoded(detector, cfg, pretrained, state, data)
+            found[protocol][name] = mean_curve(rows)
+            print(f"{protocol} {name}: {found[protocol][name][-1]}", flush=True)
+    write_json(workdir / "curves.json", found)
+    draw_curves(workdir / "curves.png", found)
+    draw_pictures(workdir / "reconstructions.png", pictures)
+
+
+def chosen(name: str, common: feature_reconstruction.Config) -> tuple[Detector, Any]:
+    """A detector and its settings, with what all of them share."""
+    if name != "uniad":
+        return feature_reconstruction.DETECTOR, override(common, f"network={name}")
+    shared = ("size", "batch_size", "weights", "extractor", "layers", "grid")
+    values = {field: getattr(common, field) for field in shared}
+    return uniad.DETECTOR, uniad.Config(**values, lr=common.lr)
+
+
+def trained(
+    detector: Detector,
+    cfg: Any,
+    pretrained: dict,
+    data: Data,
+    options: Options,
+    place: pathlib.Path,
+    workdir: pathlib.Path,
+) -> tuple[State, list[dict[str, float]]]:
+    """The last state, and its measurements by epoch; continues after an interruption."""
+    steps = lambda epochs: -(-epochs * len(data.train) // cfg.batch_size)
+    cfg = override(cfg, f"steps={steps(options.epochs)}")
+    curve_file = place / "curve.json"
+    heldout = pipeline.image_set(data.heldout, cfg.size)
+
+    def measure(step: int, state: State) -> None:
+        rows = script.read_rows(curve_file, before=step)
+        mean = evaluate(detector, cfg, pretrained, state, data.test).mean
+        row = {"epoch": step * cfg.batch_size / len(data.train)}
+        row["heldout_loss"] = heldout_loss(detector, cfg, pretrained, state, heldout)
+        row |= {name: mean[name] for name in ("image_auroc", "pixel_auroc")}
+        write_json(curve_file, [*rows, {"step": step, **row}])
+
+    state = train.run(
+        detector, cfg, pretrained, data, jax.random.key(options.seed), place,
+        save_every=steps(options.every), cache=workdir / "features", at_save=measure,
+    )  # fmt: skip
+    return state, script.read_rows(curve_file)
+
+
+def heldout_loss(
+    detector: Detector, cfg: Any, pretrained: dict, state: State, images: np.ndarray
+) -> float:
+    """Mean squared error of the reconstruction of normal pictures not trained on."""
+    arguments = (cfg, pretrained, state._replace(opt=()))
+    errors = []
+    for prediction in compile.sliced(detector.predict, arguments, images):
+        parts = prediction.parts
+        errors.append(jnp.square(parts["features"] - parts["reconstruction"]).mean((1, 2, 3)))
+    return float(jnp.concatenate(errors).mean())
+
+
+def mean_curve(curves: list[list[dict[str, float]]]) -> list[dict[str, float]]:
+    """The mean over categories, point by point: all have one schedule in epochs."""
+    return [
+        {name: float(np.mean([row[name] for row in rows])) for name in ("epoch", *CURVES)}
+        for rows in zip(*curves, strict=False)
+    ]
+
+
+def decoded(
+    detector: Detector, cfg: Any, pretrained: dict, state: State, data: Data
+) -> list[np.ndarray]:
+    """Test pictures above what their features and their reconstructions look like."""
+    labels = np.array([record.label for record in data.test.records])
+    half = SHOWN // 2
+    spread = lambda places: places[np.linspace(0, len(places) - 1, half).astype(int)]
+    places = np.concatenate([spread(np.flatnonzero(labels == label)) for label in (0, 1)])
+    images = np.stack([pipeline.resized(data.test[int(i)]["image"], cfg.size) for i in places])
+    parts = compile.predict(detector)(cfg, pretrained, state, images).parts
+    known = pipeline.image_set(data.train, cfg.size, limit=PATCHES // cfg.grid**2)
+    bank = np.concatenate(
+        [np.asarray(x) for x in compile.sliced(detector.embed, (cfg, pretrained), known)]
+    )
+    side = cfg.size // cfg.grid
+    patches = known.reshape(len(known), cfg.grid, side, cfg.grid, side, 3).swapaxes(2, 3)
+    rows = [images]
+    for name in ("features", "reconstruction"):
+        nearest = np.asarray(nearest_rows(parts[name], bank))
+        picture = patches.reshape(-1, side, side, 3)[nearest]
+        rows.append(picture.swapaxes(2, 3).reshape(images.shape))
+    return rows
+
+
+def nearest_rows(features: jax.Array, bank: np.ndarray) -> jax.Array:
+    """Of each cell, the place of the nearest cell in the bank."""
+    cells = jnp.asarray(bank.reshape(-1, bank.shape[-1]))
+    squares = jnp.square(cells).sum(-1)
+    nearest = lambda x: jnp.argmin(squares[None, None] - 2 * x @ cells.T, -1)
+    return jnp.stack([nearest(one) for one in jnp.asarray(features)])
+
+
+def draw_curves(path: pathlib.Path, found: dict) -> None:
+    """A row for each protocol, a column for each measurement."""
+    figure = plots.new_figure(4.0 * len(CURVES), 2.9 * len(found))
+    axes = figure.subplots(len(found), len(CURVES), squeeze=False)
+    for line, (protocol, networks) in zip(axes, found.items(), strict=True):
+        for axis, (name, title) in zip(line, CURVES.items(), strict=True):
+            for network, rows in networks.items():
+                axis.plot([r["epoch"] for r in rows], [r[name] for r in rows], label=network)
+            axis.set(xlabel="epoch", title=f"{protocol}: {title}")
+            plots.clean(axis)
+    axes[0, 0].legend(fontsize=8)
+    plots.save(figure, path)
+
+
+def draw_pictures(path: pathlib.Path, pictures: dict[str, list[np.ndarray]]) -> None:
+    """Test pictures, their features decoded, and each network's reconstruction decoded."""
+    first = next(iter(pictures.values()))
+    rows = {"picture": first[0], "its features": first[1]}
+    rows |= {name: several[2] for name, several in pictures.items()}
+    figure = plots.new_figure(1.5 * SHOWN, 1.6 * len(rows))
+    axes = figure.subplots(len(rows), SHOWN, squeeze=False)
+    for line, (name, several) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(name, fontsize=8)
+        for axis, picture in zip(line, several, strict=True):
+            axis.imshow(picture)
+            axis.set(xticks=[], yticks=[])
+    plots.save(figure, path)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

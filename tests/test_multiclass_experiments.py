@@ -1,0 +1,132 @@
+"""The scripts that train one model for several categories run, and leave what they say."""
+
+import importlib.util
+import json
+import pathlib
+import sys
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxad import compile
+from jaxad.pretrained import save_pretrained
+
+EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
+SMALL = (
+    "size=64", "grid=8", "hidden=16", "heads=2", "ffn=16", "batch_size=2", "pool=8",
+    "layers=pool2,conv4",
+)  # fmt: skip
+SMALL_UNIAD = (*SMALL, "encoder_layers=1", "decoder_layers=1", "mask_size=3")
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    """Scripts keep compiled programs in the user's cache; tests leave it alone."""
+    monkeypatch.setattr(compile, "enable_cache", lambda: None)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, tiny):
+    """The setting that names a small random extractor."""
+    folder = tmp_path_factory.mktemp("weights") / "tiny"
+    _, _, pretrained, _, _ = tiny("uniad")
+    save_pretrained(folder, jax.device_get(pretrained["tiny"]), {"origin": "random"})
+    return f"weights={folder}"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two categories, one without masks."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for name in ("one", "two"):
+        for part, count in (("train/good", 5), ("test/good", 2), ("test/spot", 2)):
+            (root / name / part).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(100, 140, (64, 64, 3), np.uint8)
+                if "spot" in part:
+                    pixels[20:40, 20:40] = 255
+                Image.fromarray(pixels).save(root / name / part / f"{i}.png")
+    masks = root / "one" / "ground_truth" / "spot"
+    masks.mkdir(parents=True)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[20:40, 20:40] = 255
+    for i in range(2):
+        Image.fromarray(mask).save(masks / f"{i}_mask.png")
+    return root
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # its dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_both_protocols_are_compared_in_one_table(folders, weights, tmp_path, capsys):
+    multiclass = script("multiclass")
+    arguments = ("uniad", str(tmp_path), f"data={folders}", "epochs=2", "seeds=2", weights)
+    multiclass.main(*arguments, *SMALL_UNIAD)
+    printed = capsys.readouterr().out
+    assert "unified image_auroc" in printed
+    assert "separate image_auroc" in printed
+    found = json.loads((tmp_path / "multiclass.json").read_text())
+    assert set(found) == {"unified", "separate"}
+    for protocol in found.values():
+        assert set(protocol) == {"one", "two", "mean"}
+        assert len(protocol["one"]["image_auroc"]) == 2
+        assert protocol["two"]["pixel_auroc"] == [None, None]  # it has no masks
+        assert protocol["mean"]["pixel_auroc"] == protocol["one"]["pixel_auroc"]
+
+
+def test_the_comparison_refuses_what_it_cannot_do(folders, tmp_path):
+    multiclass = script("multiclass")
+    with pytest.raises(ValueError, match="no method 'unied': expected one of"):
+        multiclass.main("unied", str(tmp_path))
+    with pytest.raises(ValueError, match="say epochs="):
+        multiclass.main("uniad", str(tmp_path), "steps=3")
+    with pytest.raises(ValueError, match="protocols=both: expected unified or separate"):
+        multiclass.main("uniad", str(tmp_path), "protocols=both")
+
+
+@pytest.mark.slow
+def test_uniad_trains_on_several_folders_and_reports(folders, weights, tmp_path, capsys):
+    names = f"{folders / 'one'},{folders / 'two'}"
+    script("uniad").main(names, str(tmp_path), "epochs=2", weights, *SMALL_UNIAD)
+    assert "one" in capsys.readouterr().out
+    assert (tmp_path / "report" / "index.html").exists()
+    assert (tmp_path / "model").is_dir()
+    assert len(list((tmp_path / "features").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_the_ablation_has_eight_combinations(folders, weights, tmp_path, capsys):
+    settings = (f"data={folders}", "epochs=1", "seeds=1", weights, *SMALL_UNIAD)
+    script("sweep_uniad").main(str(tmp_path), *settings)
+    lines = (tmp_path / "summary.txt").read_text().splitlines()
+    assert len(lines) == 9
+    assert {path.stem for path in tmp_path.glob("*.png")} == {
+        "layer_wise_query", "masked", "jitter",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_shortcut_study_draws_curves_of_both_protocols(folders, weights, tmp_path):
+    study = script("identical_shortcut")
+    settings = (f"data={folders}", "epochs=2", "every=1", "networks=mlp,uniad", "depth=1", weights)
+    # UniAD's own settings are its defaults here: a smaller one would be another network.
+    study.main(str(tmp_path), *settings, *SMALL)
+    found = json.loads((tmp_path / "curves.json").read_text())
+    assert [row["epoch"] for row in found["unified"]["mlp"]] == pytest.approx([1, 2], rel=0.2)
+    assert set(found["separate"]) == {"mlp", "uniad"}
+    assert (tmp_path / "curves.png").exists()
+    assert (tmp_path / "reconstructions.png").exists()
+
+
+def test_a_study_of_unknown_networks_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="networks=mpl: expected some of mlp, cnn"):
+        script("identical_shortcut").main(str(tmp_path), "networks=mpl")
