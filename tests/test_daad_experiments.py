@@ -1,0 +1,120 @@
+"""The scripts about division and memory: what they measure, and that they run."""
+
+import importlib.util
+import json
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+from jaxad import compile
+from jaxad.methods import daad, memae
+
+EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    """Scripts keep compiled programs in the user's cache; tests leave it alone."""
+    monkeypatch.setattr(compile, "enable_cache", lambda: None)
+
+
+def script(name):
+    name = f"{name}_script"  # not the module of the same name in jaxad.methods
+    path = EXPERIMENTS / f"{name.removesuffix('_script')}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # its dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_rate_is_that_of_every_memory_or_its_number_of_cells():
+    granularity = script("granularity")
+    for rate, rates in ((1, (1, 1, 1)), (8, (8, 8, 8)), (16, (16, 16, 8)), (32, (32, 16, 8))):
+        cfg = granularity.divided(granularity.SMALL, rate)
+        daad.check(cfg)
+        assert cfg.rates == rates
+
+
+def test_the_place_of_the_best_separation_is_said_as_found():
+    granularity = script("granularity")
+    auroc = np.array([[0.6, 0.7], [0.9, 0.8], [0.7, 0.7]])
+    values = {"normal": auroc, "anomalous": auroc, "image_auroc": auroc}
+    said = granularity.text((1, 4, 16), values)
+    assert "highest mean AUROC is at rate 4, between the coarsest and the finest" in said
+    assert "less that at rate 1: +0.2000" in said
+    assert "less that at rate 16: +0.1500" in said
+    said = granularity.text((1, 4), {name: rows[:2] for name, rows in values.items()})
+    assert "at rate 4, at an end of the range" in said
+    row = granularity.table((1, 4, 16), values)[1]
+    assert row["image_auroc"]["mean"] == pytest.approx(0.85)
+    one = granularity.table((1, 4, 16), {name: rows[:, :1] for name, rows in values.items()})
+    assert one[0]["normal"] == {"seeds": [0.6], "mean": 0.6, "interval": [None, None]}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("daad", ["method=memea"], "method=memea: expected one of daad, memae, autoencoder"),
+        ("daad", ["epochs=0"], "epochs=0: expected 1 or more"),
+        ("daad", ["method=memae", "rates=1"], "no setting 'rates'.*memae has"),
+        ("daad", ["method=autoencoder", "size=100"], "size=100"),
+        ("daad_one_class", [], "data is missing"),
+        ("daad_one_class", ["data=x", "seeds=0"], "seeds=0"),
+        ("daad_one_class", ["data=x", "rates=3,8,4"], "3 blocks do not divide the 16 cells"),
+    ],
+)
+def test_wrong_settings_are_named(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        script(name).parsed(settings)
+
+
+def test_each_method_of_a_script_has_its_own_settings():
+    assert script("daad").parsed(["method=memae", "lr=0.1"])[1] == memae.Config(lr=0.1)
+    one_class = script("daad_one_class")
+    for method in ("daad", "memae", "autoencoder"):
+        options, cfg = one_class.parsed(["data=x", f"method={method}"])
+        assert options.method == method
+        assert cfg == one_class.SMALL[method]
+
+
+@pytest.mark.slow
+def test_the_study_of_granularity_leaves_figures_and_errors(tmp_path, capsys):
+    script("granularity").main(
+        str(tmp_path), "rates=1,8", "seeds=2", "steps=3", "train=6", "widths=4,4,4", "items=4,4,4"
+    )
+    assert "highest mean AUROC" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "granularity.json").read_text())
+    assert [row["rate"] for row in rows] == [1, 8]
+    assert all(value > 0 for row in rows for value in row["normal"]["seeds"])
+    for name in ("granularity.png", "reconstructions.png"):
+        assert (tmp_path / name).stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["daad", "memae", "autoencoder"])
+def test_one_class_against_the_rest_trains_a_model_of_each_class(method, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    pictures = np.uint8(rng.integers(0, 60, (40, 28, 28)) + 150 * labels[:, None, None])
+    arrays = {"x_train": pictures, "y_train": labels, "x_test": pictures, "y_test": labels}
+    np.savez(tmp_path / "toy.npz", **arrays, classes=np.array(["dark", "bright"]))
+    script("daad_one_class").main(
+        str(tmp_path / "out"), f"data={tmp_path / 'toy.npz'}", f"method={method}", "steps=30",
+        "widths=4,4,4", "batch_size=4",
+    )  # fmt: skip
+    assert "mean" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "one_class.json").read_text())["image_auroc"]
+    assert list(found) == ["dark", "bright", "mean"]
+    assert 0 <= found["mean"][0] <= 1
+
+
+@pytest.mark.slow
+def test_the_script_on_a_folder_ends_with_metrics_and_a_report(tmp_path, capsys):
+    script("daad").main(
+        "workpieces", str(tmp_path), "method=autoencoder", "size=64", "steps=2", "widths=4,4"
+    )
+    assert "report" in capsys.readouterr().out
+    assert (tmp_path / "evaluation.json").exists()
