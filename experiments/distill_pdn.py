@@ -19,34 +19,25 @@ Few photographs and a small machine (the shipped `pdn_small`, see checkpoints/RE
 
 import pathlib
 import sys
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from PIL import Image
 
-from jaxad import checkpoint, compile, maps, optim, pretrained
-from jaxad.data import images
+from jaxad import checkpoint, compile, maps, pretrained, teacher
 from jaxad.detector import Scalar, State, config, override, static
 from jaxad.nets import convert, patch_features, weight_file
 from jaxad.nets.pdn import PDN
 from jaxad.nets.resnet import ResNet, resnet18, wide_resnet101_2
-from jaxad.train import Progress
 
-# One picture in so many measures the error and is not learned from: a hundred of two thousand.
-HELD_OUT = 20
 # Differs from the reference: 1000 parts of pictures, theirs are 10,000 pictures or more. At a side
 # of 128 they have a million cells, and fit into memory at once.
 BATCHES_FOR_MOMENTS = 125  # of 8
-WARM_UP = 200  # steps in which Adam's averages settle before the rate is above the paper's
-SAVE_EVERY = 250
-MEASURE_EVERY = 500
 
 
 @config
@@ -63,25 +54,6 @@ class Config:
     cosine: bool = static(False)  # warm-up, then down to zero; algorithm 3 has a constant rate
     smallest_crop: float = static(1.0)  # of the short side, squared off; 1 takes whole pictures
     grey: float = static(0.1)  # probability that a picture loses its colours, algorithm 3
-
-
-class Photographs:
-    """Pictures at their own size, decoded once."""
-
-    def __init__(self, paths: list[pathlib.Path]):
-        self.paths = paths
-        self._pixels: dict[int, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        if index not in self._pixels:
-            self._pixels[index] = images.read_image(self.paths[index])
-        return self._pixels[index]
-
-    def __repr__(self) -> str:
-        return f"Photographs({len(self.paths)} from {self.paths[0].parent})"
 
 
 def views(picture: np.ndarray, rng: np.random.Generator, cfg: Config) -> dict[str, np.ndarray]:
@@ -105,32 +77,6 @@ def views(picture: np.ndarray, rng: np.random.Generator, cfg: Config) -> dict[st
         return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
 
     return {"backbone": resized(2 * cfg.size), "pdn": resized(cfg.size)}
-
-
-def listed(folders: Sequence[str]) -> tuple[list[str], list[pathlib.Path]]:
-    """The pictures of all folders: names below their folder, and paths.
-
-    Folder by folder and sorted by name, so that the order does not depend on where they lie.
-
-    Raises:
-      ValueError: there are too few to hold some out.
-    """
-    found = []
-    for folder in folders:
-        inside = images.list_images(folder, recursive=True)
-        found += sorted((path.relative_to(folder), path) for path in inside)
-    if len(found) < HELD_OUT:
-        raise ValueError(
-            f"{len(found)} pictures in {', '.join(folders)}: expected {HELD_OUT} or more, since "
-            f"one in {HELD_OUT} is held out"
-        )
-    return [name.as_posix() for name, _ in found], [path for _, path in found]
-
-
-def batches(paths: list[pathlib.Path], cfg: Config, seed: int, size: int) -> grain.MapDataset:
-    """Endless shuffled batches of `size`."""
-    pictures = grain.MapDataset.source(Photographs(paths)).seed(seed).shuffle().repeat(2**31)
-    return pictures.random_map(partial(views, cfg=cfg)).batch(size)
 
 
 def load_backbone(path: str) -> tuple[Callable, Any]:
@@ -159,14 +105,6 @@ def loss(params: Any, cfg: Config, targets: jax.Array, x: jax.Array) -> jax.Arra
     return jnp.mean((pdn.apply({"params": params}, x) - targets) ** 2)
 
 
-def optimizer(cfg: Config) -> optax.GradientTransformation:
-    """Adam with decay added to the gradient."""
-    rate = cfg.lr
-    if cfg.cosine:
-        rate = optax.warmup_cosine_decay_schedule(0, cfg.lr, WARM_UP, cfg.steps)
-    return optim.adam_l2(rate, cfg.weight_decay)
-
-
 def step(
     describe: Callable, cfg: Config, variables: Any, state: State, batch: dict
 ) -> tuple[State, dict]:
@@ -174,7 +112,7 @@ def step(
     batch = compile.unit(batch)
     targets = normalised(describe, variables, state.stats, batch["backbone"])
     value, grads = jax.value_and_grad(loss)(state.params, cfg, targets, batch["pdn"])
-    updates, opt = optimizer(cfg).update(grads, state.opt, state.params)
+    updates, opt = teacher.optimizer(cfg).update(grads, state.opt, state.params)
     params = optax.apply_updates(state.params, updates)
     return State(state.step + 1, params, state.stats, opt), {"loss": value}
 
@@ -199,62 +137,39 @@ def main(backbone: str, folders: str, workdir: str, *settings: str) -> None:
     compile.enable_cache()
     cfg = override(Config(), settings)
     describe, variables = load_backbone(backbone)
-    names, paths = listed(folders.split(","))
-    order = np.random.default_rng(0).permutation(len(paths))
-    held, train = ([paths[i] for i in part] for part in np.split(order, [len(paths) // HELD_OUT]))
-    print(f"{len(train)} pictures to learn from, {len(held)} held out; {cfg}")
+    found = teacher.pictures(folders.split(","))
+    print(f"{len(found.train)} pictures to learn from, {len(found.heldout)} held out; {cfg}")
+    view = partial(views, cfg=cfg)
 
-    folder = checkpoint.RunFolder(workdir)
-    checksum = zlib.crc32("\n".join(names).encode())
-    pictures = {"count": len(paths), "names": f"{checksum:08x}"}
-    folder.claim({**checkpoint.settings(cfg), "backbone": backbone, "pictures": pictures})
-    iterator = iter(batches(train, cfg, seed=3, size=cfg.batch_size).to_iter_dataset())
-    sample = batches(train, cfg, seed=1, size=8)
-    sample = np.concatenate([sample[i]["backbone"] for i in range(BATCHES_FOR_MOMENTS)])
-    stats = maps.moments(describe, (variables,), sample)
-    params = PDN(cfg.medium, cfg.channels).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-    state = State(jnp.int32(0), params["params"], stats, optimizer(cfg).init(params["params"]))
-    restored, done = folder.restore(jax.tree.map(abstract, state), iterator)
-    state = restored or state
+    def new_state() -> State:
+        sample = teacher.batches(found.train, view, seed=1, size=8)
+        sample = np.concatenate([sample[i]["backbone"] for i in range(BATCHES_FOR_MOMENTS)])
+        stats = maps.moments(describe, (variables,), sample)
+        params = PDN(cfg.medium, cfg.channels).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+        opt = teacher.optimizer(cfg).init(params["params"])
+        return State(jnp.int32(0), params["params"], stats, opt)
 
     take = compile.jit(partial(step, describe, cfg), donate_argnums=1)
     measure = compile.jit(partial(errors, describe, cfg))
-    test = batches(held, cfg, seed=2, size=8)
-    test = [test[i] for i in range(-(-len(held) // 8))]
-    with Progress(cfg, folder.path / "metrics.jsonl", done) as progress:
-        rows = []
-        for n in range(done + 1, cfg.steps + 1):
-            state, metrics = take(variables, state, next(iterator))
-            rows.append(metrics)
-            if n % 50 == 0 or n == cfg.steps:
-                progress.add(n, jax.tree.map(lambda *x: jnp.stack(x), *rows))
-                rows = []
-            if n % SAVE_EVERY == 0 or n == cfg.steps:
-                folder.save(n, state, iterator)
-            if n % MEASURE_EVERY == 0 and n < cfg.steps:
-                error = relative_error(measure, variables, state, test)
-                print(f"step {n}: held-out error {error:.4f} of that of the mean", flush=True)
-    folder.close()
-    error = relative_error(measure, variables, state, test)
-    print(f"step {cfg.steps}: held-out error {error:.4f} of that of the mean")
+    test = teacher.batches(found.heldout, view, seed=2, size=8)
+    test = [test[i] for i in range(-(-len(found.heldout) // 8))]
+    state, error = teacher.distil(
+        cfg,
+        workdir,
+        {**checkpoint.settings(cfg), "backbone": backbone, "pictures": found.record},
+        new_state,
+        partial(take, variables),
+        teacher.batches(found.train, view, seed=3, size=cfg.batch_size),
+        lambda state: teacher.relative_error(partial(measure, variables, state), test),
+    )
     about = {
         "command": "python experiments/distill_pdn.py " + " ".join(sys.argv[1:]),
         "heldout_error": error,
         "backbone": pathlib.Path(backbone).name,
         "settings": checkpoint.settings(cfg)["settings"],
     }
-    pretrained.save_pretrained(folder.path / "weights", {"params": state.params}, about)
-
-
-def relative_error(measure: Callable, variables: Any, state: State, test: list) -> float:
-    """Error on the held-out pictures relative to answering the mean."""
-    error, variance = np.mean([jax.device_get(measure(variables, state, b)) for b in test], 0)
-    return float(error / variance)
-
-
-def abstract(x: jax.Array) -> jax.ShapeDtypeStruct:
-    """Shape, type and place of an array."""
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+    folder = pathlib.Path(workdir) / "weights"
+    pretrained.save_pretrained(folder, {"params": state.params}, about)
 
 
 if __name__ == "__main__":

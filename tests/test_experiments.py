@@ -12,11 +12,18 @@ import pytest
 from PIL import Image
 from weights import parameters
 
+from jaxad import compile
 from jaxad.methods import efficientad
 from jaxad.nets.pdn import PDN
 from jaxad.pretrained import load_pretrained
 
 EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    """Scripts keep compiled programs in the user's cache; tests leave it alone."""
+    monkeypatch.setattr(compile, "enable_cache", lambda: None)
 
 
 def script(name):
@@ -70,25 +77,6 @@ def test_views_of_a_picture_show_the_same_part():
         assert np.abs(halved - views["pdn"]).mean() < 8
 
 
-def test_the_order_of_pictures_does_not_depend_on_where_they_lie(tmp_path):
-    distill = script("distill_pdn")
-    pictures(tmp_path / "z" / "one" / "deep", 12)
-    pictures(tmp_path / "z" / "two", 12)
-    found = distill.listed([str(tmp_path / "z" / name) for name in ("one", "two")])[0]
-    (tmp_path / "z" / "one").rename(tmp_path / "zz")
-    moved, paths = distill.listed([str(tmp_path / "zz"), str(tmp_path / "z" / "two")])
-    assert moved == found
-    assert found[0] == "deep/00.png"
-    assert found[12] == "00.png"
-    assert paths[12] == tmp_path / "z" / "two" / "00.png"
-
-
-def test_too_few_pictures_to_distil_from_are_an_error(tmp_path):
-    pictures(tmp_path / "few", 3)
-    with pytest.raises(ValueError, match=r"3 pictures in .*few: expected 20 or more"):
-        script("distill_pdn").listed([str(tmp_path / "few")])
-
-
 @pytest.mark.slow
 def test_distillation_leaves_a_weight_set_and_finds_itself_complete(
     golden, tmp_path, capsys, monkeypatch
@@ -120,7 +108,7 @@ def test_distillation_leaves_a_weight_set_and_finds_itself_complete(
 
 def test_settings_are_told_apart_by_their_names():
     experiment = script("efficientad")
-    cfg, options = experiment.parsed(["aux=some=where", "lr=3e-4", "curve_every=1000", "seed=3"])
+    options, cfg = experiment.parsed(["aux=some=where", "lr=3e-4", "curve_every=1000", "seed=3"])
     assert cfg == efficientad.Config(lr=3e-4)
     assert options == experiment.Options(aux="some=where", curve_every=1000, seed=3)
 
@@ -135,7 +123,7 @@ def test_settings_are_told_apart_by_their_names():
         ("curve_every=0", "curve_every=0: expected 1 or more steps"),
         ("curve_every=700", "expected a multiple of save_every=500"),
         ("on_bad_image=ignore", "expected one of error, skip"),
-        ("sed=1", r"no setting 'sed'; this script has .*seed.*EfficientAD has .*p_hard"),
+        ("sed=1", r"no setting 'sed': this script has .*seed.*efficientad has .*p_hard"),
     ],
 )
 def test_wrong_settings_of_the_experiment_are_named(setting, message):
@@ -143,13 +131,10 @@ def test_wrong_settings_of_the_experiment_are_named(setting, message):
         script("efficientad").parsed([setting])
 
 
-def test_textures_take_the_place_of_photographs_only_where_there_is_a_penalty(caplog):
-    experiment = script("efficientad")
-    assert (
-        experiment.penalty_pictures(efficientad.Config(penalty=False), experiment.Options()) is None
-    )
-    assert "textures" not in caplog.text
-    textures = experiment.penalty_pictures(efficientad.Config(size=64), experiment.Options())
+def test_textures_take_the_place_of_photographs_and_the_log_says_so(caplog):
+    from jaxad import script as shared
+
+    textures = shared.photographs(None, 128)
     assert textures[0]["image"].shape == (128, 128, 3)
     assert "textures take their place" in caplog.text
 
@@ -157,7 +142,6 @@ def test_textures_take_the_place_of_photographs_only_where_there_is_a_penalty(ca
 @pytest.mark.slow
 def test_the_experiment_runs_without_and_with_test_pictures(tmp_path, capsys, monkeypatch):
     experiment = script("efficientad")
-    monkeypatch.setattr(experiment.compile, "enable_cache", lambda: None)
     pictures(tmp_path / "plain" / "train" / "good", 6)
     settings = (
         "steps=4", "save_every=1", "curve_every=2", "size=64", "autoencoder_kernel=2",
@@ -196,3 +180,26 @@ def test_the_experiment_runs_on_real_pictures(shared, tmp_path, capsys, monkeypa
     assert [row["step"] for row in json.loads((tmp_path / "curve.json").read_text())] == [2, 4]
     assert (tmp_path / "report" / "index.html").exists()
     assert json.loads((tmp_path / "evaluation.json").read_text())["mean"]["pixel_auroc"] > 0
+
+
+def test_the_ablation_differs_from_its_base_in_one_thing_at_a_time():
+    ablation = script("sweep_efficientad")
+    base, *others = ablation.trained_settings(ablation.SMALL)
+    assert base == ablation.SMALL
+    for cfg in others:
+        changed = [f for f in vars(cfg) if getattr(cfg, f) != getattr(base, f)]
+        assert changed in (["p_hard"], ["penalty"])
+    assert {cfg.p_hard for cfg in (base, *others)} == set(ablation.P_HARD)
+
+
+@pytest.mark.slow
+def test_the_ablation_leaves_two_tables(tmp_path, capsys):
+    script("sweep_efficientad").main(
+        str(tmp_path), "seeds=1", "steps=2", "size=64", "autoencoder_kernel=2", "student_width=8"
+    )
+    printed = capsys.readouterr().out
+    assert "What is trained" in printed
+    for name in ("training", "maps"):
+        assert (tmp_path / name / "sweep.csv").exists()
+        assert "image_auroc" in (tmp_path / name / "summary.txt").read_text()
+    assert (tmp_path / "maps" / "q_a.png").exists()

@@ -1,0 +1,108 @@
+r"""Which layers STFPM compares, how fast it learns, and how far its seeds lie apart.
+
+    python experiments/sweep_stfpm.py OUT_FOLDER [data=FOLDER] [epochs=100] [seeds=5]
+                                      [key=value ...]
+
+Every non-empty choice of the teacher's layers (the ablation of Wang et al., BMVC 2021,
+arXiv:2103.04257), then the learning rate of all of them, seeds shared. Without `data`: rendered
+workpieces. Interrupted, it continues. OUT_FOLDER gets sweep.csv, sweep.jsonl, a plot for each swept
+field, and summary.txt: mean and deviation over the seeds, differences to the authors' setting
+paired by seed, and the worst and the best seed.
+
+    python experiments/sweep_stfpm.py runs/layers data=cookies extractor=resnet18 weights=resnet18 \
+        size=128 batch_size=8
+
+Expected results and run times: README.md, "Results".
+"""
+
+import itertools
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+from jaxad import script, sweep
+from jaxad.data import layouts, workpieces
+from jaxad.detector import Data, config, override, static
+from jaxad.features import MEMORY
+from jaxad.methods import stfpm
+from jaxad.pretrained import load_pretrained
+
+RATES = (0.1, 0.2, 0.4, 0.8)  # the authors' is 0.4
+SPREAD = ("image_auroc", "pixel_auroc")
+
+
+@config
+class Options:
+    """Settings of the sweep that are not the detector's."""
+
+    data: str | None = static(None)  # folder; None: rendered workpieces
+    category: str = static("plate")  # of the rendered workpieces
+    epochs: int = static(100)
+    seeds: int = static(5)
+    save_every: int = static(500)
+
+
+def main(out: str, *settings: str) -> None:
+    """Trains, evaluates, and writes the table."""
+    script.prepare()
+    options, base = script.parsed(settings, Options(), stfpm.Config())
+    if options.seeds < 1:
+        raise ValueError(f"seeds={options.seeds}: expected 1 or more")
+    data = load(base, options)
+    if not any(setting.startswith("steps=") for setting in settings):
+        base = override(base, f"steps={-(-options.epochs * len(data.train) // base.batch_size)}")
+    print(f"{base}\n{options}")
+    pretrained = load_pretrained(base.weights)
+    keys = jax.random.split(jax.random.key(0), options.seeds)
+    configs, workdir = swept(base), pathlib.Path(out)
+    members = sweep.run(
+        stfpm.DETECTOR, configs, pretrained, data, keys, workdir / "run",
+        save_every=options.save_every, cache=MEMORY,
+    )  # fmt: skip
+    scores = sweep.evaluate(stfpm.DETECTOR, configs, pretrained, members, data.test)
+    sweep.write(workdir, configs, keys, scores)
+    summary = f"{sweep.text(configs, scores)}\n\n{spread(configs, scores)}"
+    (workdir / "summary.txt").write_text(summary + "\n", encoding="utf-8")
+    print(summary)
+
+
+def load(cfg: stfpm.Config, options: Options) -> Data:
+    """The pictures."""
+    if options.data is None:
+        return workpieces.load(options.category, size=cfg.size)
+    data = layouts.load(options.data, seed=0)
+    if data.test is None:
+        raise ValueError(f"there are no test pictures in {options.data}")
+    return data
+
+
+def swept(base: stfpm.Config) -> tuple[stfpm.Config, ...]:
+    """All layers, then every other choice of them, then all of them at other rates."""
+    names = stfpm.layers(base)
+    base = override(base, f"layers={','.join(names)}")
+    choices = [
+        chosen for count in range(1, len(names)) for chosen in itertools.combinations(names, count)
+    ]
+    rates = [rate for rate in RATES if rate != base.lr]
+    return (base, *sweep.grid(base, layers=choices), *sweep.grid(base, lr=rates))
+
+
+def spread(configs: tuple[stfpm.Config, ...], scores: sweep.Scores) -> str:
+    """Of each setting and metric the worst and the best seed."""
+    lines = ["worst and best seed"]
+    for setting, *values in zip(
+        sweep.rows(configs), *(scores.metrics[m] for m in SPREAD if m in scores.metrics),
+        strict=True,
+    ):  # fmt: skip
+        ends = [f"{np.nanmin(v):.4f} to {np.nanmax(v):.4f}" for v in values if not all(np.isnan(v))]
+        told = ", ".join(
+            f"{name} {','.join(x) if name == 'layers' else x}" for name, x in setting.items()
+        )
+        lines.append(f"{told}: {'; '.join(ends) or 'diverged'}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,250 @@
+"""MKD: a small network clones several layers of a large one, in value and in direction.
+
+Where the image is anomalous the clone fails, and the gradient of that failure with respect to the
+image says where.
+
+Salehi et al., CVPR 2021 (arXiv:2011.11108). "Code" is theirs, rohban-lab/Knowledge_Distillation_AD.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from jaxad import compile, distillation, maps, optim
+from jaxad.detector import (
+    Detector,
+    Images,
+    ImageSet,
+    Prediction,
+    Scalar,
+    State,
+    config,
+    static,
+)
+from jaxad.distillation import Pyramid
+from jaxad.nets import extractors
+from jaxad.nets.cloner import Cloner, stages_like
+from jaxad.nets.layers import imagenet_normalise
+from jaxad.nets.vgg import VGG
+
+SMALLEST = 16  # pixels a side
+LAYERS = {  # where the extractor's own choice leaves some out, or has negative values
+    "pdn_small": ("pool1", "pool2", "conv3"),
+    "squeezenet": ("conv1", "fire4", "fire8", "fire9"),
+    "squeezenet1_0": ("conv1", "fire4", "fire8", "fire9"),
+}
+
+
+@config
+class Config:
+    """Settings; the defaults are the authors' code for MVTec AD, but for the teacher.
+
+    Theirs is `extractor=vgg16 weights=vgg16`, whose own choice of layers is
+    pool2,pool3,pool4,pool5. The clone of another teacher has as many channels as its maps, and as
+    narrow ones in between. They take `value=0.01` for other data, and for CIFAR-10 `size=224
+    normalisation=imagenet`.
+    """
+
+    size: int = static(128)  # image side in pixels
+    batch_size: int = static(64)
+    steps: int = static(2400)  # 601 epochs of 4 batches: 242 images, MVTec AD's average
+    weights: tuple[str, ...] = static(("pdn_small",))  # of the teacher
+    extractor: str = static("pdn_small")
+    layers: tuple[str, ...] = static(())  # of the extractor, finest first, none negative
+    unscored: int = static(1)  # how many of the first layers count in training only
+    normalisation: Literal["none", "imagenet"] = static("none")  # of the clone's input, and a VGG's
+    narrow: int | None = static(16)  # channels inside the clone; none: the teacher's (ablation)
+    # The map: gradient of the score by the image, its mean over noisy copies (SmoothGrad), or
+    # guided back-propagation through the clone.
+    saliency: Literal["gradient", "smooth", "guided"] = static("gradient")
+    copies: int = static(50)  # of SmoothGrad
+    noise: float = static(0.05)  # its deviation, as a part of the image's range
+    blur: float = static(4.0)  # deviation of the Gaussian on the map, in pixels
+    value: Scalar = 0.5  # lambda: weight of the values beside the direction
+    lr: Scalar = 1e-3
+
+
+def check(cfg: Config) -> None:
+    """Raises ValueError for settings that cannot work, and says what would."""
+    strides = extractors.strides(cfg.extractor, layers(cfg))
+    stages_like([1] * len(strides), strides, cfg.narrow)
+    distillation.check_teacher(cfg)
+    if not 0 <= cfg.unscored < len(strides):
+        raise ValueError(
+            f"unscored={cfg.unscored}: expected 0 to {len(strides) - 1}, which leaves one of the "
+            f"{len(strides)} layers for the score"
+        )
+    if cfg.size < max(SMALLEST, max(strides)) or cfg.size % max(strides):
+        raise ValueError(
+            f"size={cfg.size}: expected a multiple of {max(strides)}, the stride of the coarsest "
+            f"layer, from {max(SMALLEST, max(strides))} on"
+        )
+    distillation.check_settings(
+        cfg,
+        copies=(cfg.copies >= 1, "1 or more"),
+        narrow=(cfg.narrow is None or cfg.narrow >= 1, "1 or more, or none"),
+        lr=(0 < cfg.lr < math.inf, "more than 0"),
+        value=(0 <= cfg.value < math.inf, "0 or more"),
+        noise=(0 < cfg.noise < math.inf, "more than 0"),
+        blur=(0 < cfg.blur < cfg.size, f"more than 0 and less than size={cfg.size}"),
+    )
+
+
+def layers(cfg: Config) -> tuple[str, ...]:
+    """The layers that are cloned."""
+    return extractors.select(cfg.extractor, cfg.layers or LAYERS.get(cfg.extractor, ()))
+
+
+def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
+    """A new clone; nothing is measured on the training set.
+
+    Raises:
+      ValueError: the weights are not the extractor's, or end before a layer.
+    """
+    params, stats, opt = compile.jitted(_new_parameters)(cfg, pretrained, key)
+    return State(jnp.int32(0), params, stats, opt)
+
+
+def embed(cfg: Config, pretrained: PyTree, images: Images) -> Pyramid:
+    """The teacher's maps."""
+    variables = pretrained[cfg.weights[0]]
+    module = extractors.network(cfg.extractor, variables)
+    if isinstance(module, VGG):
+        found = module.clone(normalisation=cfg.normalisation).apply(variables, images)
+        return tuple(found[layer] for layer in layers(cfg))
+    return extractors.features(cfg.extractor, layers(cfg), variables, images)
+
+
+def cloned(
+    cfg: Config, params: PyTree, stats: PyTree, teacher: Pyramid, images: Images, train: bool
+) -> tuple[Pyramid, PyTree]:
+    """The clone's maps of the teacher's shapes, and its running statistics after them.
+
+    Only its shapes are read of `teacher`. Maps of another side (SqueezeNet does not pad) are
+    resized.
+    """
+    x = imagenet_normalise(images) if cfg.normalisation == "imagenet" else images
+    guided = cfg.saliency == "guided" and not train
+    clone = _clone(cfg, [x.shape[-1] for x in teacher], guided)
+    found, stats = clone.apply({"params": params, **stats}, x, train, mutable=["batch_stats"])
+    sizes = [x.shape[1:3] for x in teacher]
+    fitted = [
+        x if x.shape[1:3] == size else maps.resize(x, size)
+        for x, size in zip(found, sizes, strict=True)
+    ]
+    return tuple(fitted), stats
+
+
+def loss(
+    params: PyTree, cfg: Config, pretrained: PyTree, stats: PyTree, batch: dict, key: Array
+) -> tuple[Float[Array, ""], tuple[PyTree, dict[str, Array]]]:
+    """Direction plus `value` times value loss over all layers on one batch."""
+    teacher = batch["features"]
+    student, stats = cloned(cfg, params, stats, teacher, batch["image"], train=True)
+    directions, values = (x.mean(0) for x in direction_and_value(student, teacher))
+    terms = {"direction": directions.sum(), "value": values.sum()}
+    return terms["direction"] + cfg.value * terms["value"], (stats, terms)
+
+
+def direction_and_value(
+    student: Pyramid, teacher: Pyramid
+) -> tuple[Float[Array, "B K"], Float[Array, "B K"]]:
+    """Of each image and layer: 1 - cosine of the whole maps, and their mean squared difference."""
+    pairs = [
+        (s.reshape(s.shape[0], -1), t.reshape(t.shape[0], -1))
+        for s, t in zip(student, teacher, strict=True)
+    ]
+    directions = [maps.cosine_distance(s, t) for s, t in pairs]
+    values = [jnp.square(s - t).mean(-1) for s, t in pairs]
+    return jnp.stack(directions, -1), jnp.stack(values, -1)
+
+
+def train_step(
+    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
+) -> tuple[State, dict[str, Array]]:
+    """One step on the clone; its running batch statistics move along."""
+    return optim.gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
+
+
+def optimizer(cfg: Config) -> optax.GradientTransformation:
+    """Adam with a constant rate and no decay."""
+    return optax.adam(cfg.lr)
+
+
+def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
+    """The state as it is: maps and scores are not scaled."""
+    return state
+
+
+def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
+    """Smoothed saliency, and the score: the loss itself over the later layers.
+
+    Differs from the reference: maps are not scaled image by image, so that they can be compared.
+    """
+    scores, gradients = score_and_gradient(cfg, pretrained, state, images)
+    if cfg.saliency == "smooth":
+        gradients = smooth_gradient(cfg, pretrained, state, images)
+    saliency = jnp.abs(gradients).sum(-1)
+    return Prediction(maps.gaussian_blur(saliency, cfg.blur), scores, {"saliency": saliency})
+
+
+def score(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Float[Array, "B"]:
+    """The loss of each image over the layers that are scored."""
+    teacher = embed(cfg, pretrained, images)
+    student, _ = cloned(cfg, state.params, state.stats, teacher, images, train=False)
+    directions, values = direction_and_value(student, teacher)
+    return (directions + cfg.value * values)[:, cfg.unscored :].sum(-1)
+
+
+def score_and_gradient(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> tuple[Float[Array, "B"], Float[Array, "B H W 3"]]:
+    """Scores, and the gradient of each by its image: through the clone and the teacher."""
+
+    def total(images: Images) -> tuple[Float[Array, ""], Float[Array, "B"]]:
+        scores = score(cfg, pretrained, state, images)
+        return scores.sum(), scores  # images do not see each other
+
+    (_, scores), gradients = jax.value_and_grad(total, has_aux=True)(images)
+    return scores, gradients
+
+
+def smooth_gradient(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B H W 3"]:
+    """Mean of the absolute gradients at noisy copies; the noise is the same in every call.
+
+    Smilkov et al., 2017 (arXiv:1706.03825), whose deviation is a part of the image's range.
+    Differs from the reference: theirs divides by the range, and squares.
+    """
+    span = images.max((1, 2, 3), keepdims=True) - images.min((1, 2, 3), keepdims=True)
+    noise = jax.random.normal(jax.random.key(0), (cfg.copies, 1, *images.shape[1:]))
+
+    def one(noise: Float[Array, "1 H W 3"]) -> Float[Array, "B H W 3"]:
+        noisy = images + cfg.noise * span * noise
+        return jnp.abs(score_and_gradient(cfg, pretrained, state, noisy)[1])
+
+    return jax.vmap(one)(noise).mean(0)
+
+
+def _clone(cfg: Config, channels: Sequence[int], guided: bool = False) -> Cloner:
+    """The clone for layers of so many channels."""
+    strides = extractors.strides(cfg.extractor, layers(cfg))
+    return Cloner(stages_like(channels, strides, cfg.narrow), guided)
+
+
+def _new_parameters(cfg: Config, pretrained: PyTree, key: Array) -> tuple[PyTree, PyTree, PyTree]:
+    """The clone's parameters and running statistics, and the optimiser's state."""
+    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    channels = [x.shape[-1] for x in jax.eval_shape(embed, cfg, pretrained, image)]
+    variables = dict(_clone(cfg, channels).init(key, image))
+    params = variables.pop("params")
+    return params, variables, optimizer(cfg).init(params)
+
+
+DETECTOR = Detector(Config, init, train_step, calibrate, predict, embed, check=check)

@@ -1,0 +1,218 @@
+"""STFPM: a student imitates several layers of its teacher, and fails where an image is anomalous.
+
+Teacher and student are one network; the student starts from random weights and sees normal images
+only. What counts is the direction of a feature vector, at every cell of every layer.
+
+Wang, Han, Ding & Huang, BMVC 2021 (arXiv:2103.04257). "Code" is theirs, gdwang08/STFPM.
+"""
+
+import math
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from jaxad import candidates, compile, distillation, maps, optim
+from jaxad.detector import (
+    Detector,
+    Images,
+    ImageSet,
+    Prediction,
+    Scalar,
+    State,
+    config,
+    static,
+)
+from jaxad.distillation import FEWEST_CELLS, Pyramid
+from jaxad.nets import extractors
+
+
+@config
+class Config:
+    """Settings; the defaults are the authors' code for MVTec AD, but for the extractor.
+
+    Theirs is `extractor=resnet18 weights=resnet18`, whose own choice of layers is
+    layer1,layer2,layer3. Any extractor's network will do.
+    """
+
+    size: int = static(256)  # image side in pixels
+    batch_size: int = static(32)
+    steps: int = static(700)  # 100 epochs of 7 batches: 80 % of 242 images, MVTec AD's average
+    weights: tuple[str, ...] = static(("pdn_small",))  # of the teacher
+    extractor: str = static("pdn_small")
+    layers: tuple[str, ...] = static(())  # of the extractor; none for its pyramid
+    # "twice": maps are enlarged to the finest one's size, multiplied, and enlarged to the image's
+    # (code); "once": each is enlarged to the image's, then they are multiplied (anomalib).
+    upsampling: Literal["twice", "once"] = static("twice")
+    # So many states, evenly spaced over training, of which the one with the lowest held-out loss
+    # becomes the result; 1: the last state.
+    candidates: int = static(1)
+    lr: Scalar = 0.4
+    momentum: Scalar = 0.9
+    weight_decay: Scalar = 1e-4
+
+
+def check(cfg: Config) -> None:
+    """Raises ValueError for settings that cannot work, and says what would."""
+    strides = extractors.strides(cfg.extractor, layers(cfg))
+    distillation.check_teacher(cfg)
+    if cfg.size < FEWEST_CELLS * max(strides):
+        raise ValueError(
+            f"size={cfg.size} is too small: the layers {', '.join(layers(cfg))} of {cfg.extractor} "
+            f"need {FEWEST_CELLS * max(strides)} pixels for {FEWEST_CELLS} cells on a side"
+        )
+    distillation.check_settings(
+        cfg,
+        candidates=(1 <= cfg.candidates <= cfg.steps, f"1 to steps={cfg.steps}"),
+        lr=(0 < cfg.lr < math.inf, "more than 0"),
+        momentum=(0 <= cfg.momentum < 1, "0 to less than 1"),
+        weight_decay=(0 <= cfg.weight_decay < math.inf, "0 or more"),
+    )
+
+
+def layers(cfg: Config) -> tuple[str, ...]:
+    """The layers that are compared."""
+    return extractors.pyramid(cfg.extractor, cfg.layers)
+
+
+def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
+    """A new student with the teacher's shapes; nothing is measured on the training set.
+
+    Raises:
+      ValueError: the weights are not the extractor's, or end before a layer.
+    """
+    params, stats, opt = compile.jitted(_new_parameters)(cfg, pretrained, key)
+    return State(jnp.int32(0), params, stats, opt)
+
+
+def embed(cfg: Config, pretrained: PyTree, images: Images) -> Pyramid:
+    """The teacher's maps."""
+    return extractors.features(cfg.extractor, layers(cfg), pretrained[cfg.weights[0]], images)
+
+
+def loss(
+    params: PyTree, cfg: Config, pretrained: PyTree, stats: PyTree, batch: dict, key: Array
+) -> tuple[Float[Array, ""], tuple[PyTree, dict[str, Array]]]:
+    """Sum over layers of the mean squared distance of unit vectors on one batch.
+
+    Source: code; the paper's loss is half of it.
+    """
+    student, stats = training_features(cfg, pretrained, params, stats, batch["image"])
+    terms = {
+        layer: map_.mean()
+        for layer, map_ in distances(layers(cfg), batch["features"], student).items()
+    }
+    return sum(terms.values()), (stats, terms)
+
+
+def distances(
+    names: tuple[str, ...], teacher: Pyramid, student: Pyramid
+) -> dict[str, Float[Array, "B _ _"]]:
+    """{layer: squared distance of the two networks' unit vectors at each cell}, from 0 to 4."""
+    pairs = zip(names, teacher, student, strict=True)
+    return {layer: 2 * maps.cosine_distance(t, s) for layer, t, s in pairs}
+
+
+def train_step(
+    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
+) -> tuple[State, dict[str, Array]]:
+    """One step on the student; its running batch statistics move along."""
+    step = partial(optim.gradient_step, loss, optimizer(cfg), cfg, pretrained)
+    if cfg.candidates == 1:
+        return step(state, batch, key)
+    moved, metrics = step(state._replace(opt=state.opt.optimizer), batch, key)
+    return candidates.added(moved, state.opt, cfg.steps), metrics
+
+
+def optimizer(cfg: Config) -> optax.GradientTransformation:
+    """Momentum descent with coupled decay and a constant rate."""
+    return optim.sgd_l2(cfg.lr, cfg.momentum, cfg.weight_decay)
+
+
+def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
+    """The state as it is or, of several candidates, the one with the lowest held-out loss.
+
+    Maps and scores are not scaled.
+    """
+    # Differs from the reference: theirs keeps the epoch whose held-out images have the lowest mean
+    # map. Here it is the last step or, among fewer candidates, the lowest loss.
+    if cfg.candidates == 1 or not state.opt:  # chosen already, and the others dropped
+        return state
+    return candidates.lowest(state, cfg.steps, partial(heldout_loss, cfg, pretrained, images))
+
+
+def heldout_loss(
+    cfg: Config, pretrained: PyTree, images: ImageSet, params: PyTree, stats: PyTree
+) -> Float[Array, ""]:
+    """The loss on images that are not learned from, with the running statistics."""
+    return maps.over_set(image_losses, (cfg, pretrained, params, stats), images).mean()
+
+
+def image_losses(
+    cfg: Config, pretrained: PyTree, params: PyTree, stats: PyTree, images: Images
+) -> Float[Array, "B"]:
+    """The loss of each image, with the running statistics."""
+    found = compared(cfg, pretrained, params, stats, images)
+    return sum(map_.mean((1, 2)) for map_ in found.values())
+
+
+def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
+    """Product of the layers' maps and its maximum; parts: the layers' own maps."""
+    found = compared(cfg, pretrained, state.params, state.stats, images)
+    return prediction(found, images.shape[1:3], cfg.upsampling)
+
+
+def compared(
+    cfg: Config, pretrained: PyTree, params: PyTree, stats: PyTree, images: Images
+) -> dict[str, Float[Array, "B _ _"]]:
+    """`distances` of teacher and student, with the running statistics."""
+    network = extractors.network(cfg.extractor, pretrained[cfg.weights[0]])
+    student = network.apply({"params": params, **stats}, images)
+    names = layers(cfg)
+    teacher = embed(cfg, pretrained, images)
+    return distances(names, teacher, tuple(student[name] for name in names))
+
+
+def prediction(
+    found: dict[str, Float[Array, "B _ _"]],
+    shape: tuple[int, int],
+    upsampling: Literal["twice", "once"],
+) -> Prediction:
+    """Maps of layers as one at the size of the image, and its maximum (code)."""
+    each = list(found.values())
+    target = max(x.shape[1:] for x in each) if upsampling == "twice" else shape
+    map_ = math.prod(maps.resize(x, target) for x in each)
+    map_ = maps.resize(map_, shape)
+    return Prediction(map_, map_.max((1, 2)), dict(found))
+
+
+def training_features(
+    cfg: Config, pretrained: PyTree, params: PyTree, stats: PyTree, images: Images
+) -> tuple[Pyramid, PyTree]:
+    """The student's maps with the statistics of the batch, and the running ones after it."""
+    network = extractors.network(cfg.extractor, pretrained[cfg.weights[0]])
+    variables = {"params": params, **stats}
+    if stats:
+        found, stats = network.apply(variables, images, True, mutable=["batch_stats"])
+    else:
+        found = network.apply(variables, images)
+    return tuple(found[layer] for layer in layers(cfg)), stats
+
+
+def _new_parameters(cfg: Config, pretrained: PyTree, key: Array) -> tuple[PyTree, PyTree, PyTree]:
+    """The student's parameters and running statistics, and the optimiser's state."""
+    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    jax.eval_shape(embed, cfg, pretrained, image)  # the teacher's weights fit and reach the layers
+    network = extractors.network(cfg.extractor, pretrained[cfg.weights[0]])
+    student = dict(network.init(key, image))
+    params = student.pop("params")
+    opt = optimizer(cfg).init(params)
+    if cfg.candidates > 1:
+        opt = candidates.none_yet(opt, params, student, cfg.candidates)
+    return params, student, opt
+
+
+DETECTOR = Detector(Config, init, train_step, calibrate, predict, embed, check=check)

@@ -1,0 +1,212 @@
+"""Uninformed Students: against the numbers of a PyTorch code, and what its pieces promise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from weights_b import inputs
+
+from jaxad import compile
+from jaxad.detector import override
+from jaxad.methods import uninformed_students as students
+from jaxad.nets.layers import IMAGENET_MEAN
+from jaxad.nets.patch_network import PatchNetwork
+from jaxad.nets.pdn import PDN
+
+TINY = students.Config(
+    size=40, batch_size=2, steps=40, weights=("small", "large"), dense=False, lr=1e-3,
+)  # fmt: skip
+
+
+def close(stored, name, value):
+    assert stored.error(name, np.asarray(value)) < stored.tolerance(name), name
+
+
+def close_scalar(stored, name, value):
+    assert stored.scalar_error(name, value) < stored.scalar_tolerance(name), name
+
+
+def stored_maps(stored):
+    """(statistics, error and variance of all images, guesses, teacher)."""
+    drawn = {name: jnp.asarray(x) for name, x in inputs(stored.info).items()}
+    teacher, guesses = drawn["teacher"], jnp.moveaxis(drawn["students"], 1, 0)
+    normal = teacher[jnp.array(stored.info["settings"]["calibration_images"])]
+    mean, std = (f((0, 1, 2), keepdims=True) for f in (normal.mean, normal.std))
+    stats = students.Stats(mean, std, jnp.zeros((1, 1, 1, 2)), jnp.ones((1, 1, 1, 2)))
+    both = students.error_and_variance(guesses, students.normalised(stats, teacher))
+    calibration = both[:4]
+    center, spread = (f((0, 1, 2), keepdims=True) for f in (calibration.mean, calibration.std))
+    return stats._replace(center=center, spread=spread), both, guesses, teacher
+
+
+def test_uninformed_students_score_error_variance_and_score_equal_the_reference(golden):
+    stored = golden("uninformed_students_score")
+    stats, both, guesses, teacher = stored_maps(stored)
+    test = jnp.array(stored.info["settings"]["test_images"])
+    close(stored, "teacher_mean", stats.mean.ravel())
+    close(stored, "teacher_variance", jnp.square(stats.std).ravel())
+    close(stored, "error_map", both[test, ..., 0])
+    close(stored, "variance_map", both[test, ..., 1])
+    close(stored, "score_map", students.standardised(stats, both[test]).sum(-1))
+    raw = students.error_and_variance(guesses, teacher)
+    close(stored, "error_map_raw", raw[test, ..., 0])
+    for i, name in enumerate(("error", "variance")):
+        close_scalar(stored, f"{name}_mean", stats.center.ravel()[i])
+        close_scalar(stored, f"{name}_variance", jnp.square(stats.spread).ravel()[i])
+        close_scalar(stored, f"{name}_max", both[:4, ..., i].max())
+
+
+def test_uninformed_students_score_loss_of_a_student_equals_the_reference(golden):
+    stored = golden("uninformed_students_score")
+    stats, _, guesses, teacher = stored_maps(stored)
+    test = jnp.array(stored.info["settings"]["test_images"])
+    target = students.normalised(stats, teacher[test])
+    close_scalar(stored, "student_loss", students.regression_loss(guesses[0, test], target))
+
+
+def test_the_variance_is_the_mean_square_less_the_square_of_the_mean():
+    guesses = np.random.default_rng(0).normal(size=(4, 2, 3, 5, 6)).astype(np.float32)
+    found = students.error_and_variance(jnp.asarray(guesses), jnp.zeros((2, 3, 5, 6)))
+    length = lambda x: np.square(x).sum(-1)
+    mean = guesses.mean(0)
+    np.testing.assert_allclose(found[..., 0], length(mean), rtol=1e-5)
+    np.testing.assert_allclose(found[..., 1], length(guesses).mean(0) - length(mean), rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def pretrained():
+    def new(module, patch, seed):
+        variables = module.init(jax.random.key(seed), jnp.zeros((1, patch, patch, 3)))
+        return jax.tree.map(lambda x: 2 * x, variables)
+
+    return {
+        "small": new(PatchNetwork(17, 6, 4), 17, 1),
+        "large": new(PatchNetwork(33, 5, 4), 33, 2),
+        "pdn": new(PDN(channels=6, width=4), 33, 3),
+    }
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(5).integers(0, 256, (3, 40, 40, 3), np.uint8)
+
+
+def one_batch(cfg, pretrained, images):
+    images = jnp.asarray(images[: cfg.batch_size], jnp.float32) / 255
+    return {"image": images, "features": students.embed(cfg, pretrained, images)}
+
+
+def test_an_ensemble_equals_its_students_trained_one_by_one(pretrained, images, key):
+    start = students.init(TINY, pretrained, images, key)
+    batch, step = one_batch(TINY, pretrained, images), compile.jitted(students.train_step)
+
+    def trained(state):
+        for _ in range(3):
+            state, _ = step(TINY, pretrained, state, batch, key)
+        return state.params
+
+    def alone(tree, i):  # the step count of the optimiser has no axis of students
+        return jax.tree.map(lambda x: x[i : i + 1] if x.ndim else x, tree)
+
+    together = trained(start)
+    for i in range(TINY.students):
+        single = start._replace(params=alone(start.params, i), opt=alone(start.opt, i))
+        jax.tree.map(np.testing.assert_array_equal, trained(single), alone(together, i))
+
+
+def test_students_start_and_stay_different(pretrained, images, key):
+    state = students.init(TINY, pretrained, images, key)
+    for scale in state.params:
+        kernel = scale["conv1"]["conv"]["kernel"]
+        assert kernel.shape[0] == 3
+        assert (kernel[0] != kernel[1]).any()
+        assert (kernel[1] != kernel[2]).any()
+
+
+def test_training_reduces_error_and_calibration_centres_both_maps(pretrained, images, key):
+    state = students.init(TINY, pretrained, images, key)
+    batch, step = one_batch(TINY, pretrained, images), compile.jitted(students.train_step)
+    losses = []
+    for _ in range(25):
+        state, metrics = step(TINY, pretrained, state, batch, key)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.9 * losses[0]
+    state = students.calibrate(TINY, pretrained, state, images)
+    for name, params, stats in zip(TINY.weights, state.params, state.stats, strict=True):
+        both = students.standardised(
+            stats,
+            students.uncertainty(
+                TINY, pretrained[name], params, stats, jnp.asarray(images, jnp.float32) / 255
+            ),
+        )
+        np.testing.assert_allclose(both.mean((0, 1, 2)), 0, atol=1e-3)
+        np.testing.assert_allclose(both.std((0, 1, 2)), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "dense", "cells"),
+    [("small", True, 40), ("small", False, 40), ("large", True, 40), ("large", False, 10),
+     ("pdn", True, 10)],
+)  # fmt: skip
+def test_cells_lie_around_their_pixels(weights, dense, cells, pretrained):
+    """A bright pixel moves the cell over it as much as a pixel and a cell later the next one."""
+    cfg = override(TINY, f"dense={dense}")
+    stride = 40 // cells
+    even = jnp.tile(jnp.array(IMAGENET_MEAN), (1, 40, 40, 1))  # as outside
+    at = lambda y: even.at[:, y, y].set(1.0)
+    describe = compile.jitted(students.describe)
+    without = describe(cfg, pretrained[weights], even)
+    assert without.shape[1:3] == (cells, cells)
+    y = 20 + stride // 2
+    first, second = (
+        jnp.abs(describe(cfg, pretrained[weights], at(p)) - without).sum(-1)[0]
+        for p in (y, y + stride)
+    )
+    np.testing.assert_allclose(first[2:-3, 2:-3], second[3:-2, 3:-2], rtol=1e-3, atol=1e-5)
+    if weights == "small":  # eight cells to each side see the pixel, and no other
+        seen = np.flatnonzero(np.asarray(first.max(0)) > 1e-6)
+        assert (seen.min(), seen.max()) == (y - 8, y + 8)
+
+
+def test_a_constant_teacher_gives_no_nan(pretrained, images, key):
+    dead = jax.tree.map(jnp.zeros_like, pretrained)
+    state = students.init(TINY, dead, images, key)
+    state, _ = compile.jitted(students.train_step)(
+        TINY, dead, state, one_batch(TINY, dead, images), key
+    )
+    state = students.calibrate(TINY, dead, state, images)
+    prediction = compile.jitted(students.predict)(
+        TINY, dead, state, jnp.asarray(images, jnp.float32) / 255
+    )
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state, prediction)))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("students=0", "students=0.*2 or more"),
+        ("students=1", "variance"),
+        ("size=16", "size=16 is smaller than a patch"),
+        ("steps=0", "steps=0"),
+        ("batch_size=0", "batch_size=0"),
+        ("weights=", "one teacher or more"),
+        ("lr=0", "lr=0"),
+        ("weight_decay=-1", "weight_decay=-1"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        students.check(override(students.Config(), setting))
+
+
+def test_images_smaller_than_the_teachers_patches_are_refused(pretrained, key):
+    images = np.zeros((1, 24, 24, 3), np.uint8)
+    with pytest.raises(ValueError, match="patches of large: expected 33"):
+        students.init(override(TINY, "size=24"), pretrained, images, key)
+
+
+def test_weights_of_another_network_are_refused(images, key):
+    cfg = override(TINY, "weights=other")
+    for tree in ({}, {"params": {"conv1": {"conv": {"kernel": jnp.zeros((7, 7, 3, 64))}}}}):
+        with pytest.raises(ValueError, match="no network of patches"):
+            students.init(cfg, {"other": tree}, images, key)
