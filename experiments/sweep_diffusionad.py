@@ -1,0 +1,163 @@
+r"""What DiffusionAD's parts are worth, and what the scale of the noise does.
+
+    python experiments/sweep_diffusionad.py OUT_FOLDER [data=FOLDER] [aux=TEXTURES]
+                                            [foreground=MASKS] [seeds=2] [key=value ...]
+
+1. Restorations, every seed shared (Zhang et al., arXiv:2303.08730, table 3): an autoencoder,
+   iterative denoising, one step, and one step with guidance. The first is what the differences are
+   to.
+2. The scale of the noise (figures 7 and 8): one step, trained on timesteps up to nearly all, and
+   used at smaller and larger ones: error of the reconstruction on held-out pictures, and AUROCs.
+
+Without `data` the pictures are rendered workpieces; `foreground` as in experiments/diffusionad.py.
+Interrupted, it continues. OUT_FOLDER gets restorations/ (sweep.csv, sweep.jsonl, summary.txt, a
+plot), noise.json, noise.png, and pictures.png: input, noised input, reconstruction from the small
+and from the large timestep, guided reconstruction, and map.
+
+Expected results and run times: README.md, "Results".
+"""
+
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxad import compile, plots, script, sweep, train
+from jaxad.checkpoint import write_json
+from jaxad.data import foreground, layouts, pipeline, workpieces
+from jaxad.detector import Data, State, config, override, static
+from jaxad.evaluate import evaluate
+from jaxad.methods import diffusionad
+
+RESTORATIONS = ["autoencoder", "iterative", "one_step", "guided"]
+SCALES = (25.0, 50.0, 100.0, 200.0, 300.0, 400.0, 600.0, 800.0)  # timesteps, of 1000
+SHOWN = 6  # test pictures, half of them anomalous
+PARTS = ("noised", "small", "large", "reconstruction")
+
+
+@config
+class Options:
+    """Settings of the sweep that are not the detector's."""
+
+    data: str | None = static(None)  # folder; none: rendered workpieces
+    category: str = static("plate")  # of the rendered workpieces
+    aux: str | None = static(None)  # folder of textures; none: procedural ones
+    foreground: str = static("estimate")  # folder of masks, "estimate", "part" or "everywhere"
+    seeds: int = static(2)
+    save_every: int = static(500)  # steps between checkpoints
+
+
+def main(out: str, *settings: str) -> None:
+    """Trains, evaluates, and writes tables and pictures."""
+    script.prepare()
+    options, base = script.parsed(settings, Options(), diffusionad.SMALL)
+    if options.seeds < 1:
+        raise ValueError(f"seeds={options.seeds}: expected 1 or more")
+    workdir = pathlib.Path(out)
+    data, base = load(options, base, workdir)
+    print(f"{base}\n{options}")
+
+    keys = jax.random.split(jax.random.key(0), options.seeds)
+    configs = sweep.grid(base, restoration=RESTORATIONS)
+    members = sweep.run(
+        diffusionad.DETECTOR, configs, {}, data, keys, workdir / "run",
+        save_every=options.save_every,
+    )  # fmt: skip
+    scores = sweep.evaluate(diffusionad.DETECTOR, configs, {}, members, data.test)
+    sweep.write(workdir / "restorations", configs, keys, scores)
+    print(f"\nRestorations:\n{sweep.text(configs, scores)}")
+    guided = RESTORATIONS.index("guided")
+    state = members.state(configs, guided, 0)
+    draw_pictures(workdir / "pictures.png", configs[guided], state, data)
+
+    cfg = override(base, ["restoration=one_step", f"t_boundary={base.t_end - 1}"])
+    state = train.run(
+        diffusionad.DETECTOR, cfg, {}, data, keys[0], workdir / "noise", keep=1,
+        save_every=options.save_every,
+    )  # fmt: skip
+    rows = noise_curve(cfg, state, data)
+    write_json(workdir / "noise.json", rows)
+    draw_curve(workdir / "noise.png", rows)
+
+
+def load(
+    options: Options, cfg: diffusionad.Config, workdir: pathlib.Path
+) -> tuple[Data, diffusionad.Config]:
+    """The data with textures and masks, and the settings that say where anomalies may be."""
+    if options.data is None:
+        data = workpieces.load(options.category, size=cfg.size)
+    else:
+        data = layouts.load(options.data, seed=0)
+    if data.test is None:
+        raise ValueError(f"there are no test pictures in {options.data}")
+    masks = foreground.chosen(options.foreground, data.train, workdir / "foreground")
+    kind = options.foreground if masks is None else "masks"
+    aux = script.photographs(options.aux, cfg.size)
+    return data._replace(aux=aux, foreground=masks), override(cfg, f"foreground={kind}")
+
+
+def noise_curve(cfg: diffusionad.Config, state: State, data: Data) -> list[dict[str, float]]:
+    """Error on held-out pictures and AUROCs, for each timestep at which pictures are restored."""
+    heldout = pipeline.image_set(data.heldout, cfg.size)
+    state, rows = state._replace(opt=()), []
+    for scale in (t for t in SCALES if t < cfg.t_boundary):
+        at = override(cfg, f"t_small={scale}")
+        errors = [
+            jnp.square(prediction.parts["reconstruction"] - compile.unit(jnp.asarray(images)))
+            for images, prediction in predicted(at, state, heldout)
+        ]
+        found = evaluate(diffusionad.DETECTOR, at, {}, state, data.test).mean
+        row = {"timestep": scale, "error": float(jnp.concatenate(errors).mean())}
+        rows.append(row | {name: found[name] for name in ("image_auroc", "pixel_auroc")})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def predicted(cfg: diffusionad.Config, state: State, images: np.ndarray) -> list:
+    """Pictures and predictions, in slices of the batch size."""
+    predict = compile.predict(diffusionad.DETECTOR)
+    starts = range(0, len(images), cfg.batch_size)
+    slices = [images[start : start + cfg.batch_size] for start in starts]
+    return [(part, predict(cfg, {}, state, part)) for part in slices]
+
+
+def draw_curve(path: pathlib.Path, rows: list[dict[str, float]]) -> None:
+    """Error and AUROCs over the timestep."""
+    figure = plots.new_figure(8.0, 2.9)
+    axes = figure.subplots(1, 2)
+    timesteps = [row["timestep"] for row in rows]
+    axes[0].plot(timesteps, [row["error"] for row in rows], "o-")
+    axes[0].set(xlabel="timestep", title="reconstruction error of normals")
+    for name in ("image_auroc", "pixel_auroc"):
+        axes[1].plot(timesteps, [row[name] for row in rows], "o-", label=name)
+    axes[1].set(xlabel="timestep", title="AUROC")
+    axes[1].legend(fontsize=8)
+    for axis in axes:
+        plots.clean(axis)
+    plots.save(figure, path)
+
+
+def draw_pictures(path: pathlib.Path, cfg: diffusionad.Config, state: State, data: Data) -> None:
+    """Test pictures, the steps of their guided restoration, and their maps."""
+    labels = np.array([record.label for record in data.test.records])
+    spread = lambda places: places[np.linspace(0, len(places) - 1, SHOWN // 2).astype(int)]
+    places = np.concatenate([spread(np.flatnonzero(labels == label)) for label in (0, 1)])
+    images = np.stack([pipeline.resized(data.test[int(i)]["image"], cfg.size) for i in places])
+    prediction = compile.predict(diffusionad.DETECTOR)(cfg, {}, state, images)
+    rows = {"input": images / 255.0}
+    rows |= {name: np.clip(prediction.parts[name], 0, 1) for name in PARTS}
+    rows["map"] = np.asarray(prediction.map)
+    figure = plots.new_figure(1.5 * SHOWN, 1.6 * len(rows))
+    axes = figure.subplots(len(rows), SHOWN, squeeze=False)
+    for line, (name, several) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(name, fontsize=8)
+        for axis, picture in zip(line, several, strict=True):
+            axis.imshow(picture, vmin=0, vmax=1, cmap="inferno")  # one scale for all maps
+            axis.set(xticks=[], yticks=[])
+    plots.save(figure, path)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,308 @@
+"""DiffusionAD: what is anomalous does not survive one-step denoising, and a network sees that.
+
+An image is noised twice and denoised in one step, the detail of the small noise guided by the
+large one's; a segmentation network compares the image with the result. Both learn together, on
+synthetic anomalies.
+
+Zhang et al. (arXiv:2303.08730). "Code" is theirs, HuiZhang0812/DiffusionAD.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from jaxad import compile, diffusion, losses, optim, restoration
+from jaxad.detector import (
+    Detector,
+    Images,
+    ImageSet,
+    Prediction,
+    Scalar,
+    State,
+    Stream,
+    config,
+    static,
+)
+from jaxad.methods import diffusionad_check
+from jaxad.nets.segmentation import MULTIPLIERS, SegmentationUNet
+from jaxad.nets.unet import UNet
+from jaxad.restoration import Draws, Restored
+from jaxad.synthesis import perlin
+from jaxad.synthesis.recipe import Damaged, damage
+
+
+@config
+class Config:
+    """Settings; the defaults are those of the authors' code, but for `foreground`."""
+
+    size: int = static(256)  # image side in pixels
+    batch_size: int = static(16)
+    steps: int = static(45_000)  # 3000 epochs of a category of MVTec AD, 240 images on average
+    weights: tuple[str, ...] = static(())  # none
+    # Synthetic anomalies. Of objects, half are made of the image itself; of textures, none.
+    objects: bool = static(True)
+    # Where they may be: in masks (of objects; code), a random part (textures; code), or anywhere.
+    foreground: Literal["masks", "part", "everywhere"] = static("everywhere")
+    tries: int = static(10)  # masks drawn for one that is not empty
+    anomalous: Scalar = 0.5  # probability that an image is damaged
+    opacity_low: Scalar = 0.2  # range of beta, how much of the image shines through
+    opacity_high: Scalar = 0.8
+    # Restoration; the last two are the paper's ablation (table 3).
+    restoration: Literal["guided", "one_step", "iterative", "autoencoder"] = static("guided")
+    timesteps: int = static(1000)  # T
+    schedule: Literal["linear", "cosine"] = static("linear")
+    iterations: int = static(10)  # of the iterative restoration
+    noise_seed: int = static(0)  # of the noise in predictions
+    t_boundary: Scalar = 300.0  # in training, small timesteps are below, large ones not
+    t_end: Scalar = 1000.0  # ... and large ones below this
+    t_small: Scalar = 200.0  # in predictions
+    t_large: Scalar = 400.0
+    guidance: Scalar = 1.0  # w
+    # Networks.
+    width: int = static(128)  # channels of the U-Net's first level
+    multipliers: tuple[int, ...] = static((1, 1, 2, 2, 4, 4))  # of them, for each level
+    blocks: int = static(2)  # on each level
+    attention: tuple[int, ...] = static((32, 16, 8))  # sides of the levels that have it, in cells
+    heads: int = static(4)
+    groups: int = static(32)  # of channels that are normalised together
+    segmentation_width: int = static(64)  # channels of the segmentation network's first level
+    segmentation_multipliers: tuple[int, ...] = static(MULTIPLIERS)
+    precision: Literal["float32", "bfloat16"] = static("float32")  # of the U-Net
+    remat: bool = static(False)  # compute again for gradients, to save memory
+    # Losses and optimisers.
+    noise_weight: Scalar = 1.0
+    focal_weight: Scalar = 5.0
+    smooth_l1_weight: Scalar = 1.0
+    alpha: Scalar = 0.5  # of the focal loss
+    gamma: Scalar = 4.0
+    lr: Scalar = 1e-4  # of the U-Net
+    segmentation_lr: Scalar = 1e-5
+    # Code: half a cosine in `period` steps, back and forth between 0 and the rate above.
+    segmentation_schedule: Literal["cosine", "constant"] = static("cosine")
+    period: int = static(10)
+    average: bool = static(False)  # predict with a moving average of the parameters
+    decay: Scalar = 0.999  # of that average
+    top: int = static(50)  # highest pixels of a map, whose mean is the score
+
+
+# Learns on two CPU cores within minutes.
+SMALL = Config(
+    size=64, batch_size=8, steps=2000, width=32, multipliers=(1, 2, 2), blocks=1, attention=(16,),
+    groups=8, segmentation_width=16, top=20, lr=5e-4, segmentation_lr=2e-3,
+    segmentation_schedule="constant",
+)  # fmt: skip
+
+
+class Stats(NamedTuple):
+    """What is set without gradients.
+
+    Attributes:
+      batch_stats: running statistics of the segmentation network's batch norms.
+      average: of the parameters, or () where it is off.
+    """
+
+    batch_stats: PyTree
+    average: PyTree
+
+
+def streams(cfg: Config) -> tuple[Stream, ...]:
+    """Pictures to make anomalies of and, if wanted, masks of the objects."""
+    aux = Stream("aux")
+    return (aux, Stream("foreground", paired=True)) if cfg.foreground == "masks" else (aux,)
+
+
+def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
+    """New networks; nothing is measured on the training set."""
+    params, stats, opt = compile.jitted(_new_parameters)(cfg, key)
+    return State(jnp.int32(0), params, stats, opt)
+
+
+def loss(
+    params: PyTree, cfg: Config, pretrained: PyTree, stats: Stats, batch: dict, key: Array
+) -> tuple[Float[Array, ""], tuple[Stats, dict[str, Array]]]:
+    """The loss on one batch, with everything random drawn."""
+    damage_key, draws_key = jax.random.split(key)
+    clean = batch["image"]
+    damaged = synthetic(cfg, batch, damage_key)
+    draws = training_draws(cfg, clean.shape, draws_key)
+    value, (stats, terms, _) = objective(params, cfg, stats, damaged, clean, draws)
+    return value, (stats, terms)
+
+
+def synthetic(cfg: Config, batch: dict, key: Array) -> Damaged:
+    """The images of a batch, some of them damaged with pictures of `batch["aux"]`."""
+    images = batch["image"]
+    shape = images.shape[:3]
+    part_key, damage_key = jax.random.split(key)
+    if cfg.foreground == "masks":
+        foreground = batch["foreground"].mean(-1)
+    elif cfg.foreground == "part":
+        keys = jax.random.split(part_key, shape[0])
+        foreground = jax.vmap(lambda key: perlin.random_part(key, shape[1:]))(keys)
+    else:
+        foreground = jnp.ones(shape)
+    opacity = (cfg.opacity_low, cfg.opacity_high)
+
+    def one(key: Array, image: Array, texture: Array, foreground: Array) -> Damaged:
+        return damage(
+            key, image, texture, foreground, cfg.objects, cfg.anomalous, opacity, cfg.tries
+        )
+
+    keys = jax.random.split(damage_key, shape[0])
+    return jax.vmap(one)(keys, images, batch["aux"], foreground)
+
+
+def training_draws(cfg: Config, shape: tuple[int, ...], key: Array) -> Draws:
+    """Timesteps below and above the boundary, and noise, for a batch of images."""
+    small_key, large_key, *keys = jax.random.split(key, 4)
+    small = jax.random.uniform(small_key, shape[:1]) * cfg.t_boundary
+    large = jax.random.uniform(large_key, shape[:1]) * (cfg.t_end - cfg.t_boundary)
+    times = (_timestep(cfg, small), _timestep(cfg, cfg.t_boundary + large))
+    return Draws(*times, *(jax.random.normal(key, shape) for key in keys))
+
+
+def objective(
+    params: PyTree, cfg: Config, stats: Stats, damaged: Damaged, clean: Images, draws: Draws
+) -> tuple[Float[Array, ""], tuple[Stats, dict[str, Array], tuple[Restored, Array]]]:
+    """L_noise + L_mask of given images, timesteps and noise.
+
+    Gradients of the mask's loss reach the U-Net through the restoration.
+
+    Returns:
+      the loss, and (stats, {term: value before it is weighted}, (restored, predicted mask)).
+    """
+    result = restored(cfg, params, damaged.image, draws, True)
+    probability, batch_stats = segmented(cfg, params, stats, damaged.image, result.image, True)
+    if cfg.restoration == "autoencoder":
+        noise = jnp.mean(jnp.square(result.image - clean))  # as DRAEM, without its SSIM
+    else:
+        noise = of_normal(result.error, damaged.label)
+    terms = {
+        "noise": noise,
+        "focal": losses.focal(probability, damaged.mask, cfg.alpha, cfg.gamma).mean(),
+        "smooth_l1": losses.smooth_l1(probability, damaged.mask).mean(),
+    }
+    value = sum(getattr(cfg, f"{name}_weight") * term for name, term in terms.items())
+    return value, (stats._replace(batch_stats=batch_stats), terms, (result, probability))
+
+
+def of_normal(error: Float[Array, "B"], label: Float[Array, "B"]) -> Float[Array, ""]:
+    """The mean over images with label 0; 0 if there is none."""
+    normal = 1 - label
+    return (normal * error).sum() / jnp.maximum(normal.sum(), 1)
+
+
+def restored(cfg: Config, params: PyTree, images: Images, draws: Draws, train: bool) -> Restored:
+    """Images without their anomalies; in training "iterative" is "one_step"."""
+    unet = lambda x, t: _unet(cfg, params, x, t)
+    if cfg.restoration == "autoencoder":
+        image = unet(images, jnp.zeros_like(draws.t_small))
+        return Restored(image, jnp.zeros(image.shape[:1]), {})
+    table = (diffusion.linear if cfg.schedule == "linear" else diffusion.cosine)(cfg.timesteps)
+    if cfg.restoration == "guided":
+        return restoration.guided(table, unet, images, draws, cfg.guidance)
+    if cfg.restoration == "iterative" and not train:
+        return restoration.iterative(table, unet, images, draws, cfg.iterations)
+    return restoration.one_step(table, unet, images, draws)
+
+
+def segmented(
+    cfg: Config, params: PyTree, stats: Stats, images: Images, restored: Images, train: bool
+) -> tuple[Float[Array, "B H W"], PyTree]:
+    """Probability that each pixel is anomalous, and the batch norms' statistics."""
+    variables = {"params": params["segmentation"], "batch_stats": stats.batch_stats}
+    both = jnp.concatenate([images, restored], -1)
+    network = SegmentationUNet(cfg.segmentation_width, cfg.segmentation_multipliers)
+    logits, moved = network.apply(variables, both, train, mutable=["batch_stats"])
+    return jax.nn.sigmoid(logits), moved["batch_stats"]
+
+
+def train_step(
+    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
+) -> tuple[State, dict[str, Array]]:
+    """One step, and the parameters' average if it is on."""
+    state, metrics = optim.gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
+    if cfg.average:
+        mix = lambda old, new: cfg.decay * old + (1 - cfg.decay) * new
+        average = jax.tree.map(mix, state.stats.average, state.params)
+        state = state._replace(stats=state.stats._replace(average=average))
+    return state, metrics
+
+
+def optimizer(cfg: Config) -> optax.GradientTransformation:
+    """Adam with a learning rate for each network."""
+
+    def cosine(step: Int[Array, ""]) -> Float[Array, ""]:
+        return cfg.segmentation_lr * (1 + jnp.cos(jnp.pi * step / cfg.period)) / 2
+
+    rate = cosine if cfg.segmentation_schedule == "cosine" else cfg.segmentation_lr
+    rules = {"unet": optax.adam(cfg.lr), "segmentation": optax.adam(rate)}
+    return optax.partition(rules, {name: name for name in rules})
+
+
+def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
+    """The state as it is: maps are probabilities."""
+    return state
+
+
+def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
+    """Map and score; parts: the restoration and its intermediate results.
+
+    Differs from the reference: every image gets the same noise, of a fixed key, so that scores
+    repeat; theirs is drawn anew for each batch.
+    """
+    params = state.stats.average if cfg.average else state.params
+    count, shape = images.shape[0], (2, 1, *images.shape[1:])
+    noises = jax.random.normal(jax.random.key(cfg.noise_seed), shape)
+    noises = (jnp.broadcast_to(noise, images.shape) for noise in noises)
+    times = (jnp.full((count,), _timestep(cfg, t)) for t in (cfg.t_small, cfg.t_large))
+    draws = Draws(*times, *noises)
+    image, _, parts = restored(cfg, params, images, draws, False)
+    map_, _ = segmented(cfg, params, state.stats, images, image, False)
+    return Prediction(map_, score(map_, cfg.top), {"reconstruction": image, **parts})
+
+
+def score(map_: Float[Array, "B H W"], top: int) -> Float[Array, "B"]:
+    """Mean of the `top` highest pixels of each map."""
+    highest, _ = jax.lax.top_k(map_.reshape(map_.shape[0], -1), top)
+    return highest.mean(-1)
+
+
+def _unet(cfg: Config, params: PyTree, x: Images, t: Int[Array, "B"]) -> Images:
+    dtype = jnp.dtype(cfg.precision)
+    weights = jax.tree.map(lambda leaf: leaf.astype(dtype), params["unet"])
+    return _network(cfg).apply({"params": weights}, x.astype(dtype), t).astype(jnp.float32)
+
+
+def _network(cfg: Config) -> UNet:
+    levels = range(len(cfg.multipliers))
+    attention = tuple(level for level in levels if cfg.size >> level in cfg.attention)
+    return UNet(
+        cfg.width, cfg.multipliers, cfg.blocks, attention, cfg.heads, cfg.groups,
+        cfg.restoration != "autoencoder", cfg.remat,
+    )  # fmt: skip
+
+
+def _timestep(cfg: Config, t: Scalar) -> Int[Array, "..."]:
+    return jnp.clip(jnp.floor(t).astype(jnp.int32), 0, cfg.timesteps - 1)
+
+
+def _new_parameters(cfg: Config, key: Array) -> tuple[PyTree, Stats, PyTree]:
+    """Parameters, running statistics and the optimiser's state."""
+    unet_key, segmentation_key = jax.random.split(key)
+    image = jnp.zeros((1, cfg.size, cfg.size, 6))
+    network = SegmentationUNet(cfg.segmentation_width, cfg.segmentation_multipliers)
+    segmentation = network.init(segmentation_key, image)
+    unet = _network(cfg).init(unet_key, image[..., :3], jnp.zeros(1, jnp.int32))
+    params = {"unet": unet["params"], "segmentation": segmentation["params"]}
+    # A copy: a state is donated to the next step, and no buffer can be donated twice.
+    average = jax.tree.map(jnp.copy, params) if cfg.average else ()
+    return params, Stats(segmentation["batch_stats"], average), optimizer(cfg).init(params)
+
+
+DETECTOR = Detector(
+    Config, init, train_step, calibrate, predict, streams=streams, check=diffusionad_check.check
+)

@@ -1,0 +1,1 @@
+"""Synthetic anomalies: normal images damaged within compiled functions, one key for each."""

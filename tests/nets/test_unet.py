@@ -1,0 +1,110 @@
+"""What the U-Nets promise beside the stored references."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxad.nets.segmentation import SegmentationUNet
+from jaxad.nets.unet import UNet
+
+SMALL = {"width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "heads": 2, "groups": 4}
+
+
+@pytest.fixture
+def noisy(key):
+    return jax.random.normal(key, (2, 16, 16, 3)), jnp.array([3, 700])
+
+
+def moved(params, key):
+    """Parameters none of which is zero."""
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    pairs = zip(leaves, keys, strict=True)
+    return structure.unflatten([x + 0.1 * jax.random.normal(k, x.shape) for x, k in pairs])
+
+
+def test_a_new_unet_estimates_zero(key, noisy):
+    network = UNet(**SMALL)
+    estimate, _ = jax.jit(network.init_with_output)(key, *noisy)
+    np.testing.assert_array_equal(estimate, jnp.zeros_like(noisy[0]))
+
+
+def test_the_paper_s_unet_has_132_million_parameters(key, noisy):
+    shapes = jax.eval_shape(UNet().init, key, jnp.zeros((1, 256, 256, 3)), jnp.zeros(1, jnp.int32))
+    assert sum(x.size for x in jax.tree.leaves(shapes)) == 131_654_403
+
+
+def test_computing_again_for_gradients_changes_nothing(key, noisy):
+    flat = {**SMALL, "multipliers": (1,), "attention": (0,)}
+    params = moved(jax.jit(UNet(**flat).init)(key, *noisy), key)
+
+    def gradient(remat):
+        network = UNet(**flat, remat=remat)
+        return jax.jit(jax.grad(lambda p: jnp.square(network.apply(p, *noisy)).mean()))(params)
+
+    kept, again = gradient(False), gradient(True)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), kept, again)
+
+
+def test_the_estimate_depends_on_the_timestep_of_its_image_alone(key, noisy):
+    x, _ = noisy
+    network = UNet(**SMALL)
+    params = moved(jax.jit(network.init)(key, *noisy), key)
+    apply = jax.jit(network.apply)
+    one = apply(params, x, jnp.array([3, 700]))
+    other = apply(params, x, jnp.array([3, 30]))
+    np.testing.assert_allclose(one[0], other[0], atol=1e-5)
+    assert jnp.abs(one[1] - other[1]).max() > 1e-3
+
+
+def test_half_precision_stays_close(key, noisy):
+    x, t = noisy
+    network = UNet(**SMALL)
+    params = moved(jax.jit(network.init)(key, *noisy), key)
+    apply = jax.jit(network.apply)
+    exact = apply(params, x, t)
+    half = lambda tree: jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), tree)
+    rough = apply(half(params), half(x), t)
+    assert rough.dtype == jnp.bfloat16
+    error = jnp.abs(rough.astype(jnp.float32) - exact).max()
+    assert error < 0.05 * jnp.abs(exact).max()
+
+
+def test_without_skips_the_way_up_does_not_see_the_way_down(key, noisy):
+    network = UNet(**SMALL, skips=False)
+    shapes = jax.eval_shape(network.init, key, *noisy)["params"]
+    assert shapes["up_3"]["conv1"]["conv"]["kernel"].shape == (3, 3, 8, 8)
+
+
+def test_segmentation_running_statistics_move_in_training_only(key):
+    network = SegmentationUNet(2)
+    x = jax.random.uniform(key, (2, 32, 32, 6))
+    variables = jax.jit(network.init)(key, x)
+    logits, kept = jax.jit(lambda v: network.apply(v, x, mutable=["batch_stats"]))(variables)
+    assert logits.shape == (2, 32, 32)
+    same = jax.tree.map(
+        lambda a, b: bool((a == b).all()), kept, {"batch_stats": variables["batch_stats"]}
+    )
+    assert all(jax.tree.leaves(same))
+    _, moved = jax.jit(lambda v: network.apply(v, x, True, mutable=["batch_stats"]))(variables)
+    mean = moved["batch_stats"]["encoder_0"]["first"]["norm"]["mean"]
+    assert (mean != 0).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_segmentation_gradients_in_training_are_finite(seed):
+    # A maximum's gradient by equality divides by zero where values are computed twice.
+    network = SegmentationUNet(2)
+    key = jax.random.key(seed)
+    x = jax.random.uniform(key, (2, 32, 32, 6))
+    variables = jax.jit(network.init)(key, x)
+    params = jax.tree.map(lambda leaf: leaf + 0.02, variables["params"])
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        both = {**variables, "params": params}
+        return network.apply(both, x, True, mutable=["batch_stats"])[0].sum()
+
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient(params)))

@@ -1,0 +1,219 @@
+"""Synthetic anomalies against stored references, Pillow and plain loops."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+from weights_b import inputs
+
+from jaxad.synthesis import augmenters, perlin, recipe
+
+damage = functools.partial(jax.jit, static_argnames=("objects", "tries"))(recipe.damage)
+
+
+def close(stored, name, value):
+    assert stored.error(name, np.asarray(value)) < stored.tolerance(name), name
+
+
+@pytest.mark.parametrize(
+    "case", ["64x64_4x2", "64x64_1x1", "64x64_32x8", "64x32_8x16", "256x256_2x32"]
+)
+def test_diffusionad_perlin_noise_equals_the_reference(golden, case):
+    stored = golden("diffusionad_perlin")
+    shape, cells = (tuple(map(int, part.split("x"))) for part in case.split("_"))
+    turns = jnp.asarray(inputs(stored.info)[f"u_{case}"])
+    noise = perlin.noise(turns, jnp.array(cells), shape)
+    close(stored, f"noise_{case}", noise)
+    assert int((noise > perlin.THRESHOLD).sum()) == stored.info["scalars"][f"count_{case}"]["value"]
+
+
+@pytest.mark.slow
+def test_diffusionad_perlin_coverage_is_that_of_the_reference(golden):
+    stored, draws, block = golden("diffusionad_perlin"), 150, 10
+
+    @jax.jit
+    def covered(keys, cells):
+        noise = jax.vmap(perlin.random_noise, (0, None, None))(keys, cells, (256, 256))
+        return (noise > perlin.THRESHOLD).mean((1, 2))
+
+    keys = jax.random.split(jax.random.key(0), (6, 6, draws))
+    found = np.zeros((6, 6, draws))
+    for i, j, k in np.ndindex(6, 6, draws // block):
+        part = slice(k * block, (k + 1) * block)
+        found[i, j, part] = covered(keys[i, j, part], jnp.array([2**i, 2**j]))
+    close(stored, "coverage", found.mean(-1))
+    close(stored, "empty", (found == 0).mean(-1))
+
+
+def test_diffusionad_synthesis_equals_the_reference(golden):
+    stored = golden("diffusionad_synthesis")
+    drawn = {name: jnp.asarray(x) for name, x in inputs(stored.info).items()}
+    image, source = (jnp.floor(256 * drawn[name]) / 255 for name in ("image", "source"))
+    noise = perlin.noise(drawn["u_corner"], jnp.array([2, 4]), (64, 64))
+    backwards = jnp.arange(8)[::-1]
+    columns = jnp.concatenate([backwards[1::2], backwards[::2]])
+    rows = jnp.concatenate([backwards[::2][::-1], backwards[1::2][::-1]])
+    whole, soft = drawn["foreground"], drawn["foreground"] * drawn["softness"]
+    cases = {
+        "texture": (whole, source, 0.5),
+        "object_source": (soft, source, 0.25),
+        "object_self": (soft, recipe.strips(image, columns, rows), 1.0),
+    }
+    for name, (foreground, appearance, draw) in cases.items():
+        mask = recipe.restricted(noise, foreground)
+        close(stored, f"mask_{name}", mask[..., None])
+        damaged = recipe.pasted(image, appearance, mask, 0.2 + 0.6 * draw)
+        close(stored, f"image_{name}", damaged)
+
+
+def test_diffusionad_synthesis_failures_are_clean_images(golden, key):
+    stored = golden("diffusionad_synthesis")
+    drawn = {name: jnp.asarray(x) for name, x in inputs(stored.info).items()}
+    image, source = (jnp.floor(256 * drawn[name]) / 255 for name in ("image", "source"))
+    whole, empty = drawn["foreground"], jnp.zeros((64, 64))
+    none = damage(key, image, source, whole, objects=True, probability=0.0, tries=2)
+    close(stored, "image_none", none.image)
+    empty = damage(key, image, source, empty, objects=True, probability=1.0, tries=2)
+    close(stored, "image_no_foreground", empty.image)
+    assert none.label == empty.label == none.mask.sum() == empty.mask.sum() == 0
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Damaged pictures of 64 pixels, with what they were made of."""
+    image, texture = jax.random.uniform(jax.random.key(1), (2, 32, 64, 64, 3))
+    foreground = jnp.zeros((32, 64, 64)).at[:, 16:, 8:].set(0.5)
+    keys = jax.random.split(jax.random.key(2), 32)
+    each = functools.partial(recipe.damage, objects=True, tries=6)
+    return image, foreground, jax.jit(jax.vmap(each))(keys, image, texture, foreground)
+
+
+def test_damage_is_in_the_foreground_and_nowhere_else(batch):
+    image, foreground, damaged = batch
+    assert ((damaged.mask == 0) | (damaged.mask == foreground)).all()
+    changed = jnp.abs(damaged.image - image).max(-1) > 1e-6
+    assert not (changed & (damaged.mask == 0)).any()
+    assert changed[damaged.mask > 0].mean() > 0.95
+    assert ((damaged.image >= 0) & (damaged.image <= 1)).all()
+
+
+def test_labels_say_whether_there_is_damage_and_half_the_images_have_some(batch):
+    _, _, damaged = batch
+    np.testing.assert_array_equal(damaged.label, (damaged.mask > 0).any((1, 2)))
+    assert 8 <= damaged.label.sum() <= 24
+
+
+def test_an_image_s_damage_depends_on_its_key_alone(batch):
+    image, foreground, damaged = batch
+    texture = jax.random.uniform(jax.random.key(1), (2, 32, 64, 64, 3))[1]
+    key = jax.random.split(jax.random.key(2), 32)[5]
+    alone = damage(key, image[5], texture[5], foreground[5], objects=True, tries=6)
+    np.testing.assert_allclose(alone.image, damaged.image[5], atol=1e-5)
+
+
+def test_strips_move_whole_and_none_is_lost(key):
+    image = jax.random.uniform(key, (16, 32, 3))
+    moved = recipe.strips(image, *recipe.strip_orders(key))
+    order = lambda x: np.sort(np.asarray(x).ravel())
+    np.testing.assert_array_equal(order(moved), order(image))
+    columns, rows = recipe.strip_orders(key)
+    assert sorted(columns) == sorted(rows) == list(range(8))
+    assert {int(c) % 2 for c in columns[:4]} == {0}
+
+
+def picture(seed=0):
+    """A picture of whole values from 0 to 255, not all of them used."""
+    rng = np.random.default_rng(seed)
+    smooth = np.linspace(20, 200, 48)[:, None, None] + rng.normal(0, 15, (48, 40, 3))
+    return np.uint8(np.clip(smooth * [1, 0.8, 0.6], 0, 255))
+
+
+def counts(x):
+    return np.stack([np.bincount(x[..., c].ravel(), minlength=256) for c in range(3)], -1)
+
+
+def looked_up(table, x):
+    return np.stack([np.asarray(table)[:, c][x[..., c]] for c in range(3)], -1)
+
+
+LEVELS = np.broadcast_to(np.arange(256.0, dtype=np.float32)[:, None], (256, 3))
+
+
+def test_the_histogram_counts_each_value():
+    x = picture()
+    found = jax.jit(augmenters.histogram)(jnp.asarray(x, jnp.int32))
+    np.testing.assert_array_equal(found, counts(x))
+
+
+def test_equalize_equals_pillow():
+    x = picture()
+    table = augmenters.equalize(jnp.asarray(LEVELS), jnp.asarray(counts(x), jnp.float32))
+    np.testing.assert_array_equal(looked_up(table, x), ImageOps.equalize(Image.fromarray(x)))
+
+
+def test_autocontrast_equals_pillow(key):
+    x = picture()
+    for draw in jax.random.split(key, 4):
+        cut = int(jax.random.randint(draw, (), 0, 21))
+        table = augmenters.autocontrast(
+            draw, jnp.asarray(LEVELS), jnp.asarray(counts(x), jnp.float32)
+        )
+        expected = np.asarray(ImageOps.autocontrast(Image.fromarray(x), cut), int)
+        # Pillow rounds twice before it cuts off the fraction.
+        assert np.abs(looked_up(table, x) - expected).max() <= 1
+
+
+def test_sharpness_equals_pillow(key):
+    x = picture()
+    for draw in jax.random.split(key, 3):
+        factor = float(jax.random.uniform(draw, maxval=3.0))
+        found = augmenters.sharpness(draw, jnp.asarray(x, jnp.float32))
+        expected = ImageEnhance.Sharpness(Image.fromarray(x)).enhance(factor)
+        assert np.abs(np.asarray(found) - np.asarray(expected, float)).max() < 2.5
+
+
+def test_posterize_keeps_the_highest_bits(key):
+    tables = jax.vmap(augmenters.posterize, (0, None))(
+        jax.random.split(key, 40), jnp.asarray(LEVELS)
+    )
+    kept = {len(np.unique(table)) for table in np.asarray(tables)}
+    assert kept == {2**bits for bits in range(1, 9)}
+    assert (tables <= LEVELS[None]).all()
+
+
+def test_turning_hue_and_saturation_keeps_the_brightest_channel_and_greys(key):
+    x = jnp.asarray(picture(), jnp.float32)
+    found = augmenters.hue_and_saturation(key, x)
+    np.testing.assert_allclose(found.max(-1), x.max(-1), atol=1e-3)
+    turned_back = jnp.abs(found - x).max()
+    assert turned_back > 1
+
+
+def test_a_quarter_turn_is_exact_and_an_eighth_loses_the_corners(key):
+    x = jax.random.uniform(key, (33, 33, 3)) + 0.1
+    quarter = augmenters.rotated(x, jnp.float32(90))
+    np.testing.assert_allclose(quarter, np.rot90(x, -1), atol=1e-4)
+    np.testing.assert_array_equal(augmenters.rotated(x, jnp.float32(0)), x)
+    eighth = augmenters.rotated(x, jnp.float32(45))
+    assert (eighth[0, 0] == 0).all()
+    assert (eighth[16, 16] == x[16, 16]).all()
+
+
+def test_augmenters_are_distinct_and_keep_pictures_in_range(key):
+    x = jnp.asarray(picture() / 255, jnp.float32)
+    keys = jax.random.split(key, 60)
+    found = jax.jit(jax.vmap(augmenters.augmented, (0, None)))(keys, x)
+    assert ((found >= 0) & (found <= 1)).all()
+    unlike = jnp.abs(found - x[None]).mean((1, 2, 3))
+    assert (unlike > 0.005).mean() > 0.9
+    assert len(np.unique(np.asarray(unlike).round(6))) == 60
+
+
+def test_a_random_part_is_neither_nothing_nor_everything(key):
+    parts = jax.vmap(perlin.random_part, (0, None))(jax.random.split(key, 40), (64, 64))
+    share = parts.mean((1, 2))
+    assert ((share > 0.02) & (share < 0.98)).all()
+    assert 0.4 < share.mean() < 0.6
