@@ -44,34 +44,21 @@ def main(*settings: str) -> None:
     side = cells(cfg.size)
     distance = jnp.asarray(rng.random((side * side * cfg.channels,), np.float32) ** 4)
 
-    rows, inner, columns = PRODUCT
-    a, b = (
-        jnp.asarray(rng.random(shape, np.float32)) for shape in ((rows, inner), (inner, columns))
-    )
-    product = compile.jitted(jnp.matmul)
-
     def train() -> jax.Array:
         nonlocal state
         state, metrics = step(cfg, pretrained, state, batch, key)
         return metrics["loss"]
 
     tasks = {
-        "product": lambda: product(a, b),
+        "product": matrix_product(),
         "train step": train,
         "predict": lambda: predict(cfg, pretrained, state, images).score,
         "quantile": lambda: compile.jitted(quantile.mined_mean)(distance, 0.999),
         "sort": lambda: compile.jitted(jnp.quantile)(distance, 0.999),
     }
     seconds = interleaved(tasks)
-    rate = 2 * np.prod(PRODUCT) / seconds["product"]
-    print(f"float32 matrix product: {rate / 1e9:.0f} GFLOP/s\n")
-    print("|  | GFLOP needed | floor | measured | ratio |\n|---|---|---|---|---|")
-    for name, flops in (("train step", train_flops(cfg)), ("predict", predict_flops(cfg))):
-        floor = flops / rate
-        print(
-            f"| {name} | {flops / 1e9:.1f} | {1e3 * floor:.1f} ms | {1e3 * seconds[name]:.1f} ms "
-            f"| {seconds[name] / floor:.2f} |"
-        )
+    needed = {"train step": train_flops(cfg), "predict": predict_flops(cfg)}
+    print(against_floor(needed, seconds))
     share = cfg.batch_size * seconds["quantile"] / seconds["train step"]
     print(
         f"\nquantile of {distance.size} distances: {1e3 * seconds['quantile']:.1f} ms, "
@@ -93,6 +80,37 @@ def interleaved(tasks: dict[str, Callable[[], jax.Array]], rounds: int = 9) -> d
             if turn >= 2:  # the first two compile and warm up
                 times[name].append(time.perf_counter() - start)
     return {name: float(np.median(series)) for name, series in times.items()}
+
+
+def matrix_product() -> Callable[[], jax.Array]:
+    """The task "product", whose rate is the device's."""
+    rng = np.random.default_rng(0)
+    rows, inner, columns = PRODUCT
+    a, b = (
+        jnp.asarray(rng.random(shape, np.float32)) for shape in ((rows, inner), (inner, columns))
+    )
+    return lambda: compile.jitted(jnp.matmul)(a, b)
+
+
+def against_floor(needed: dict[str, float], seconds: dict[str, float]) -> str:
+    """A table of tasks, each with the operations it needs and the seconds it took.
+
+    Args:
+      needed: operations by task.
+      seconds: of these tasks and of "product".
+    """
+    rate = 2 * np.prod(PRODUCT) / seconds["product"]
+    lines = [
+        f"float32 matrix product: {rate / 1e9:.0f} GFLOP/s\n",
+        "|  | GFLOP needed | floor | measured | ratio |\n|---|---|---|---|---|",
+    ]
+    for name, flops in needed.items():
+        floor = flops / rate
+        lines.append(
+            f"| {name} | {flops / 1e9:.1f} | {1e3 * floor:.1f} ms | {1e3 * seconds[name]:.1f} ms "
+            f"| {seconds[name] / floor:.2f} |"
+        )
+    return "\n".join(lines)
 
 
 def pdn_flops(

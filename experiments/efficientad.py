@@ -13,23 +13,18 @@ anything for the penalty; without it, procedural textures take their place, and 
 Expected scores and run times: README.md, "Results".
 """
 
-import dataclasses
-import json
-import logging
 import pathlib
 import sys
 from collections.abc import Sequence
 
 import jax
 
-from jaxad import compile
+from jaxad import script
 from jaxad.assess import assess
 from jaxad.checkpoint import write_json
-from jaxad.data import folder, layouts, pipeline
+from jaxad.data import layouts, pipeline
 from jaxad.data.files import OnBadImage
-from jaxad.data.source import Source
-from jaxad.data.textures import Textures
-from jaxad.detector import State, config, override, static
+from jaxad.detector import State, config, static
 from jaxad.evaluate import evaluate
 from jaxad.methods import efficientad
 from jaxad.pretrained import load_pretrained
@@ -52,15 +47,15 @@ class Options:
 
 def main(data_folder: str, workdir: str, *settings: str) -> None:
     """Trains and, where there are test pictures, evaluates and reports."""
-    logging.basicConfig(format="%(message)s", force=True)  # absl has configured it before
-    logging.getLogger("jaxad").setLevel(logging.INFO)
-    logging.getLogger("absl").setLevel(logging.WARNING)
-    compile.enable_cache()
-    cfg, options = parsed(settings)
+    script.prepare()
+    options, cfg = parsed(settings)
     print(f"{cfg}\n{options}")
 
+    aux = None
+    if cfg.penalty:
+        aux = script.photographs(options.aux, 2 * cfg.size, options.on_bad_image)
     data = layouts.load(
-        data_folder, seed=options.seed, heldout=options.heldout, aux=penalty_pictures(cfg, options),
+        data_folder, seed=options.seed, heldout=options.heldout, aux=aux,
         on_bad_image=options.on_bad_image,
     )  # fmt: skip
     pretrained = load_pretrained(cfg.weights)
@@ -75,9 +70,7 @@ def main(data_folder: str, workdir: str, *settings: str) -> None:
         state = efficientad.calibrate(cfg, pretrained, state, heldout)
         found = evaluate(efficientad.DETECTOR, cfg, pretrained, state, data.test).as_dict()["mean"]
         row = {name: found[name] for name in CURVE}
-        rows = json.loads(curve_file.read_text()) if curve_file.exists() else []
-        rows = [earlier for earlier in rows if earlier["step"] < step]
-        write_json(curve_file, [*rows, {"step": step} | row])
+        write_json(curve_file, [*script.read_rows(curve_file, before=step), {"step": step} | row])
         print(f"step {step}: " + "  ".join(f"{n} {x}" for n, x in row.items()), file=sys.stderr)
 
     state = run(
@@ -94,24 +87,13 @@ def main(data_folder: str, workdir: str, *settings: str) -> None:
     print(f"model: {pathlib.Path(workdir) / 'model'}")
 
 
-def parsed(settings: Sequence[str]) -> tuple[efficientad.Config, Options]:
-    """The detector's settings and this script's, told apart by their names.
+def parsed(settings: Sequence[str]) -> tuple[Options, efficientad.Config]:
+    """This script's settings and the detector's.
 
     Raises:
       ValueError: a setting is unknown, not of the form name=value, or has a value that cannot work.
     """
-    cfg, options = efficientad.Config(), Options()
-    theirs, ours = ([field.name for field in dataclasses.fields(x)] for x in (cfg, options))
-    names = [setting.partition("=")[0] for setting in settings]
-    unknown = [name for name in names if name not in (*theirs, *ours)]
-    if unknown:
-        raise ValueError(
-            f"there is no setting {', '.join(map(repr, unknown))}; this script has "
-            f"{', '.join(ours)}; EfficientAD has {', '.join(theirs)}"
-        )
-    chosen = list(zip(names, settings, strict=True))
-    cfg = override(cfg, [setting for name, setting in chosen if name in theirs])
-    options = override(options, [setting for name, setting in chosen if name in ours])
+    options, cfg = script.parsed(settings, Options(), efficientad.Config())
     if options.aux == "":
         raise ValueError("aux= is empty: give a folder of photographs, or leave it out")
     for name in ("save_every", "curve_every"):
@@ -123,17 +105,7 @@ def parsed(settings: Sequence[str]) -> tuple[efficientad.Config, Options]:
             f"curve_every={options.curve_every}: expected a multiple of "
             f"save_every={options.save_every}, since the curve is drawn from saved states"
         )
-    return cfg, options
-
-
-def penalty_pictures(cfg: efficientad.Config, options: Options) -> Source | None:
-    """Photographs, or textures in their place; None if there is no penalty."""
-    if not cfg.penalty:
-        return None
-    if options.aux is not None:
-        return folder.photographs(options.aux, on_bad_image=options.on_bad_image)
-    logging.warning("no photographs given (aux=FOLDER): textures take their place")
-    return Textures(size=2 * cfg.size)
+    return options, cfg
 
 
 if __name__ == "__main__":

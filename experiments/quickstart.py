@@ -13,12 +13,12 @@ import time
 
 START = time.monotonic()  # before the imports, which take seconds too
 
-import logging
 import shutil
 import sys
 
 import jax
 
+from jaxad import script
 from jaxad.assess import assess
 from jaxad.data import workpieces
 from jaxad.detector import override
@@ -35,9 +35,7 @@ SMALL = efficientad.Config(
 
 def main(*arguments: str) -> None:
     """Trains, evaluates, prints the metrics and where the report lies."""
-    logging.basicConfig(format="%(message)s", force=True)  # absl has configured it before
-    logging.getLogger("jaxad").setLevel(logging.INFO)
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    script.prepare()
     settings = [a for a in arguments if "=" in a]
     given = [a for a in arguments if "=" not in a]
     cfg = override(SMALL, settings)
