@@ -5,32 +5,31 @@
 1. Synthesis: images/s of the compiled function on a batch; a batch's share of the training step of
    these settings (the paper's by default), of which the operations that the program implies are
    divided by the rate of a float32 matrix product measured in the same run. A real step is slower.
-2. Prediction at small settings (`diffusionad.SMALL`): how often the compiled program runs each
-   network's first layer, on how many images, for one image; and images/s of one step, of guided
-   and of iterative restoration.
+2. Prediction at small settings (`diffusionad.SMALL`): on how many images the program that is
+   compiled runs each network's first layer, for one image; and images/s of one step, of guided and
+   of iterative restoration.
 
 Random weights and pictures; nothing is read or written.
 """
 
 import functools
+import re
 import sys
-import time
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from bench_efficientad import PRODUCT, interleaved, matrix_product
 
 from jaxad import compile
-from jaxad.detector import State, override
+from jaxad.checkpoint import abstract_state
+from jaxad.detector import override
 from jaxad.methods import diffusionad
 
-PRODUCT = 4096, 2048, 2048  # rows, inner side and columns of the reference product
 RESTORATIONS = (
     ["restoration=one_step"],
     ["restoration=guided"],
     ["restoration=iterative", "iterations=10"],
-    ["restoration=iterative", "iterations=100"],
 )
 BATCH = 8  # of predictions
 IMAGE = np.zeros((1, 8, 8, 3), np.uint8)  # initial states read no pictures
@@ -49,13 +48,10 @@ def main(*settings: str) -> None:
 def bench_synthesis(cfg: diffusionad.Config) -> None:
     """Images/s, and the share of a training step."""
     batch, key = random_batch(cfg), jax.random.key(0)
-    rng = np.random.default_rng(1)
-    rows, inner, columns = PRODUCT
-    a, b = (jnp.asarray(rng.random(s, np.float32)) for s in ((rows, inner), (inner, columns)))
     seconds = interleaved(
         {
             "synthesis": lambda: compile.jitted(diffusionad.synthetic)(cfg, batch, key).image,
-            "product": lambda: compile.jitted(jnp.matmul)(a, b),
+            "product": matrix_product(),
         }
     )
     rate = 2 * np.prod(PRODUCT) / seconds["product"]
@@ -75,10 +71,10 @@ def bench_prediction() -> None:
     tasks = {}
     for restoration in RESTORATIONS:
         cfg = override(diffusionad.SMALL, restoration)
-        state = diffusionad.init(cfg, {}, IMAGE, jax.random.key(0))._replace(opt=())
-        unet, segmentation = network_calls(cfg, state)
+        unet, segmentation = network_calls(cfg)
         name = ", ".join(setting.partition("=")[2] for setting in restoration)
         print(f"{name}: for one image, U-Net on {unet}, segmentation network on {segmentation}")
+        state = diffusionad.init(cfg, {}, IMAGE, jax.random.key(0))._replace(opt=())
         images = np.zeros((BATCH, cfg.size, cfg.size, 3), np.uint8)
         predict = functools.partial(compile.predict(diffusionad.DETECTOR), cfg, {}, state, images)
         tasks[name] = lambda predict=predict: predict().score
@@ -87,16 +83,26 @@ def bench_prediction() -> None:
         print(f"| {name} | {BATCH / seconds:.1f} |")
 
 
-def network_calls(cfg: diffusionad.Config, state: State) -> tuple[int, int]:
-    """Images that U-Net and segmentation network see in the compiled prediction of one image."""
-    image = np.zeros((1, cfg.size, cfg.size, 3), np.uint8)
-    predict = compile.predict(diffusionad.DETECTOR)
-    return first_layers(predict.lower(cfg, {}, state, image).compile().as_text())
+def network_calls(cfg: diffusionad.Config) -> tuple[int, int]:
+    """Images that U-Net and segmentation network see for a prediction of one image."""
+    detector = diffusionad.DETECTOR
+    state = abstract_state(detector, cfg, {}, jax.random.key(0))._replace(opt=())
+    image = jax.ShapeDtypeStruct((1, cfg.size, cfg.size, 3), jnp.float32)
+    program = jax.jit(functools.partial(detector.predict, cfg, {})).lower(state, image).as_text()
+    return first_layers(program)
 
 
 def first_layers(program: str) -> tuple[int, int]:
-    """Images that enter the first layers: convolutions of 3 (the U-Net) and of 6 channels."""
-    raise NotImplementedError
+    """Images that enter convolutions of 3 channels (the U-Net's first), and of 6.
+
+    No other layer has as few channels, or just 6.
+    """
+    convolution = r"stablehlo\.convolution.*: \(tensor<(\d+)x\d+x\d+x(\d+)xf32>, tensor<3x3x"
+    seen = {3: 0, 6: 0}
+    for images, channels in re.findall(convolution, program):
+        if int(channels) in seen:
+            seen[int(channels)] += int(images)
+    return seen[3], seen[6]
 
 
 def random_batch(cfg: diffusionad.Config) -> dict[str, jax.Array]:
@@ -108,22 +114,11 @@ def random_batch(cfg: diffusionad.Config) -> dict[str, jax.Array]:
 
 def step_flops(cfg: diffusionad.Config) -> float:
     """Operations of a training step, by XLA's count of what is lowered; nothing is compiled."""
-    state = jax.eval_shape(lambda key: diffusionad.init(cfg, {}, IMAGE, key), jax.random.key(0))
+    detector, key = diffusionad.DETECTOR, jax.random.key(1)
+    state = abstract_state(detector, cfg, {}, key)
     batch = jax.eval_shape(lambda: {**random_batch(cfg), "features": ()})
-    step = jax.jit(diffusionad.train_step)
-    return step.lower(cfg, {}, state, batch, jax.random.key(1)).cost_analysis()["flops"]
-
-
-def interleaved(tasks: dict[str, Callable[[], jax.Array]], rounds: int = 7) -> dict[str, float]:
-    """Median seconds of each task; taken in turns, so that a slow spell hits all alike."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    for turn in range(rounds + 2):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            jax.block_until_ready(task())
-            if turn >= 2:  # the first two compile and warm up
-                times[name].append(time.perf_counter() - start)
-    return {name: float(np.median(series)) for name, series in times.items()}
+    step = jax.jit(functools.partial(detector.train_step, cfg, {}))
+    return step.lower(state, batch, key).cost_analysis()["flops"]
 
 
 if __name__ == "__main__":

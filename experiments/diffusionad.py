@@ -67,9 +67,11 @@ def main(folder: str, workdir: str, *settings: str) -> None:
     if options.epochs is not None:
         cfg = override(cfg, f"steps={-(-options.epochs * len(data.train) // cfg.batch_size)}")
     print(f"{cfg}\n{options}\n{len(data.train)} pictures to learn from")
-    out.mkdir(parents=True, exist_ok=True)
-    examples(cfg, data, options.seed).save(out / "synthetic.png")
-    print(f"examples of synthetic anomalies: {out / 'synthetic.png'}")
+    sheet = out / "synthetic.png"
+    if not sheet.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        examples(cfg, data, options.seed).save(sheet)
+    print(f"examples of synthetic anomalies: {sheet}")
     detector, key = diffusionad.DETECTOR, jax.random.key(options.seed)
     state = run(detector, cfg, {}, data, key, out, save_every=options.save_every)
     if data.test is None:

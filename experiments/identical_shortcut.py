@@ -7,7 +7,9 @@ The study behind UniAD (You et al., NeurIPS 2022, arXiv:2206.03687, section 3): 
 convolutional network and a plain transformer reconstruct frozen features. If one drifts towards
 the identity, its loss on normal pictures goes on falling while AUROC rises first and then falls,
 above all where one model has many categories. UniAD is measured beside them. All share extractor,
-optimiser and loop. Without `data`: the rendered workpieces.
+optimiser and loop; settings of the network itself (`hidden`, `depth`) are the plain ones', those
+that only UniAD has (`mask_size`, `jitter`, `encoder_layers`) its. Without `data`: the rendered
+workpieces.
 
 OUT_FOLDER gets curves.json, curves.png, and reconstructions.png: features of test pictures turned
 back into pictures, each cell by the training patch whose features are nearest.
@@ -17,6 +19,7 @@ Expected results and run times: README.md, "Results".
 
 import pathlib
 import sys
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -28,10 +31,15 @@ from jaxad.checkpoint import write_json
 from jaxad.data import multiclass, pipeline
 from jaxad.detector import Data, Detector, State, config, override, static
 from jaxad.evaluate import evaluate
+from jaxad.evaluation import mean
 from jaxad.methods import feature_reconstruction, uniad
 from jaxad.pretrained import load_pretrained
 
 NETWORKS = ("mlp", "cnn", "transformer", "uniad")
+SHARED = (
+    "size", "batch_size", "weights", "extractor", "layers", "grid", "lr", "weight_decay", "clip",
+    "score", "pool",
+)  # fmt: skip
 CURVES = {
     "heldout_loss": "reconstruction error of normals",
     "image_auroc": "image AUROC",
@@ -39,6 +47,8 @@ CURVES = {
 }
 SHOWN = 6  # test pictures, half of them anomalous
 PATCHES = 20_000  # training cells at most that are searched
+
+Row = dict[str, float | None]  # what was measured at one point of a curve
 
 
 @config
@@ -56,7 +66,9 @@ class Options:
 def main(out: str, *settings: str) -> None:
     """Trains every network under both protocols and draws the curves."""
     script.prepare()
-    options, common = script.parsed(settings, Options(), feature_reconstruction.Config())
+    options, common, own = script.parsed(
+        settings, Options(), feature_reconstruction.Config(), uniad.Config()
+    )
     if wrong := [name for name in options.networks if name not in NETWORKS]:
         raise ValueError(f"networks={','.join(wrong)}: expected some of {', '.join(NETWORKS)}")
     workdir = pathlib.Path(out)
@@ -66,7 +78,7 @@ def main(out: str, *settings: str) -> None:
     found: dict[str, dict[str, list]] = {protocol: {} for protocol in sets}
     pictures = {}
     for name in options.networks:
-        detector, cfg = chosen(name, common)
+        detector, cfg = chosen(name, common, own)
         for protocol, parts in sets.items():
             rows = []
             for part, data in parts.items():
@@ -82,13 +94,13 @@ def main(out: str, *settings: str) -> None:
     draw_pictures(workdir / "reconstructions.png", pictures)
 
 
-def chosen(name: str, common: feature_reconstruction.Config) -> tuple[Detector, Any]:
-    """A detector and its settings, with what all of them share."""
+def chosen(
+    name: str, common: feature_reconstruction.Config, own: uniad.Config
+) -> tuple[Detector, Any]:
+    """A detector and its settings: those that all share, and UniAD's own."""
     if name != "uniad":
         return feature_reconstruction.DETECTOR, override(common, f"network={name}")
-    shared = ("size", "batch_size", "weights", "extractor", "layers", "grid")
-    values = {field: getattr(common, field) for field in shared}
-    return uniad.DETECTOR, uniad.Config(**values, lr=common.lr)
+    return uniad.DETECTOR, replace(own, **{field: getattr(common, field) for field in SHARED})
 
 
 def trained(
@@ -99,7 +111,7 @@ def trained(
     options: Options,
     place: pathlib.Path,
     workdir: pathlib.Path,
-) -> tuple[State, list[dict[str, float]]]:
+) -> tuple[State, list[Row]]:
     """The last state, and its measurements by epoch; continues after an interruption."""
     steps = lambda epochs: -(-epochs * len(data.train) // cfg.batch_size)
     cfg = override(cfg, f"steps={steps(options.epochs)}")
@@ -108,10 +120,10 @@ def trained(
 
     def measure(step: int, state: State) -> None:
         rows = script.read_rows(curve_file, before=step)
-        mean = evaluate(detector, cfg, pretrained, state, data.test).mean
+        metrics = evaluate(detector, cfg, pretrained, state, data.test).mean
         row = {"epoch": step * cfg.batch_size / len(data.train)}
         row["heldout_loss"] = heldout_loss(detector, cfg, pretrained, state, heldout)
-        row |= {name: mean[name] for name in ("image_auroc", "pixel_auroc")}
+        row |= {name: metrics[name] for name in ("image_auroc", "pixel_auroc")}
         write_json(curve_file, [*rows, {"step": step, **row}])
 
     state = train.run(
@@ -133,12 +145,13 @@ def heldout_loss(
     return float(jnp.concatenate(errors).mean())
 
 
-def mean_curve(curves: list[list[dict[str, float]]]) -> list[dict[str, float]]:
-    """The mean over categories, point by point: all have one schedule in epochs."""
-    return [
-        {name: float(np.mean([row[name] for row in rows])) for name in ("epoch", *CURVES)}
-        for rows in zip(*curves, strict=False)
-    ]
+def mean_curve(curves: list[list[Row]]) -> list[Row]:
+    """The mean over categories, point by point: all have one schedule in epochs.
+
+    Pixel metrics are the mean over those categories that have masks; None where none has.
+    """
+    measured = lambda row: {name: row[name] for name in ("epoch", *CURVES)}
+    return [mean([measured(row) for row in rows]) for rows in zip(*curves, strict=False)]
 
 
 def decoded(
@@ -180,7 +193,8 @@ def draw_curves(path: pathlib.Path, found: dict) -> None:
     for line, (protocol, networks) in zip(axes, found.items(), strict=True):
         for axis, (name, title) in zip(line, CURVES.items(), strict=True):
             for network, rows in networks.items():
-                axis.plot([r["epoch"] for r in rows], [r[name] for r in rows], label=network)
+                x, y = (np.array([row[key] for row in rows], float) for key in ("epoch", name))
+                axis.plot(x, y, label=network)
             axis.set(xlabel="epoch", title=f"{protocol}: {title}")
             plots.clean(axis)
     axes[0, 0].legend(fontsize=8)

@@ -147,7 +147,7 @@ def draw_pictures(path: pathlib.Path, cfg: diffusionad.Config, state: State, dat
     images = np.stack([pipeline.resized(data.test[int(i)]["image"], cfg.size) for i in places])
     prediction = compile.predict(diffusionad.DETECTOR)(cfg, {}, state, images)
     rows = {"input": images / 255.0}
-    rows |= {name: np.clip(prediction.parts[name], 0, 1) for name in PARTS}
+    rows |= {name: np.clip(np.asarray(prediction.parts[name]), 0, 1) for name in PARTS}
     rows["map"] = np.asarray(prediction.map)
     figure = plots.new_figure(1.5 * SHOWN, 1.6 * len(rows))
     axes = figure.subplots(len(rows), SHOWN, squeeze=False)

@@ -21,6 +21,7 @@ import sys
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxad import script, sweep
 from jaxad.data import layouts, workpieces
@@ -91,17 +92,19 @@ def swept(base: stfpm.Config) -> tuple[stfpm.Config, ...]:
 
 def spread(configs: tuple[stfpm.Config, ...], scores: sweep.Scores) -> str:
     """Of each setting and metric the worst and the best seed."""
-    lines = ["worst and best seed"]
-    for setting, *values in zip(
-        sweep.rows(configs), *(scores.metrics[m] for m in SPREAD if m in scores.metrics),
-        strict=True,
-    ):  # fmt: skip
-        ends = [f"{np.nanmin(v):.4f} to {np.nanmax(v):.4f}" for v in values if not all(np.isnan(v))]
-        told = ", ".join(
-            f"{name} {','.join(x) if name == 'layers' else x}" for name, x in setting.items()
-        )
-        lines.append(f"{told}: {'; '.join(ends) or 'diverged'}")
+    metrics = [name for name in SPREAD if name in scores.metrics]
+    lines = [f"worst and best seed: {', '.join(metrics)}"]
+    for s, setting in enumerate(sweep.rows(configs)):
+        ends = [extremes(scores.metrics[name][s]) for name in metrics]
+        about = f"layers {','.join(setting['layers'])}, lr {setting['lr']}"
+        lines.append(f"{about}: {', '.join(ends)}")
     return "\n".join(lines)
+
+
+def extremes(values: Float[np.ndarray, "K"]) -> str:
+    """The lowest and the highest of those that did not diverge."""
+    there = values[~np.isnan(values)]
+    return f"{there.min():.4f} to {there.max():.4f}" if there.size else "-"
 
 
 if __name__ == "__main__":

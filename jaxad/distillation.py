@@ -10,6 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxad.detector import Scalar
+
 Pyramid = tuple[Float[Array, "B _ _ _"], ...]  # maps of several layers, finest first
 FEWEST_CELLS = 4  # on a side of the coarsest map
 LEAST_VARIANCE = 1e-12  # of a channel; a constant one would have no correlation
@@ -51,7 +53,7 @@ def triplet(
     anchor: Float[Array, "B C"],
     positive: Float[Array, "B C"],
     negative: Float[Array, "B C"],
-    margin: float = 1.0,
+    margin: Scalar = 1.0,
 ) -> Float[Array, ""]:
     """How far positives are from staying closer than negatives by a margin.
 

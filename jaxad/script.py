@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxad import compile
-from jaxad.data import array_records, folder, layouts, mvtec, prepared, workpieces
+from jaxad.data import folder, layouts, mvtec, prepared, workpieces
 from jaxad.data.files import OnBadImage
 from jaxad.data.source import Source
 from jaxad.data.textures import Textures
@@ -59,7 +59,7 @@ def photographs(path: str | None, size: int, on_bad_image: OnBadImage = "error")
       on_bad_image: "skip" leaves damaged files out.
     """
     if path is not None:
-        if any(pathlib.Path(path).rglob(array_records.INFO)):
+        if prepared.is_prepared(path):
             return prepared.pictures(path)
         return folder.photographs(path, on_bad_image=on_bad_image)
     log.warning("no photographs given (aux=FOLDER): textures take their place")

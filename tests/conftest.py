@@ -32,7 +32,8 @@ install_import_hook("jaxad", "beartype.beartype")
 HERE = pathlib.Path(__file__).parent
 MAPS = 25_000  # of memory, held by compiled programs, before they are dropped
 GOLDEN = pathlib.Path(os.environ.get("JAXAD_GOLDEN") or HERE / "golden")
-sys.path[:0] = [str(HERE), str(HERE / "golden")]  # tiny_settings.py; weights.py, weights_b.py
+# scripts.py, tiny_settings.py; weights.py, weights_b.py; experiments import one another.
+sys.path[:0] = [str(HERE), str(HERE / "golden"), str(HERE.parent / "experiments")]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -48,6 +49,12 @@ def pytest_runtest_teardown(item, nextitem):
     if looks and maps.read_text().count("\n") > MAPS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def no_cache_of_the_user(monkeypatch):
+    """Scripts keep compiled programs in the user's cache; tests leave it alone."""
+    monkeypatch.setattr("jaxad.compile.enable_cache", lambda: None)
 
 
 @pytest.fixture(scope="session")

@@ -1,33 +1,12 @@
 """The scripts about division and memory: what they measure, and that they run."""
 
-import importlib.util
 import json
-import pathlib
-import sys
 
 import numpy as np
 import pytest
+from scripts import script
 
-from jaxad import compile
 from jaxad.methods import daad, memae
-
-EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
-
-
-@pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
-    """Scripts keep compiled programs in the user's cache; tests leave it alone."""
-    monkeypatch.setattr(compile, "enable_cache", lambda: None)
-
-
-def script(name):
-    name = f"{name}_script"  # not the module of the same name in jaxad.methods
-    path = EXPERIMENTS / f"{name.removesuffix('_script')}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # its dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_a_rate_is_that_of_every_memory_or_its_number_of_cells():

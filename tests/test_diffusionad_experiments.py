@@ -1,57 +1,19 @@
 """The scripts about DiffusionAD: what they count and write."""
 
 import dataclasses
-import importlib.util
 import json
-import pathlib
-import sys
 
-import numpy as np
 import pytest
 from PIL import Image
+from scripts import category, script
 
-from jaxad import compile
+from jaxad.detector import override
 from jaxad.methods import diffusionad
 
-EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
 TINY = (
     "size=32", "batch_size=2", "width=8", "multipliers=1,2", "attention=16", "heads=2", "groups=4",
-    "segmentation_width=2", "steps=4",
+    "segmentation_width=2", "segmentation_multipliers=1,2", "steps=4",
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
-    """Scripts keep compiled programs in the user's cache; tests leave it alone."""
-    monkeypatch.setattr(compile, "enable_cache", lambda: None)
-
-
-def script(name):
-    name = f"{name}_script"  # not the module of the same name in jaxad.methods
-    path = EXPERIMENTS / f"{name.removesuffix('_script')}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # its dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-def category(folder):
-    """A few pictures of a bright square that moves, in MVTec AD layout, with masks."""
-    rng = np.random.default_rng(0)
-    for part, count in (("train/good", 5), ("test/good", 2), ("test/hole", 2)):
-        (folder / part).mkdir(parents=True)
-        for i in range(count):
-            pixels = rng.integers(40, 60, (48, 48, 3), np.uint8)
-            left = rng.integers(10, 14)
-            pixels[left : left + 24, left : left + 24] += 120
-            Image.fromarray(pixels).save(folder / part / f"{i}.png")
-    (folder / "ground_truth" / "hole").mkdir(parents=True)
-    mask = np.zeros((48, 48), np.uint8)
-    mask[18:24, 18:24] = 255
-    for i in range(2):
-        Image.fromarray(mask).save(folder / "ground_truth" / "hole" / f"{i}_mask.png")
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -85,6 +47,29 @@ def test_small_settings_are_a_start_and_steps_or_epochs_are_said():
 
 def test_small_settings_can_work():
     diffusionad.DETECTOR.check(diffusionad.SMALL)
+
+
+@pytest.mark.parametrize(
+    ("restoration", "calls"),
+    [
+        (["restoration=guided"], (2, 1)),
+        (["restoration=one_step"], (1, 1)),
+        (["restoration=iterative", "iterations=3"], (3, 1)),
+        (["restoration=autoencoder"], (1, 1)),
+    ],
+)
+def test_the_benchmark_counts_the_networks_calls(restoration, calls):
+    cfg = override(diffusionad.SMALL, [*TINY, *restoration])
+    assert script("bench_synthesis").network_calls(cfg) == calls
+
+
+def test_the_benchmark_counts_operations_in_proportion_to_the_batch():
+    bench = script("bench_synthesis")
+    small = override(diffusionad.SMALL, TINY)
+    one, twice = (bench.step_flops(override(small, f"batch_size={n}")) for n in (2, 4))
+    assert 1.8 < twice / one < 2.05  # the optimiser's operations do not grow
+    wide = override(small, ["width=16", "segmentation_width=4"])
+    assert 1.5 < bench.step_flops(wide) / one < 4.05
 
 
 @pytest.mark.slow

@@ -1,37 +1,18 @@
 """The scripts: what they count, and that they run."""
 
-import importlib.util
 import json
-import pathlib
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from scripts import script
 from weights import parameters
 
-from jaxad import compile
 from jaxad.methods import efficientad
 from jaxad.nets.pdn import PDN
 from jaxad.pretrained import load_pretrained
-
-EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
-
-
-@pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
-    """Scripts keep compiled programs in the user's cache; tests leave it alone."""
-    monkeypatch.setattr(compile, "enable_cache", lambda: None)
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # its dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def pictures(folder, count, side=40):
@@ -82,7 +63,6 @@ def test_distillation_leaves_a_weight_set_and_finds_itself_complete(
     golden, tmp_path, capsys, monkeypatch
 ):
     distill = script("distill_pdn")
-    monkeypatch.setattr(distill.compile, "enable_cache", lambda: None)
     monkeypatch.setattr(distill, "BATCHES_FOR_MOMENTS", 2)
     backbone = golden("backbone_resnet18").info["networks"]["backbone"]
     np.savez(tmp_path / "resnet18.npz", **parameters(backbone))

@@ -1,30 +1,21 @@
 """The scripts that train one model for several categories run, and leave what they say."""
 
-import importlib.util
 import json
-import pathlib
-import sys
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
+from scripts import script
 
-from jaxad import compile
+from jaxad.methods import uniad
 from jaxad.pretrained import save_pretrained
 
-EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
 SMALL = (
     "size=64", "grid=8", "hidden=16", "heads=2", "ffn=16", "batch_size=2", "pool=8",
     "layers=pool2,conv4",
 )  # fmt: skip
 SMALL_UNIAD = (*SMALL, "encoder_layers=1", "decoder_layers=1", "mask_size=3")
-
-
-@pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
-    """Scripts keep compiled programs in the user's cache; tests leave it alone."""
-    monkeypatch.setattr(compile, "enable_cache", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +47,6 @@ def folders(tmp_path_factory):
     for i in range(2):
         Image.fromarray(mask).save(masks / f"{i}_mask.png")
     return root
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # its dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow
@@ -118,15 +101,42 @@ def test_the_ablation_has_eight_combinations(folders, weights, tmp_path, capsys)
 def test_the_shortcut_study_draws_curves_of_both_protocols(folders, weights, tmp_path):
     study = script("identical_shortcut")
     settings = (f"data={folders}", "epochs=2", "every=1", "networks=mlp,uniad", "depth=1", weights)
-    # UniAD's own settings are its defaults here: a smaller one would be another network.
-    study.main(str(tmp_path), *settings, *SMALL)
+    study.main(str(tmp_path), *settings, *SMALL_UNIAD)
     found = json.loads((tmp_path / "curves.json").read_text())
     assert [row["epoch"] for row in found["unified"]["mlp"]] == pytest.approx([1, 2], rel=0.2)
     assert set(found["separate"]) == {"mlp", "uniad"}
+    alone = json.loads((tmp_path / "runs" / "mlp" / "separate" / "one" / "curve.json").read_text())
+    masked = [row["pixel_auroc"] for row in alone]  # the other category has no masks
+    assert [row["pixel_auroc"] for row in found["separate"]["mlp"]] == pytest.approx(masked)
     assert (tmp_path / "curves.png").exists()
     assert (tmp_path / "reconstructions.png").exists()
+
+
+def test_the_studys_uniad_has_its_own_settings_and_shares_the_others():
+    study = script("identical_shortcut")
+    common = study.feature_reconstruction.Config(size=64, grid=8, hidden=16, lr=1e-3)
+    own = study.uniad.Config(mask_size=5, encoder_layers=1)
+    _, cfg = study.chosen("uniad", common, own)
+    assert (cfg.size, cfg.grid, cfg.lr, cfg.mask_size, cfg.encoder_layers) == (64, 8, 1e-3, 5, 1)
+    assert cfg.hidden == own.hidden
+    _, plain = study.chosen("cnn", common, own)
+    assert (plain.network, plain.hidden) == ("cnn", 16)
 
 
 def test_a_study_of_unknown_networks_is_refused(tmp_path):
     with pytest.raises(ValueError, match="networks=mpl: expected some of mlp, cnn"):
         script("identical_shortcut").main(str(tmp_path), "networks=mpl")
+
+
+def test_the_benchmark_counts_what_xla_counts_less_what_need_not_be_done(key):
+    bench = script("bench_uniad")
+    cfg, channels = uniad.Config(encoder_layers=1, decoder_layers=1), 272
+    features = jax.ShapeDtypeStruct((cfg.batch_size, cfg.grid, cfg.grid, channels), "float32")
+    params = jax.eval_shape(lambda key: uniad.new_transformer(cfg, channels, key), key)
+    lowered = jax.jit(uniad.reconstruction).lower(cfg, params, features)
+    counted = lowered.cost_analysis()["flops"]
+    ends = 2 * bench.dense_flops(cfg.batch_size * cfg.grid**2, channels, cfg.hidden)
+    needed = bench.layers_flops(cfg) + ends
+    assert needed < counted < 1.1 * needed  # what is not a product, and queries for each image
+    backward_too = 3 * needed - ends / 2  # no gradient of the features
+    assert bench.train_flops(cfg, channels) == pytest.approx(backward_too)

@@ -45,6 +45,7 @@ def test_a_run_leaves_settings_metrics_checkpoints_and_a_model(job, tmp_path):
     assert (tmp_path / "model").is_dir()
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing_that_matters(tiny, trained, tmp_path):
     """SIGKILL at any moment; the run started again ends bit for bit as one that never stopped."""
     script = os.path.join(os.path.dirname(__file__), "killed_run.py")

@@ -1,26 +1,17 @@
 """UniAD on CIFAR-10: the authors' settings, and a run that leaves what it says."""
 
-import importlib.util
 import json
-import pathlib
-import sys
 
 import numpy as np
 import pytest
+from scripts import script
 
-from jaxad import compile
 from jaxad.data import prepared
 
 
-@pytest.fixture
-def experiment(monkeypatch):
-    monkeypatch.setattr(compile, "enable_cache", lambda: None)  # of the user
-    path = pathlib.Path(__file__).parents[1] / "experiments" / "uniad_cifar10.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, path.stem, module)  # its dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def experiment():
+    return script("uniad_cifar10")
 
 
 def test_the_experiment_has_the_authors_settings(experiment):

@@ -66,7 +66,9 @@ def test_settings_are_the_inner_ones_and_some_more(name, wrapped):
         assert getattr(override(detector.Config(), f"{setting}={value}"), setting) == value
 
 
-@every_wrapper
+@pytest.mark.parametrize(
+    "name", [pytest.param("flipped", marks=pytest.mark.slow), "ensemble", "tiled"]
+)
 def test_a_wrapped_detector_trains_resumes_and_predicts(name, wrapped, fitted, tmp_path):
     detector, cfg, pretrained, data = wrapped(name)
     images = pipeline.image_set(data.test, cfg.size)

@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
-from numpy import ndarray as NpArray
 from PIL import Image
 
 from jaxad.data import files as listing
@@ -211,10 +209,5 @@ def _estimated(pictures: Source, index: int, target: Path) -> bool:
     if mask.mean() < SMALLEST:
         return True
     os.makedirs(target.parent, exist_ok=True)
-    Image.fromarray(as_picture(mask)).save(target)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(target)
     return False
-
-
-def as_picture(mask: NpArray) -> UInt8[NpArray, "H W"]:
-    """A mask of 0 and 1 as black and white."""
-    return np.where(mask, np.uint8(255), np.uint8(0))

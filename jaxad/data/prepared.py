@@ -136,6 +136,12 @@ def one_class(
     return _data(source, normal, source.classes[number], learn, hold, test)
 
 
+def is_prepared(path: str | Path) -> bool:
+    """Whether there is a prepared data set in a folder, or up to two folders below."""
+    places = (f"{depth}{array_records.INFO}" for depth in ("", "*/", "*/*/"))
+    return any(True for place in places for _ in Path(path).glob(place))
+
+
 def pictures(path: str | Path) -> ClassPictures:
     """The training pictures of a labelled set, whatever their class, for `Data.aux`.
 

@@ -14,8 +14,8 @@ from scipy.spatial import KDTree
 SIDE = 256  # pixels of the longer side, at which is looked
 BORDER = 1 / 32  # width of the border, as a share of the side
 SAMPLES = 600  # of the border
-COMMON = 0.04  # share of the border that has to look like a pixel to make it background
-BACKGROUND = 0.95  # quantile of the border's own distances: what is nearer is background
+COMMON = 0.1  # share of the border that has to look like a pixel to make it background
+WINDOW = 7  # pixels, the side in which contrast is measured
 LARGE = 0.1  # of the largest component: smaller ones are left out
 
 Picture = UInt8[NpArray, "H W 3"]
@@ -29,7 +29,7 @@ def segmented(picture: Picture) -> Bool[NpArray, "H W"]:
     small = (max(round(width * scale), 2), max(round(height * scale), 2))
     reduced = np.asarray(Image.fromarray(picture).resize(small, Image.Resampling.BILINEAR))
     distance, edge = distances(reduced)
-    apart = max(otsu(distance), float(np.quantile(distance[edge], BACKGROUND)))
+    apart = max(otsu(distance), float(np.quantile(distance[edge], 1 - COMMON)))
     mask = tidied(distance > apart)
     full = Image.fromarray(mask.astype(np.uint8) * 255).resize(
         (width, height), Image.Resampling.BILINEAR
@@ -41,7 +41,7 @@ def distances(picture: Picture) -> tuple[Distances, Bool[NpArray, "H W"]]:
     """How unlike the border each pixel looks, on a logarithmic scale, and where the border is.
 
     The distance is that to the n-th nearest of samples of the border. So a background may have
-    several colours, and an object may touch the border somewhere.
+    several colours, and an object may touch a tenth of the border.
     """
     seen = features(picture)
     height, width = picture.shape[:2]
@@ -57,12 +57,16 @@ def distances(picture: Picture) -> tuple[Distances, Bool[NpArray, "H W"]]:
 
 
 def features(picture: Picture) -> Float[NpArray, "H W 4"]:
-    """Brightness, two differences of colours, and the contrast around each pixel."""
+    """Brightness, two differences of colours, and the contrast around each pixel.
+
+    The contrast is the smallest of the windows that hold the pixel: beside an edge it is that of
+    the pixel's own side.
+    """
     smooth = ndimage.gaussian_filter(picture / 255, (1, 1, 0))
     red, green, blue = np.moveaxis(smooth, -1, 0)
     light = picture.mean(-1) / 255
-    mean = ndimage.uniform_filter(light, 7)
-    contrast = np.sqrt(np.maximum(ndimage.uniform_filter(light**2, 7) - mean**2, 0))
+    mean, square = (ndimage.uniform_filter(x, WINDOW) for x in (light, light**2))
+    contrast = ndimage.minimum_filter(np.sqrt(np.maximum(square - mean**2, 0)), WINDOW)
     return np.stack([(red + green + blue) / 3, red - green, (red + green) / 2 - blue, contrast], -1)
 
 

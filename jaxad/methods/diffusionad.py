@@ -90,9 +90,9 @@ class Config:
 
 # Learns on two CPU cores within minutes.
 SMALL = Config(
-    size=64, batch_size=8, steps=2000, width=32, multipliers=(1, 2, 2), blocks=1, attention=(16,),
-    groups=8, segmentation_width=16, top=20, lr=5e-4, segmentation_lr=2e-3,
-    segmentation_schedule="constant",
+    size=128, batch_size=8, steps=600, width=16, multipliers=(1, 2, 4, 4), blocks=1,
+    attention=(16,), groups=8, segmentation_width=16, segmentation_multipliers=(1, 2, 4, 8, 8),
+    lr=1e-3, segmentation_lr=2e-3, segmentation_schedule="constant",
 )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ import pytest
 from jaxad import compile
 from jaxad.detector import override
 from jaxad.methods import feature_reconstruction, uniad
-from jaxad.nets.pdn import PDN
 
 TINY = feature_reconstruction.Config(
     size=32, batch_size=2, steps=30, weights=("tiny",), layers=("pool1", "conv4"), grid=4,
@@ -16,17 +15,6 @@ TINY = feature_reconstruction.Config(
 )  # fmt: skip
 
 every_network = pytest.mark.parametrize("network", ["mlp", "cnn", "transformer"])
-
-
-@pytest.fixture(scope="module")
-def pretrained():
-    params = PDN(channels=6, width=4).init(jax.random.key(7), jnp.zeros((1, 33, 33, 3)))
-    return {"tiny": params}
-
-
-@pytest.fixture(scope="module")
-def images():
-    return jax.random.uniform(jax.random.key(8), (2, 32, 32, 3))
 
 
 def new_state(cfg, pretrained):

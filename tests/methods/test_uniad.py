@@ -11,23 +11,11 @@ from jaxad import compile
 from jaxad.detector import override
 from jaxad.methods import uniad
 from jaxad.nets import extractors
-from jaxad.nets.pdn import PDN
 
 TINY = uniad.Config(
     size=32, batch_size=2, steps=10, weights=("tiny",), layers=("pool1", "conv4"), grid=4,
     hidden=8, heads=2, ffn=8, encoder_layers=1, decoder_layers=1, mask_size=3, pool=4,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def pretrained():
-    params = PDN(channels=6, width=4).init(jax.random.key(7), jnp.zeros((1, 33, 33, 3)))
-    return {"tiny": params}
-
-
-@pytest.fixture(scope="module")
-def images():
-    return jax.random.uniform(jax.random.key(8), (2, 32, 32, 3))
 
 
 def new_state(cfg, pretrained):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad.nets.segmentation import SegmentationUNet
+from jaxad.nets.segmentation import MULTIPLIERS, SegmentationUNet
 from jaxad.nets.unet import UNet
 
 SMALL = {"width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "heads": 2, "groups": 4}
@@ -58,6 +58,7 @@ def test_the_estimate_depends_on_the_timestep_of_its_image_alone(key, noisy):
     assert jnp.abs(one[1] - other[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_half_precision_stays_close(key, noisy):
     x, t = noisy
     network = UNet(**SMALL)
@@ -108,3 +109,19 @@ def test_segmentation_gradients_in_training_are_finite(seed):
         return network.apply(both, x, True, mutable=["batch_stats"])[0].sum()
 
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient(params)))
+
+
+@pytest.mark.parametrize(
+    ("multipliers", "up"), [((1, 2), [1]), (MULTIPLIERS, [8, 4, 2, 1, 1])], ids=["two", "draem"]
+)
+def test_segmentation_has_a_level_for_each_multiplier(multipliers, up, key):
+    network = SegmentationUNet(4, multipliers)
+    side = 2 ** (len(multipliers) - 1)
+    x = jax.ShapeDtypeStruct((1, side, side, 6), jnp.float32)
+    params = jax.eval_shape(network.init, key, x)["params"]
+    levels = range(len(multipliers))
+    channels = lambda name: params[name]["second"]["conv"]["conv"]["kernel"].shape[-1]
+    assert [channels(f"encoder_{i}") for i in levels] == [4 * m for m in multipliers]
+    assert [channels(f"decoder_{i}") for i in levels[-2::-1]] == [4 * m for m in up]
+    logits = jax.eval_shape(network.apply, jax.eval_shape(network.init, key, x), x)
+    assert logits.shape == (1, side, side)

@@ -163,7 +163,7 @@ class Interruption(Exception):
     pass
 
 
-@pytest.mark.parametrize("at_once", [1, 4])
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_an_interrupted_sweep_continues_bit_for_bit(
     job, fitted, tmp_path, monkeypatch, at_once, caplog
 ):

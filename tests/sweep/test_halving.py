@@ -21,7 +21,7 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_survivors_are_those_of_a_whole_sweep(job, at_once):
     _detector, configs, _pretrained, _data, _keys = job
     halved = sweep.halve(*job, at=[3, 6], at_once=at_once)

@@ -45,28 +45,15 @@ def test_key_decides_and_the_set_reads_like_any_other(normal, key):
 
 
 def test_damage_stays_in_the_foreground(normal, key):
-    class Left:
-        def __len__(self):
-            return len(normal)
-
-        def __getitem__(self, index):
-            image = np.zeros((SIZE, SIZE, 3), np.uint8)
-            image[:, : SIZE // 2] = 255
-            return {"image": image}
-
-    found = synthetic_set(normal, TEXTURES, SIZE, key, share=1.0, foreground=Left())
+    left = np.zeros((len(normal), SIZE, SIZE, 3), np.uint8)
+    left[:, :, : SIZE // 2] = 255
+    found = synthetic_set(normal, TEXTURES, SIZE, key, share=1.0, foreground=type(normal)(left))
     assert found.masks.any()
     assert not found.masks[:, :, SIZE // 2 :].any()
 
 
 def test_wrong_arguments_are_told(normal, key):
-    class Black:
-        def __len__(self):
-            return len(normal)
-
-        def __getitem__(self, index):
-            return {"image": np.zeros((SIZE, SIZE, 3), np.uint8)}
-
+    black = type(normal)(np.zeros((len(normal), SIZE, SIZE, 3), np.uint8))
     with pytest.raises(ValueError, match="share=0"):
         synthetic_set(normal, TEXTURES, SIZE, key, share=0.0)
     with pytest.raises(ValueError, match="size=20"):
@@ -74,4 +61,4 @@ def test_wrong_arguments_are_told(normal, key):
     with pytest.raises(ValueError, match="5 foreground masks for 4 pictures"):
         synthetic_set(normal, TEXTURES, SIZE, key, foreground=TEXTURES)
     with pytest.raises(ValueError, match="the foreground is empty"):
-        synthetic_set(normal, TEXTURES, SIZE, key, foreground=Black())
+        synthetic_set(normal, TEXTURES, SIZE, key, foreground=black)
