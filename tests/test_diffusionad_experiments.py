@@ -63,6 +63,7 @@ def test_the_benchmark_counts_the_networks_calls(restoration, calls):
     assert script("bench_synthesis").network_calls(cfg) == calls
 
 
+@pytest.mark.slow
 def test_the_benchmark_counts_operations_in_proportion_to_the_batch():
     bench = script("bench_synthesis")
     small = override(diffusionad.SMALL, TINY)

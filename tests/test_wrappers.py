@@ -67,7 +67,7 @@ def test_settings_are_the_inner_ones_and_some_more(name, wrapped):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("flipped", marks=pytest.mark.slow), "ensemble", "tiled"]
+    "name", [*(pytest.param(x, marks=pytest.mark.slow) for x in ("flipped", "ensemble")), "tiled"]
 )
 def test_a_wrapped_detector_trains_resumes_and_predicts(name, wrapped, fitted, tmp_path):
     detector, cfg, pretrained, data = wrapped(name)
@@ -176,6 +176,7 @@ def test_tiles_put_together_are_the_image(count, overlap):
     np.testing.assert_array_equal(whole, images[..., 0])
 
 
+@pytest.mark.slow
 def test_a_single_tile_is_the_detector_inside(wrapped, tiny):
     inside, cfg, pretrained, data, _ = tiny("efficientad")
     detector = wrappers.tiled(inside)

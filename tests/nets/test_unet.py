@@ -35,6 +35,7 @@ def test_the_paper_s_unet_has_132_million_parameters(key, noisy):
     assert sum(x.size for x in jax.tree.leaves(shapes)) == 131_654_403
 
 
+@pytest.mark.slow
 def test_computing_again_for_gradients_changes_nothing(key, noisy):
     flat = {**SMALL, "multipliers": (1,), "attention": (0,)}
     params = moved(jax.jit(UNet(**flat).init)(key, *noisy), key)

@@ -99,6 +99,7 @@ def test_a_vmapped_sweep_agrees_with_calls_of_the_one_step(job):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_vmapped_sweep_holds_pretrained_and_batch_once(job, monkeypatch):
     """By the compiled program's own analysis: what is not shared grows with the members."""
     detector, configs, pretrained, data, keys = job
