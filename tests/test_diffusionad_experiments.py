@@ -83,7 +83,8 @@ def test_the_experiment_leaves_masks_examples_a_model_and_a_report(tmp_path, cap
     assert "foreground=estimate" in printed
     assert "4 pictures to learn from" in printed
     assert len(list((out / "foreground" / "masks").rglob("*.png"))) == 4
-    assert Image.open(out / "synthetic.png").size == (8 * 32, 8 * 32)
+    with Image.open(out / "synthetic.png") as sheet:
+        assert sheet.size == (8 * 32, 8 * 32)
     for name in ("model", "report", "evaluation.json", "foreground/overview.png"):
         assert (out / name).exists()
     experiment.main(str(data), str(out), "small=true", *TINY)  # complete: read back
