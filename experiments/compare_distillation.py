@@ -15,8 +15,6 @@ the same command continues.
 
     python experiments/compare_distillation.py runs/compare data=cookies,magnetic_tile,elpv \
         extractor=resnet18 weights=resnet18 patches=patch_33 aux=photographs
-
-Expected results and run times: README.md, "Results".
 """
 
 import json

@@ -6,8 +6,6 @@ FOLDER holds one category in a layout that `jaxad.data.layouts` knows; "workpiec
 rendered ones, of which `category` is taken. `method` is daad (adversarial=true is DAAD+), memae or
 autoencoder, each with its own settings. Interrupted, the same command continues. RUN_FOLDER gets
 the model and, where there are test pictures, `evaluation.json` and `report/index.html`.
-
-Expected scores and run times: README.md, "Results".
 """
 
 import pathlib

@@ -7,8 +7,6 @@ r"""DAAD on MNIST or CIFAR-10, one class against the rest: ten models in one swe
 from the original archive (`jaxad.data.array_records`). `method` is daad (adversarial=true is
 DAAD+), memae or autoencoder; the networks are small ones for pictures of 32 pixels, our choice.
 Tested on the whole test set. Interrupted, it continues; OUT_FOLDER/one_class.json has all figures.
-
-Expected scores and run times: README.md, "Results".
 """
 
 import math

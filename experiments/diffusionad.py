@@ -18,8 +18,6 @@ same command continues. RUN_FOLDER gets the model, `synthetic.png` with examples
 from and, where there are test pictures, `evaluation.json` and `report/index.html`. `small=true`
 starts from settings that train on two CPU cores; restoration=one_step, iterative or autoencoder is
 the paper's ablation.
-
-Expected scores and run times: README.md, "Results".
 """
 
 import pathlib

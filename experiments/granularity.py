@@ -10,7 +10,7 @@ fewer. All else is equal, seeds are shared. The pictures are rendered workpieces
 
 OUT_FOLDER gets granularity.json, granularity.png (errors of normal and anomalous test pictures,
 AUROC; points are seeds) and reconstructions.png (the same test pictures at each rate).
-Interrupted, it continues. Expected results and run times: README.md, "Results".
+Interrupted, it continues.
 """
 
 import dataclasses

@@ -13,8 +13,6 @@ workpieces.
 
 OUT_FOLDER gets curves.json, curves.png, and reconstructions.png: features of test pictures turned
 back into pictures, each cell by the training patch whose features are nearest.
-
-Expected results and run times: README.md, "Results".
 """
 
 import pathlib

@@ -10,8 +10,6 @@ are per category, then averaged. Interrupted, it continues; OUT_FOLDER/multiclas
 
     python experiments/multiclass.py uniad runs/three data=cookies,magnetic_tile,elpv \\
         extractor=resnet18 weights=resnet18
-
-Expected results and run times: README.md, "Results".
 """
 
 import pathlib

@@ -13,8 +13,6 @@ Without `data` the pictures are rendered workpieces; `foreground` as in experime
 Interrupted, it continues. OUT_FOLDER gets restorations/ (sweep.csv, sweep.jsonl, summary.txt, a
 plot), noise.json, noise.png, and pictures.png: input, noised input, reconstruction from the small
 and from the large timestep, guided reconstruction, and map.
-
-Expected results and run times: README.md, "Results".
 """
 
 import pathlib

@@ -10,8 +10,6 @@ levels. Without `data` the pictures are rendered workpieces with structural and 
 
 Under OUT_FOLDER/training and OUT_FOLDER/maps it leaves sweep.csv, sweep.jsonl, summary.txt and a
 plot for each swept field; interrupted, the training continues where it was.
-
-Expected results and run times: README.md, "Results".
 """
 
 import pathlib

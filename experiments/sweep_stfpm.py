@@ -11,8 +11,6 @@ paired by seed, and the worst and the best seed.
 
     python experiments/sweep_stfpm.py runs/layers data=cookies extractor=resnet18 weights=resnet18 \
         size=128 batch_size=8
-
-Expected results and run times: README.md, "Results".
 """
 
 import itertools

@@ -7,8 +7,6 @@ All eight combinations of the parts, every seed shared, on one model for all cat
 ablation of You et al., NeurIPS 2022 (arXiv:2206.03687). Differences are to the plain transformer,
 with 95 % intervals paired by seed. Without `data`: the rendered workpieces. Interrupted, it
 continues. OUT_FOLDER gets sweep.csv, sweep.jsonl, summary.txt and a plot for each part.
-
-Expected results and run times: README.md, "Results".
 """
 
 import itertools

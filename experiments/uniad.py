@@ -12,8 +12,6 @@ The published settings need EfficientNet-B4, which checkpoints/convert.py makes 
 file:
 
     python experiments/uniad.py mvtec runs/uniad extractor=efficientnet_b4 weights=efficientnet_b4
-
-Expected scores and run times: README.md, "Results".
 """
 
 import pathlib

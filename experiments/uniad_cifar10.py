@@ -18,7 +18,7 @@ for CIFAR-10, and so are 1000 epochs, and the five layers that an EfficientNet-B
 Seeds differ in the training only: all have the same pictures. Of the last state, which no test
 picture has picked. Interrupted, it continues; OUT_FOLDER/uniad_cifar10.json has all.
 
-You et al., NeurIPS 2022 (arXiv:2206.03687), section 4.3. Run times: README.md, "Results".
+You et al., NeurIPS 2022 (arXiv:2206.03687), section 4.3.
 """
 
 import math
