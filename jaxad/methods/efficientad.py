@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 GREY = 0.3  # probability that a penalty image loses its colours, algorithm 1
 LOST_CELLS = 4  # on each side of the unpadded PDN's output, as against a quarter of the image
+UNCHANGED = ((0.0, 0.1), (0.0, 0.1))  # the range that leaves both maps as they are
 
 
 @config
@@ -122,8 +123,7 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
     check_tree(pretrained[cfg.weights[0]], expected, cfg.weights[0])
     params, opt = compile.jitted(_new_parameters)(cfg, key)
     mean, std = maps.moments(embed, (cfg, pretrained), images)
-    stats = Stats(mean, std, jnp.array([[0.0, 0.1], [0.0, 0.1]]))
-    return State(jnp.int32(0), params, stats, opt)
+    return State(jnp.int32(0), params, Stats(mean, std, jnp.array(UNCHANGED)), opt)
 
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Float[Array, "B h w C"]:
@@ -200,7 +200,7 @@ def optimizer(cfg: Config) -> optax.GradientTransformation:
 def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
     """Measures on held-out normal images which map values become 0 and 0.1 (section 3.4)."""
     if cfg.map_norm == "none":
-        return state
+        return state._replace(stats=state.stats._replace(range=jnp.array(UNCHANGED)))
     arguments = (cfg, pretrained, state._replace(opt=()))
     local, global_ = jnp.moveaxis(maps.over_set(_raw_maps, arguments, images), 1, 0)
     span = jnp.stack([_range(cfg, local), _range(cfg, global_)])

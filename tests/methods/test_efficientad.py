@@ -121,8 +121,9 @@ def test_gaussian_normalisation_gives_mean_zero_and_deviation_a_tenth(setting):
 
 def test_no_normalisation_gives_the_mean_of_the_raw_maps(setting):
     cfg, pretrained, data, state = setting
-    cfg = override(cfg, ["map_norm=none", "border=0", "map_order=resize_first"])
     images = unit_images(data, cfg)[:1]
+    state = efficientad.calibrate(cfg, pretrained, state, images)  # which is not to remain
+    cfg = override(cfg, ["map_norm=none", "border=0", "map_order=resize_first"])
     state = efficientad.calibrate(cfg, pretrained, state, images)
     local, global_ = efficientad.distances(cfg, pretrained, state.params, state.stats, images)
     prediction = efficientad.predict(cfg, pretrained, state, images)
