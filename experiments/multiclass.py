@@ -6,7 +6,8 @@ r"""One model for many categories against one model for each: the unified and th
 METHOD is a name in `jaxad.methods.DETECTORS`. `data` names folders of one category each, or one
 folder that holds such folders; without it the categories are the rendered workpieces. The unified
 model gets no label in training or test; both protocols see every picture `epochs` times. Metrics
-are per category, then averaged. Interrupted, it continues; OUT_FOLDER/multiclass.json has all.
+are per category, then averaged. Interrupted, it continues; OUT_FOLDER/multiclass.json has all,
+settings and versions included.
 
     python experiments/multiclass.py uniad runs/three data=cookies,magnetic_tile,elpv \\
         extractor=resnet18 weights=resnet18
@@ -20,6 +21,7 @@ import jax
 import numpy as np
 
 from jaxad import script, sweep
+from jaxad.checkpoint import settings as settings_of
 from jaxad.checkpoint import write_json
 from jaxad.data import multiclass
 from jaxad.detector import Data, config, override, static
@@ -27,6 +29,7 @@ from jaxad.evaluation import Evaluation
 from jaxad.features import MEMORY
 from jaxad.methods import DETECTORS
 from jaxad.pretrained import load_pretrained
+from jaxad.sweep.table import circumstances
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro_0.3")
 PROTOCOLS = ("unified", "separate")
@@ -73,7 +76,8 @@ def main(method: str, out: str, *settings: str) -> None:
         tests = [one.test for one in sets]
         scores = sweep.evaluate(detector, configs, pretrained, members, tests)
         found[protocol] = by_category(scores.evaluations, list(data))
-    write_json(pathlib.Path(out) / "multiclass.json", plain(found))
+    made = {"options": vars(options), **settings_of(cfg), "made_with": circumstances()}
+    write_json(pathlib.Path(out) / "multiclass.json", {**made, "metrics": plain(found)})
     print(table(found, list(data)))
 
 

@@ -58,7 +58,9 @@ def test_both_protocols_are_compared_in_one_table(folders, weights, tmp_path, ca
     printed = capsys.readouterr().out
     assert "unified image_auroc" in printed
     assert "separate image_auroc" in printed
-    found = json.loads((tmp_path / "multiclass.json").read_text())
+    written = json.loads((tmp_path / "multiclass.json").read_text())
+    assert {"options", "settings", "made_with"} < set(written)
+    found = written["metrics"]
     assert set(found) == {"unified", "separate"}
     for protocol in found.values():
         assert set(protocol) == {"one", "two", "mean"}
