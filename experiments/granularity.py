@@ -24,12 +24,13 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxad import compile, plots, script, sweep
-from jaxad.checkpoint import write_json
+from jaxad.checkpoint import settings, write_json
 from jaxad.data import pipeline, workpieces
 from jaxad.detector import Data, config, static
 from jaxad.methods import daad
 from jaxad.sweep.fitting import Members
 from jaxad.sweep.scores import Scores, bootstrap
+from jaxad.sweep.table import circumstances
 
 # Small enough for two cores: sides of 32, 16 and 8 cells.
 SMALL = daad.Config(
@@ -52,11 +53,13 @@ class Options:
     save_every: int = static(200)
 
 
-def main(out: str, *settings: str) -> None:
+def main(out: str, *arguments: str) -> None:
     """Trains at every rate, measures, draws."""
     script.prepare()
     # Its rates are of the levels; here they are what the study varies.
-    options, base = script.parsed(settings, Options(), SMALL)
+    options, base = script.parsed(arguments, Options(), SMALL)
+    if base.adversarial or base.score != "mean":
+        raise ValueError("the study is of the mean error: leave adversarial=false and score=mean")
     for name, value in (("rates", len(options.rates)), ("seeds", options.seeds)):
         if value < 1:
             raise ValueError(f"{name}: expected at least one")
@@ -72,7 +75,8 @@ def main(out: str, *settings: str) -> None:
     )
     scores = sweep.evaluate(daad.DETECTOR, configs, {}, members, data.test)
     values = measured(configs, members, scores)
-    write_json(folder / "granularity.json", table(options.rates, values))
+    made = {"options": vars(options), **settings(base), "made_with": circumstances()}
+    write_json(folder / "granularity.json", {**made, "rates": table(options.rates, values)})
     draw(folder / "granularity.png", options.rates, values)
     draw_pictures(folder / "reconstructions.png", options.rates, configs, members, data)
     print(text(options.rates, values))

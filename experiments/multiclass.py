@@ -65,10 +65,11 @@ def main(method: str, out: str, *settings: str) -> None:
     pretrained = load_pretrained(cfg.weights)
     keys = jax.random.split(jax.random.key(0), options.seeds)
 
-    found = {}
+    found, steps = {}, {}
     for protocol in options.protocols:
         sets = [multiclass.pooled(data)] if protocol == "unified" else list(data.values())
         configs = tuple(with_epochs(cfg, one, options.epochs) for one in sets)
+        steps[protocol] = [one.steps for one in configs]
         members = sweep.run(
             detector, configs, pretrained, sets, keys, pathlib.Path(out) / protocol,
             save_every=options.save_every, cache=options.cache,
@@ -77,6 +78,7 @@ def main(method: str, out: str, *settings: str) -> None:
         scores = sweep.evaluate(detector, configs, pretrained, members, tests)
         found[protocol] = by_category(scores.evaluations, list(data))
     made = {"options": vars(options), **settings_of(cfg), "made_with": circumstances()}
+    made["settings"]["steps"] = steps
     write_json(pathlib.Path(out) / "multiclass.json", {**made, "metrics": plain(found)})
     print(table(found, list(data)))
 

@@ -94,8 +94,8 @@ def load(cfg: efficientad.Config, options: Options) -> Data:
 def trained_settings(base: efficientad.Config) -> tuple[efficientad.Config, ...]:
     """The base setting, then what differs from it in one thing."""
     others = [p for p in P_HARD if p != base.p_hard]
-    without = sweep.grid(base, penalty=[False])
-    return (base, *sweep.grid(base, p_hard=others), *without)
+    other = sweep.grid(base, penalty=[not base.penalty])
+    return (base, *sweep.grid(base, p_hard=others), *other)
 
 
 def calibrated(

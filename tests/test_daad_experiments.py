@@ -33,6 +33,12 @@ def test_the_place_of_the_best_separation_is_said_as_found():
     assert one[0]["normal"] == {"seeds": [0.6], "mean": 0.6, "interval": [None, None]}
 
 
+@pytest.mark.parametrize("setting", ["adversarial=true", "score=max"])
+def test_the_study_refuses_scores_that_are_no_mean_error(setting, tmp_path):
+    with pytest.raises(ValueError, match="leave adversarial=false and score=mean"):
+        script("granularity").main(str(tmp_path), setting)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
@@ -65,7 +71,9 @@ def test_the_study_of_granularity_leaves_figures_and_errors(tmp_path, capsys):
         str(tmp_path), "rates=1,8", "seeds=2", "steps=3", "train=6", "widths=4,4,4", "items=4,4,4"
     )
     assert "highest mean AUROC" in capsys.readouterr().out
-    rows = json.loads((tmp_path / "granularity.json").read_text())
+    found = json.loads((tmp_path / "granularity.json").read_text())
+    assert {"options", "settings", "made_with"} < set(found)
+    rows = found["rates"]
     assert [row["rate"] for row in rows] == [1, 8]
     assert all(value > 0 for row in rows for value in row["normal"]["seeds"])
     for name in ("granularity.png", "reconstructions.png"):

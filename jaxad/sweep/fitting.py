@@ -230,7 +230,8 @@ def checked(
     Raises:
       ValueError: keys are missing, a setting cannot work, or data sets are not one for each.
     """
-    if jax.numpy.ndim(keys) != 1 or len(keys) == 0:
+    typed = isinstance(keys, jax.Array) and jax.dtypes.issubdtype(keys.dtype, jax.dtypes.prng_key)
+    if not typed or keys.ndim != 1 or len(keys) == 0:
         raise ValueError(
             "keys: expected an array of one key for each seed, such as "
             "jax.random.split(jax.random.key(0), 8)"

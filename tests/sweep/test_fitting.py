@@ -218,7 +218,15 @@ def test_the_folder_of_another_sweep_is_refused(job, tmp_path):
     assert record["sweep"][0]["settings"]["lr"] == 3e-3
 
 
-@pytest.mark.parametrize("keys", [jax.random.key(0), jax.random.split(jax.random.key(0), 1)[:0]])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        jax.random.key(0),
+        jax.random.split(jax.random.key(0), 1)[:0],
+        jax.random.PRNGKey(0),  # two numbers, which are not the keys of two seeds
+    ],
+    ids=["one", "none", "old"],
+)
 def test_missing_keys_are_an_error_that_says_how_to_make_them(job, keys):
     with pytest.raises(ValueError, match=r"jax\.random\.split"):
         sweep.fit(*job[:4], keys)
