@@ -100,6 +100,27 @@ def test_a_vmapped_sweep_agrees_with_calls_of_the_one_step(job):
 
 
 @pytest.mark.slow
+def test_a_vmapped_sweep_follows_calls_of_the_one_step_over_fifty_steps(job):
+    """Within rounding; later the hard threshold, which is discrete, sets them apart."""
+    detector, configs, pretrained, data, keys = job
+    several = tuple(override(cfg, "steps=50") for cfg in (configs[0], configs[2]))
+    images = pipeline.image_set(data.train, several[0].size)
+    states = stack([detector.init(cfg, pretrained, images, keys[0]) for cfg in several])
+    iterator = iter(pipeline.train_batches(detector, several[0], data, 0))
+    batches = [next(iterator) for _ in range(50)]
+    iterator.close()
+    copies = jax.tree.map(jnp.copy, states)
+    _, called = compile.steps_of_many(
+        detector, several, pretrained, states, [[one, one] for one in batches], list(keys)
+    )
+    streamed = jax.tree.map(lambda *x: np.stack(x), *batches)
+    step = compile.steps_by_vmap(detector, True)
+    _, vmapped = step(sweep.stack(several), pretrained, copies, streamed, keys)
+    np.testing.assert_allclose(vmapped["loss"][:10], called["loss"][:10], rtol=1e-5)
+    np.testing.assert_allclose(vmapped["loss"][49], called["loss"][49], rtol=1e-3)
+
+
+@pytest.mark.slow
 def test_a_vmapped_sweep_holds_pretrained_and_batch_once(job, monkeypatch):
     """By the compiled program's own analysis: what is not shared grows with the members."""
     detector, configs, pretrained, data, keys = job
