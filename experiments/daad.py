@@ -3,9 +3,10 @@ r"""DAAD, or what it is compared with, on a folder of pictures.
     python experiments/daad.py FOLDER RUN_FOLDER [method=daad] [epochs=200] [key=value ...]
 
 FOLDER holds one category in a layout that `jaxad.data.layouts` knows; "workpieces" stands for the
-rendered ones, of which `category` is taken. `method` is daad (adversarial=true is DAAD+), memae or
-autoencoder, each with its own settings. Interrupted, the same command continues. RUN_FOLDER gets
-the model and, where there are test pictures, `evaluation.json` and `report/index.html`.
+rendered ones, of which `category` is taken. `method` is daad (DAAD+, and DAAD with
+adversarial=false), memae or autoencoder, each with its own settings. Interrupted, the same command
+continues. RUN_FOLDER gets the model and, where there are test pictures, `evaluation.json` and
+`report/index.html`.
 """
 
 import pathlib

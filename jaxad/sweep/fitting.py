@@ -16,7 +16,7 @@ from jaxad.detector import Data, Detector, State
 from jaxad.features import Cache
 from jaxad.sweep import team as teams
 from jaxad.sweep.memory import members_at_once
-from jaxad.sweep.settings import groups
+from jaxad.sweep.settings import dividing, groups
 from jaxad.sweep.team import NEVER, Sets, SideBySide, Team, TeamProgress
 
 log = logging.getLogger(__name__)
@@ -162,8 +162,13 @@ def planned(
       ValueError: as `fit`.
     """
     several = checked(detector, configs, data, keys)
-    chunks = []
-    for group in groups(configs):
+    chunks, apart = [], groups(configs)
+    if len(apart) > 1:
+        log.info(
+            "%s: %d groups of settings, each with a compiled step of its own",
+            ", ".join(dividing(configs)), len(apart),
+        )  # fmt: skip
+    for group in apart:
         # Seed by seed, so that members of a team share their batches.
         left = [(s, k) for k in range(len(keys)) for s in group]
         cfg, one = configs[group[0]], several[group[0]]

@@ -53,7 +53,12 @@ def members_at_once(
         chosen = min(asked, count)
         while chosen > 1 and chosen * need > free:
             chosen //= 2
-    if asked is not None and chosen < min(asked, count):
+    if need > free:
+        log.warning(
+            "a member needs %.3g GiB of which %.3g are free: it trains alone, and may not fit",
+            need / GIB, free / GIB,
+        )  # fmt: skip
+    elif asked is not None and chosen < min(asked, count):
         log.warning(
             "at_once=%d needs %.3g GiB of which %.3g are free: %d members at once instead",
             asked, min(asked, count) * need / GIB, free / GIB, chosen,

@@ -94,11 +94,10 @@ def stack(configs: Sequence[T]) -> T:
         tells which configs can be stacked.
     """
     if len(groups(configs)) > 1:
-        differ = [name for name in _static(configs[0]) if len({_key(c, name) for c in configs}) > 1]
         raise ValueError(
-            f"{', '.join(differ)} of {method_name(configs[0])} cannot be stacked: static settings "
-            "are part of the compiled program; sweep.fit makes one group for each of their "
-            "combinations, sweep.groups tells which"
+            f"{', '.join(dividing(configs))} of {method_name(configs[0])} cannot be stacked: "
+            "static settings are part of the compiled program; sweep.fit makes one group for each "
+            "of their combinations, sweep.groups tells which"
         )
     return members.stack(configs)
 
@@ -118,6 +117,11 @@ def groups(configs: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
     for place, cfg in enumerate(configs):
         found.setdefault(static_settings(cfg), []).append(place)
     return tuple(tuple(places) for places in found.values())
+
+
+def dividing(configs: Sequence[Any]) -> list[str]:
+    """The static fields that differ: for them there is more than one group."""
+    return [name for name in _static(configs[0]) if len({_key(c, name) for c in configs}) > 1]
 
 
 def static_settings(cfg: Any) -> tuple:

@@ -13,7 +13,6 @@ from jaxad.detector import State, override
 from jaxad.methods import mkd
 from jaxad.nets import convert
 from jaxad.nets.cloner import Cloner, Stage, guided_relu, stages_like
-from jaxad.nets.pdn import PDN
 from jaxad.nets.squeezenet import SqueezeNet
 
 POOLS = ("pool2", "pool3", "pool4", "pool5")
@@ -162,12 +161,6 @@ def test_guided_gradients_are_positive_where_the_rectifier_is_on():
     value, pullback = jax.vjp(guided_relu, x)
     np.testing.assert_array_equal(value, [0, 2, 3, 0])
     np.testing.assert_array_equal(pullback(upstream)[0], [0, 5, 0, 0])
-
-
-@pytest.fixture(scope="module")
-def pretrained():
-    params = PDN(channels=6, width=4).init(jax.random.key(7), jnp.zeros((1, 33, 33, 3)))
-    return {"tiny": params}
 
 
 @pytest.fixture(scope="module")

@@ -253,6 +253,13 @@ def test_missing_keys_are_an_error_that_says_how_to_make_them(job, keys):
         sweep.fit(*job[:4], keys)
 
 
+def test_the_log_says_which_fields_divide_a_sweep(job, caplog):
+    detector, configs, pretrained, data, keys = job
+    with caplog.at_level(logging.INFO):
+        fitting.planned(detector, configs, pretrained, data, keys, None)
+        assert "map_norm: 2 groups of settings" in caplog.text
+
+
 def test_no_settings_are_refused(job):
     detector, _, pretrained, data, keys = job
     with pytest.raises(ValueError, match="a sweep of no settings"):
@@ -275,6 +282,9 @@ def test_more_at_once_than_fits_is_halved_and_said(job, monkeypatch, caplog):
     with caplog.at_level(logging.INFO):
         assert memory.members_at_once(*arguments, count=16, asked=3) == 3
         assert "3 of 16 members at once" in caplog.text
+    monkeypatch.setattr(memory, "free_bytes", lambda: need / 2)
+    assert memory.members_at_once(*arguments, count=16, asked=3) == 1
+    assert "it trains alone, and may not fit" in caplog.text
     assert memory.members_at_once(*arguments, count=16, asked=None) == 1  # they take turns
     with pytest.raises(ValueError, match="at_once=0"):
         memory.members_at_once(*arguments, count=16, asked=0)
