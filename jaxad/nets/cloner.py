@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxad.nets.layers import BatchNorm, Conv, max_pool
+from jaxad.nets.layers import Conv, max_pool
+from jaxad.nets.norms import BatchNorm
 
 VGG_STRIDE = 4  # up to it, VGG-16 has two convolutions before a pool, then three
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxad.nets.layers import BatchNorm, Conv, torch_bias, torch_kernel
+from jaxad.nets.layers import Conv, torch_bias, torch_kernel
+from jaxad.nets.norms import BatchNorm
 
 SLOPE = 0.2  # of leaky rectifiers below zero: section 3
 
@@ -29,7 +30,7 @@ class Discriminator(nn.Module):
 
         Args:
           x: in [-1, 1].
-          train: as `nets.layers.BatchNorm`.
+          train: as `nets.norms.BatchNorm`.
         """
         for i, width in enumerate(self.widths, start=1):
             first = i == 1

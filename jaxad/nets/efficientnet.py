@@ -9,8 +9,9 @@ from typing import NamedTuple
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxad.nets.layers import BatchNorm, Conv, Sides, imagenet_normalise, same_padding
+from jaxad.nets.layers import Conv, Sides, imagenet_normalise, same_padding
 from jaxad.nets.mbconv import MBConv
+from jaxad.nets.norms import BatchNorm
 
 EPSILON = 1e-3  # the authors' batch norm
 

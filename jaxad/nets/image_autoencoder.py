@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxad.nets.layers import BatchNorm, Conv
+from jaxad.nets.layers import Conv
 from jaxad.nets.memory import Memory, Similarity
+from jaxad.nets.norms import BatchNorm
 
 SLOPE = 0.2  # of leaky rectifiers below zero: DCGAN, section 3; MemAE's code
 

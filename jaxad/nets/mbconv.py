@@ -8,7 +8,8 @@ from collections.abc import Callable
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxad.nets.layers import BatchNorm, Conv, Sides
+from jaxad.nets.layers import Conv, Sides
+from jaxad.nets.norms import BatchNorm
 
 
 class MBConv(nn.Module):

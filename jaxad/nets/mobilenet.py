@@ -8,8 +8,9 @@ from typing import Literal
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxad.nets.layers import BatchNorm, Conv, Sides, imagenet_normalise, same_padding, signed
+from jaxad.nets.layers import Conv, Sides, imagenet_normalise, same_padding, signed
 from jaxad.nets.mbconv import MBConv
+from jaxad.nets.norms import BatchNorm
 
 EPSILON = 1e-5  # torchvision's batch norm
 STAGES = (  # expansion, channels, blocks, stride of the first block

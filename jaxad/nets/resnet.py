@@ -6,7 +6,8 @@ He et al., CVPR 2016 (arXiv:1512.03385); Zagoruyko & Komodakis, 2016 (arXiv:1605
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxad.nets.layers import BatchNorm, Conv, he_kernel, imagenet_normalise, max_pool
+from jaxad.nets.layers import Conv, he_kernel, imagenet_normalise, max_pool
+from jaxad.nets.norms import BatchNorm
 
 EPSILON = 1e-5  # torchvision's batch norm
 

@@ -9,7 +9,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxad import maps
-from jaxad.nets.layers import BatchNorm, Conv
+from jaxad.nets.layers import Conv
+from jaxad.nets.norms import BatchNorm
 
 MULTIPLIERS = (1, 2, 4, 8, 8, 8)  # DRAEM's
 

@@ -12,6 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from jaxad.nets.layers import Conv, pad, torch_bias, torch_kernel
+from jaxad.nets.norms import GroupNorm
 
 Features = Float[Array, "B H W C"]
 Output = Float[Array, "B h w D"]
@@ -85,7 +86,7 @@ class UNet(nn.Module):
                 x = attend(residual(x, level, name), level, name)
             if level > 0:
                 x = residual(x, level, f"{name}_resample", "up")
-        x = nn.silu(_Norm(self.groups, name="norm")(x))
+        x = nn.silu(GroupNorm(self.groups, name="norm")(x))
         return _ZeroConv(3, name="output")(x)
 
 
@@ -120,7 +121,7 @@ class _Residual(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features, time: Float[Array, "B T"]) -> Output:
-        h = nn.silu(_Norm(self.groups, name="norm1")(x))
+        h = nn.silu(GroupNorm(self.groups, name="norm1")(x))
         if self.resample == "down":
             h, x = _halved(h), _halved(x)
         elif self.resample == "up":
@@ -128,7 +129,7 @@ class _Residual(nn.Module):
         h = Conv(self.channels, 3, padding=1, name="conv1")(h)
         time = _dense(self.channels, time.shape[-1], "time")(nn.silu(time))
         h = h + time[:, None, None]
-        h = _ZeroConv(self.channels, name="conv2")(nn.silu(_Norm(self.groups, name="norm2")(h)))
+        h = _ZeroConv(self.channels, name="conv2")(nn.silu(GroupNorm(self.groups, name="norm2")(h)))
         if x.shape[-1] != self.channels:
             x = Conv(self.channels, 1, name="skip")(x)
         return x + h
@@ -143,7 +144,7 @@ class _Attention(nn.Module):
     @nn.compact
     def __call__(self, x: Features) -> Output:
         count, height, width, channels = x.shape
-        packed = _dense(3 * channels, channels, "qkv")(_Norm(self.groups, name="norm")(x))
+        packed = _dense(3 * channels, channels, "qkv")(GroupNorm(self.groups, name="norm")(x))
         # Heads first, then q, k, v within a head: the order of published weights.
         packed = packed.reshape(count, height * width, self.heads, 3, channels // self.heads)
         q, k, v = jnp.moveaxis(packed, 3, 0)
@@ -165,19 +166,6 @@ class _ZeroConv(nn.Module):
         zeros = nn.initializers.zeros
         conv = nn.Conv(self.features, (3, 3), padding="VALID", kernel_init=zeros, name="conv")
         return conv(pad(x, 1))
-
-
-class _Norm(nn.Module):
-    """Group norm in float32."""
-
-    groups: int
-
-    @nn.compact
-    def __call__(self, x: Features) -> Output:
-        norm = nn.GroupNorm(
-            self.groups, epsilon=1e-5, use_fast_variance=False, dtype=jnp.float32, name="norm"
-        )
-        return norm(x).astype(x.dtype)
 
 
 def _dense(features: int, inputs: int, name: str) -> nn.Dense:

@@ -31,10 +31,10 @@ def scale(arrays, name):
 
 def residual(arrays, name):
     tree = {
-        "norm1": {"norm": scale(arrays, f"{name}.in_layers.0")},
+        "norm1": scale(arrays, f"{name}.in_layers.0"),
         "conv1": conv(arrays, f"{name}.in_layers.2"),
         "time": dense(arrays, f"{name}.embed_layers.1"),
-        "norm2": {"norm": scale(arrays, f"{name}.out_layers.0")},
+        "norm2": scale(arrays, f"{name}.out_layers.0"),
         "conv2": conv(arrays, f"{name}.out_layers.3"),
     }
     if f"{name}.skip_connection.weight" in arrays:
@@ -44,7 +44,7 @@ def residual(arrays, name):
 
 def attention(arrays, name):
     return {
-        "norm": {"norm": scale(arrays, f"{name}.norm")},
+        "norm": scale(arrays, f"{name}.norm"),
         "qkv": dense(arrays, f"{name}.to_qkv"),
         "output": dense(arrays, f"{name}.proj_out"),
     }
@@ -61,7 +61,7 @@ def unet_tree(arrays, network):
         "middle_0": residual(arrays, "middle.0"),
         "middle_attention": attention(arrays, "middle.1"),
         "middle_1": residual(arrays, "middle.2"),
-        "norm": {"norm": scale(arrays, "out.0")},
+        "norm": scale(arrays, "out.0"),
         "output": conv(arrays, "out.2"),
     }
     downs = len(network.multipliers) * (network.blocks + 1) - 1

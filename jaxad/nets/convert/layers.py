@@ -29,7 +29,7 @@ def conv(arrays: Arrays, name: str) -> dict:
 
 
 def batch_norm(arrays: Arrays, name: str) -> tuple[dict, dict]:
-    """Parameters and statistics of a `layers.BatchNorm`.
+    """Parameters and statistics of a `norms.BatchNorm`.
 
     Raises:
       ValueError: one of the four vectors is missing.
