@@ -23,6 +23,7 @@ the paper's ablation.
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -91,16 +92,21 @@ def parsed(settings: Sequence[str]) -> tuple[Options, diffusionad.Config]:
     own = [setting for setting in settings if setting.startswith("small=")]
     base = diffusionad.SMALL if override(Options(), own).small else diffusionad.Config()
     options, cfg = script.parsed(settings, Options(), base)
-    for name in ("aux", "foreground"):
-        if getattr(options, name) == "":
-            raise ValueError(f"{name}= is empty: give a folder, or leave it out")
-    for name in ("epochs", "save_every"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            raise ValueError(f"{name}={getattr(options, name)}: expected 1 or more")
+    check(options, ("epochs", "save_every"))
     if options.epochs is not None and any(setting.startswith("steps=") for setting in settings):
         raise ValueError("steps and epochs: say one of the two")
     diffusionad.DETECTOR.check(cfg)
     return options, cfg
+
+
+def check(options: Any, counts: Sequence[str]) -> None:
+    """Raises ValueError for an empty folder, and for counts below 1."""
+    for name in ("aux", "foreground"):
+        if getattr(options, name) == "":
+            raise ValueError(f"{name}= is empty: give a folder, or leave it out")
+    for name in counts:
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise ValueError(f"{name}={getattr(options, name)}: expected 1 or more")
 
 
 def load(folder: str, options: Options, cfg: diffusionad.Config) -> Data:
@@ -121,7 +127,7 @@ def load(folder: str, options: Options, cfg: diffusionad.Config) -> Data:
 
 
 def with_foreground(
-    data: Data, options: Options, cfg: diffusionad.Config, workdir: pathlib.Path
+    data: Data, options: Any, cfg: diffusionad.Config, workdir: pathlib.Path
 ) -> tuple[Data, diffusionad.Config]:
     """The data with masks, and the settings that say where anomalies may be.
 
@@ -141,18 +147,19 @@ def examples(cfg: diffusionad.Config, data: Data, seed: int) -> Image.Image:
 
     For the eye: what the detector is going to learn to find.
     """
-    cfg = override(cfg, [f"batch_size={ROWS * COLUMNS}", "anomalous=1.0"])
+    cfg = override(cfg, [f"batch_size={COLUMNS}", "anomalous=1.0"])
     batches = iter(pipeline.train_batches(diffusionad.DETECTOR, cfg, data, seed))
-    batch = next(batches)
+    damage, both = compile.jitted(diffusionad.synthetic), []
+    for key in jax.random.split(jax.random.key(seed), ROWS):
+        batch = next(batches)
+        damaged = damage(cfg, compile.unit(jax.tree.map(jnp.asarray, batch)), key)
+        after = np.array(jnp.round(255 * damaged.image), np.uint8)
+        for image, mask in zip(after, np.asarray(damaged.mask) > 0, strict=True):
+            image[outline(mask)[0]] = OUTLINE
+        both.append([after, batch["image"]])
     batches.close()
-    damaged = compile.jitted(diffusionad.synthetic)(
-        cfg, compile.unit(jax.tree.map(jnp.asarray, batch)), jax.random.key(seed)
-    )
-    after = np.array(jnp.round(255 * damaged.image), np.uint8)
-    for image, mask in zip(after, np.asarray(damaged.mask) > 0, strict=True):
-        image[outline(mask)[0]] = OUTLINE
-    both = np.stack([after, batch["image"]]).reshape(2, ROWS, COLUMNS, *after.shape[1:])
-    rows = both.transpose(1, 0, 3, 2, 4, 5)  # a row, damaged or not, y, column, x, channel
+    both = np.stack(both)
+    rows = both.transpose(0, 1, 3, 2, 4, 5)  # a row, damaged or not, y, column, x, channel
     return Image.fromarray(rows.reshape(2 * ROWS * cfg.size, COLUMNS * cfg.size, 3))
 
 

@@ -21,10 +21,11 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+from diffusionad import check, with_foreground
 
 from jaxad import compile, plots, script, sweep, train
 from jaxad.checkpoint import write_json
-from jaxad.data import foreground, layouts, pipeline, workpieces
+from jaxad.data import layouts, pipeline, workpieces
 from jaxad.detector import Data, State, config, override, static
 from jaxad.evaluate import evaluate
 from jaxad.methods import diffusionad
@@ -42,7 +43,7 @@ class Options:
     data: str | None = static(None)  # folder; none: rendered workpieces
     category: str = static("plate")  # of the rendered workpieces
     aux: str | None = static(None)  # folder of textures; none: procedural ones
-    foreground: str = static("estimate")  # folder of masks, "estimate", "part" or "everywhere"
+    foreground: str | None = static(None)  # folder of masks, "estimate", "part" or "everywhere"
     seeds: int = static(2)
     save_every: int = static(500)  # steps between checkpoints
 
@@ -51,10 +52,11 @@ def main(out: str, *settings: str) -> None:
     """Trains, evaluates, and writes tables and pictures."""
     script.prepare()
     options, base = script.parsed(settings, Options(), diffusionad.SMALL)
-    if options.seeds < 1:
-        raise ValueError(f"seeds={options.seeds}: expected 1 or more")
+    check(options, ("seeds", "save_every"))
+    for name in RESTORATIONS:
+        diffusionad.DETECTOR.check(override(base, f"restoration={name}"))
     workdir = pathlib.Path(out)
-    data, base = load(options, base, workdir)
+    data, base = with_foreground(load(options, base), options, base, workdir)
     print(f"{base}\n{options}")
 
     keys = jax.random.split(jax.random.key(0), options.seeds)
@@ -80,20 +82,20 @@ def main(out: str, *settings: str) -> None:
     draw_curve(workdir / "noise.png", rows)
 
 
-def load(
-    options: Options, cfg: diffusionad.Config, workdir: pathlib.Path
-) -> tuple[Data, diffusionad.Config]:
-    """The data with textures and masks, and the settings that say where anomalies may be."""
+def load(options: Options, cfg: diffusionad.Config) -> Data:
+    """The data with textures.
+
+    Raises:
+      ValueError: the test pictures are missing, all normal or all anomalous.
+    """
     if options.data is None:
         data = workpieces.load(options.category, size=cfg.size)
     else:
         data = layouts.load(options.data, seed=0)
-    if data.test is None:
-        raise ValueError(f"there are no test pictures in {options.data}")
-    masks = foreground.chosen(options.foreground, data.train, workdir / "foreground")
-    kind = options.foreground if masks is None else "masks"
-    aux = script.photographs(options.aux, cfg.size)
-    return data._replace(aux=aux, foreground=masks), override(cfg, f"foreground={kind}")
+    labels = set() if data.test is None else {record.label for record in data.test.records}
+    if labels != {0, 1}:
+        raise ValueError(f"expected normal and anomalous test pictures in {options.data}")
+    return data._replace(aux=script.photographs(options.aux, cfg.size))
 
 
 def noise_curve(cfg: diffusionad.Config, state: State, data: Data) -> list[dict[str, float]]:

@@ -17,6 +17,8 @@ from jaxtyping import Array, Float, Float64, Int
 
 from jaxad.detector import Images, Scalar
 
+LEAST_LINEAR = 21  # timesteps of the linear schedule whose last beta, 20 / T, is below 1
+
 Times = Int[Array, "B"]  # timesteps in [0, T)
 Table = Float64[np.ndarray, "T"]
 Denoiser = Callable[[Images, Times], Images]  # (x_t, t) -> the noise in it
@@ -56,7 +58,13 @@ class Guided(NamedTuple):
 
 
 def linear(steps: int) -> Schedule:
-    """Betas from 1e-4 to 0.02 at 1000 steps; with fewer, both ends grow in proportion."""
+    """Betas from 1e-4 to 0.02 at 1000 steps; with fewer, both ends grow in proportion.
+
+    Raises:
+      ValueError: so few steps that a beta reaches 1.
+    """
+    if steps < LEAST_LINEAR:
+        raise ValueError(f"steps={steps}: expected {LEAST_LINEAR} or more for betas below 1")
     scale = 1000 / steps
     return _of_betas(np.linspace(1e-4 * scale, 0.02 * scale, steps))
 

@@ -27,7 +27,13 @@ def focal(
     Source: Lin et al., 2017 (arXiv:1708.02002), as torch's `binary_cross_entropy` computes it.
     """
     entropy = -(target * _log(probability) + (1 - target) * _log(1 - probability))
-    return alpha * (1 - jnp.exp(-entropy)) ** gamma * entropy
+    wrong = -jnp.expm1(-entropy)
+    # Powers below 1 have no gradient at 0, where a prediction is exactly right.
+    there = wrong >= jnp.finfo(wrong.dtype).tiny
+    weight = jnp.where(
+        there, jnp.where(there, wrong, 1.0) ** gamma, jnp.where(gamma == 0, 1.0, 0.0)
+    )
+    return alpha * weight * entropy
 
 
 def smooth_l1(

@@ -26,8 +26,9 @@ class Restored(NamedTuple):
     """What is left of images without their anomalies.
 
     Attributes:
-      image: the restoration, in [-1, 1].
-      error: of the noise estimates, by image: mean squares over pixels, small and large added.
+      image: the restoration, in [-1, 1]; an autoencoder's is not limited.
+      error: of the noise estimates, by image: mean squares over pixels, small and large added; 0
+        where there are none.
       parts: intermediate images, for looking at.
     """
 
@@ -65,7 +66,11 @@ def guided(
 def iterative(
     schedule: Schedule, denoiser: Denoiser, images: Images, draws: Draws, steps: int
 ) -> Restored:
-    """Noised to the small timestep and denoised in `steps` steps of DDIM; errors are not kept."""
+    """Noised to the small timestep and denoised in `steps` steps of DDIM; errors are not kept.
+
+    Differs from the reference: its table compares with DDPM, which calls the denoiser at every
+    timestep; with `steps` = t + 1 so does this, and without noise of its own.
+    """
     x = diffusion.q_sample(schedule, images, draws.t_small, draws.noise_small)
     image = diffusion.ddim(schedule, denoiser, x, draws.t_small, steps)
     return Restored(image, jnp.zeros(image.shape[:1]), {"noised": x})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import typing
 
 import jax
@@ -113,12 +114,12 @@ def test_neither_a_second_call_nor_another_scalar_setting_recompiles(name, tiny,
     detector, cfg, pretrained, data, _ = tiny(name)
     step = compile.train_step(detector)
     state = new_state(detector, cfg, pretrained, data, key)
-    first, second, *others = some_batches(detector, cfg, data, 12)
+    first, second, *others = some_batches(detector, cfg, data, 4)
     state, _ = step(cfg, pretrained, state, first, key)
     state, _ = step(cfg, pretrained, state, second, key)
     compiled = step._cache_size()
     changes = [f for f in dataclasses.fields(cfg) if not f.metadata.get("static")]
-    for field, batch in zip(changes, others, strict=False):
+    for field, batch in zip(changes, itertools.cycle(others), strict=False):
         changed = override(cfg, f"{field.name}={0.9 * getattr(cfg, field.name)}")
         state, _ = step(changed, pretrained, state, batch, key)
     assert step._cache_size() == compiled

@@ -85,8 +85,8 @@ def load(folder: str | Path, pictures: Source) -> Masks:
     """The masks of a folder, one for each of some pictures.
 
     A mask lies where its picture lies below `train`, or in the folder itself, and has its name,
-    with or without "_mask" at the end: `good/000.png`, `000_mask.png`. In a category's folder in
-    the authors' layout, its `DISthresh` is taken.
+    with or without "_mask" at the end: `good/000.png`, `ok/000.png`, `000_mask.png`.
+    In a category's folder in the authors' layout, its `DISthresh` is taken.
 
     Args:
       folder: of the masks, or of the category.
@@ -94,8 +94,8 @@ def load(folder: str | Path, pictures: Source) -> Masks:
 
     Raises:
       FileNotFoundError: there is no such folder.
-      ValueError: masks are missing, doubled, empty or of another size than their pictures; all are
-        listed.
+      ValueError: masks are missing, doubled, empty, of another size than their pictures, or JPEG,
+        whose noise around the object would count; all are listed.
     """
     folder = Path(folder)
     folder = folder / OFFICIAL if (folder / OFFICIAL).is_dir() else folder
@@ -103,7 +103,9 @@ def load(folder: str | Path, pictures: Source) -> Masks:
     for path in images.list_images(folder, recursive=True):
         name = path.relative_to(folder).with_suffix("").as_posix().removesuffix("_mask")
         found.setdefault(name, []).append(path)
-    several = [_candidates(record, found) for record in pictures.records]
+    parents = sorted({name.rpartition("/")[0] for name in found})
+    normal = [parent for parent in parents if parent.lower() in listing.NORMAL]
+    several = [_candidates(record, found, normal) for record in pictures.records]
     missing = [
         folder / record.name for record, paths in zip(pictures.records, several, strict=True)
         if not paths
@@ -179,14 +181,20 @@ def overview(pictures: Source, masks: Source) -> Image.Image:
     return sheet
 
 
-def _candidates(record: Record, found: dict[str, list[Path]]) -> list[Path]:
-    """The masks of a picture: of its whole name or, where there is none, of the last part."""
-    return found.get(record.name) or found.get(record.name.rpartition("/")[2], [])
+def _candidates(record: Record, found: dict[str, list[Path]], normal: list[str]) -> list[Path]:
+    """The masks of a picture: of its whole name, in folders of normal ones, or of the last part.
+
+    A record's first part is "good", whatever its folder is called.
+    """
+    stem = record.name.rpartition("/")[2]
+    inside = [path for parent in normal for path in found.get(f"{parent}/{stem}", [])]
+    return found.get(record.name) or inside or found.get(stem, [])
 
 
 def _checked(path: Path, pictures: Source, index: int) -> tuple[str, int]:
     """Why a mask cannot be used, empty if it can, and the checksum of its pixels."""
     try:
+        images.image_size(path, mask=True)
         mask = images.read_image(path)
         size = pictures[index]["image"].shape[:2]
         if mask.shape[:2] != size:

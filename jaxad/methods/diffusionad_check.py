@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from jaxad.diffusion import LEAST_LINEAR
 from jaxad.synthesis.recipe import STRIPS
 
 
@@ -54,6 +55,12 @@ def _check_networks(cfg: Any) -> None:
         )
     if cfg.width % 2:
         raise ValueError(f"width={cfg.width}: expected an even number, for sines and cosines")
+    sides = [cfg.size >> level for level in range(len(cfg.multipliers))]
+    if unknown := [side for side in cfg.attention if side not in sides]:
+        raise ValueError(
+            f"attention={','.join(map(str, unknown))}: no level has that side; there are "
+            f"{', '.join(map(str, sides))} at size={cfg.size}"
+        )
     for level, multiplier in enumerate(cfg.multipliers):
         channels = cfg.width * multiplier
         if channels % cfg.groups:
@@ -70,8 +77,12 @@ def _check_networks(cfg: Any) -> None:
 
 def _check_times(cfg: Any) -> None:
     end = cfg.timesteps
-    if end < 2:
-        raise ValueError(f"timesteps={end}: expected 2 or more")
+    least = LEAST_LINEAR if cfg.schedule == "linear" else 2
+    if end < least:
+        raise ValueError(
+            f"timesteps={end}: expected {least} or more with schedule={cfg.schedule}, so that no "
+            "step takes the whole image away"
+        )
     if not 1 <= cfg.t_boundary < cfg.t_end <= end:
         raise ValueError(
             f"t_boundary={cfg.t_boundary} and t_end={cfg.t_end} leave no range of small or large "

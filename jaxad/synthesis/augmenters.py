@@ -25,7 +25,7 @@ def augmented(key: Array, picture: Picture) -> Picture:
     Differs from the reference: those drawn act in a fixed order, so that each is computed once.
     """
     which_key, *keys = jax.random.split(key, COUNT + 1)
-    on = jax.random.permutation(which_key, COUNT) < CHOSEN
+    on = chosen(which_key)
     x = 255 * picture
     changes = (brightness, sharpness, hue_and_saturation)
     for change, key, active in zip(changes, keys[:3], on[:3], strict=True):
@@ -33,6 +33,11 @@ def augmented(key: Array, picture: Picture) -> Picture:
     x = _by_tables(keys[3:9], on[3:9], jnp.round(x).astype(jnp.int32))
     angle = jax.random.uniform(keys[9], minval=-45.0, maxval=45.0)
     return rotated(x / 255, jnp.where(on[9], angle, 0.0))
+
+
+def chosen(key: Array) -> Bool[Array, "10"]:
+    """Which augmenters act: three, all alike likely."""
+    return jax.random.permutation(key, COUNT) < CHOSEN
 
 
 def brightness(key: Array, x: Picture) -> Picture:
@@ -47,8 +52,8 @@ def brightness(key: Array, x: Picture) -> Picture:
 
 
 def sharpness(key: Array, x: Picture) -> Picture:
-    """Between smoothed (0), itself (1) and sharpened (3), as Pillow's `ImageEnhance`."""
-    factor = jax.random.uniform(key, maxval=3.0)
+    """Between smoothed (0), itself (1) and sharpened (2), as Pillow's `ImageEnhance`."""
+    factor = jax.random.uniform(key, maxval=2.0)
     rows = x[:-2] + x[1:-1] + x[2:]
     around = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
     smooth = x.at[1:-1, 1:-1].set((around + 4 * x[1:-1, 1:-1]) / 13)

@@ -14,7 +14,10 @@ Field = Float[Array, "H W"]
 
 
 def noise(
-    turns: Float[Array, "rows columns"], cells: Int[Array, "2"], shape: tuple[int, int]
+    turns: Float[Array, "rows columns"],
+    cells: Int[Array, "2"],
+    shape: tuple[int, int],
+    start: float = 0.0,
 ) -> Field:
     """Noise between about -1 and 1.
 
@@ -26,9 +29,10 @@ def noise(
         At least one row and column more than `cells`; the rest is not read.
       cells: along rows and columns.
       shape: of the result.
+      start: where in a pixel the noise is taken, from 0 to 1. At a cell's corner it is 0.
     """
-    row_fade, row_ramp = _along(shape[0], cells[0], turns.shape[0])
-    column_fade, column_ramp = _along(shape[1], cells[1], turns.shape[1])
+    row_fade, row_ramp = _along(shape[0], cells[0], turns.shape[0], start)
+    column_fade, column_ramp = _along(shape[1], cells[1], turns.shape[1], start)
     down, across = jnp.cos(2 * jnp.pi * turns), jnp.sin(2 * jnp.pi * turns)
     highest = jax.lax.Precision.HIGHEST
     left = jnp.concatenate([row_ramp, row_fade], 1)
@@ -41,10 +45,12 @@ def noise(
     return jnp.sqrt(2.0) * jnp.matmul(left, middle, precision=highest)
 
 
-def random_noise(key: Array, cells: Int[Array, "2"], shape: tuple[int, int]) -> Field:
-    """Noise with drawn directions; at most 2 ** (POWERS - 1) cells."""
+def random_noise(
+    key: Array, cells: Int[Array, "2"], shape: tuple[int, int], start: float = 0.0
+) -> Field:
+    """`noise` with drawn directions; at most 2 ** (POWERS - 1) cells."""
     corners = 2 ** (POWERS - 1) + 1
-    return noise(jax.random.uniform(key, (corners, corners)), cells, shape)
+    return noise(jax.random.uniform(key, (corners, corners)), cells, shape, start)
 
 
 def random_cells(key: Array) -> Int[Array, "2"]:
@@ -62,10 +68,10 @@ def random_part(key: Array, shape: tuple[int, int]) -> Field:
 
 
 def _along(
-    side: int, cells: Int[Array, ""], corners: int
+    side: int, cells: Int[Array, ""], corners: int, start: float
 ) -> tuple[Float[Array, "side corners"], Float[Array, "side corners"]]:
     """How much each corner counts at each pixel, and that times the distance from it in cells."""
-    distance = (jnp.arange(side) * (cells / side))[:, None] - jnp.arange(corners)[None]
+    distance = ((jnp.arange(side) + start) * (cells / side))[:, None] - jnp.arange(corners)[None]
     t = jnp.minimum(jnp.abs(distance), 1)
     fade = 1 - t**3 * (t * (t * 6 - 15) + 10)
     return fade, fade * distance

@@ -15,7 +15,7 @@ from jaxad.synthesis import perlin
 from jaxad.synthesis.augmenters import augmented, rotated
 
 STRIPS = 8  # along each axis, of an image that is shuffled
-COARSE = 4  # pixels from one to the next where masks are tried
+COARSE = 4  # pixels a side of the cells in which masks are tried
 
 Picture = Float[Array, "H W 3"]
 Field = Float[Array, "H W"]
@@ -79,21 +79,28 @@ def random_mask(key: Array, foreground: Field, tries: int) -> Field:
     """The foreground where rotated Perlin noise is above its threshold.
 
     Differs from the reference: it draws up to 50 times until a mask is not empty. Here `tries` are
-    drawn at once and looked at in a quarter of the resolution; the first that is not empty there
-    is computed in full.
+    drawn at once and looked at in the middles of 4 x 4 pixels; the first with noise where those are
+    whole foreground, or as much of it as any, is computed in full.
     """
     cells_key, *keys = jax.random.split(key, tries + 1)
     cells = perlin.random_cells(cells_key)
 
-    def mask(key: Array, foreground: Field) -> Field:
+    def mask(key: Array, foreground: Field, start: float) -> Field:
         noise_key, angle_key = jax.random.split(key)
-        noise = perlin.random_noise(noise_key, cells, foreground.shape)
+        noise = perlin.random_noise(noise_key, cells, foreground.shape, start)
         angle = jax.random.uniform(angle_key, minval=-90.0, maxval=90.0)
         return restricted(rotated(noise, angle), foreground)
 
     keys = jnp.stack(keys)
-    small = jax.vmap(mask, (0, None))(keys, foreground[::COARSE, ::COARSE])
-    return mask(keys[jnp.argmax((small > 0).any((1, 2)))], foreground)
+    middle = (COARSE - 1) / (2 * COARSE)
+    small = jax.vmap(mask, (0, None, None))(keys, _means(foreground, COARSE), middle)
+    return mask(keys[jnp.argmax(small.max((1, 2)))], foreground, 0.0)
+
+
+def _means(x: Field, side: int) -> Float[Array, "h w"]:
+    """The mean of each cell of `side` x `side` pixels, with 0 beyond the end."""
+    x = jnp.pad(x, [(0, -length % side) for length in x.shape])
+    return x.reshape(x.shape[0] // side, side, x.shape[1] // side, side).mean((1, 3))
 
 
 def restricted(noise: Field, foreground: Field) -> Field:

@@ -40,6 +40,18 @@ def test_masks_are_found_by_the_names_of_their_pictures_and_keep_fractions(
     np.testing.assert_array_equal(masks[4]["image"], np.repeat(soft()[..., None], 3, -1))
 
 
+@pytest.mark.parametrize("called", ["ok", "Normal"])
+def test_masks_lie_in_folders_called_as_those_of_normal_pictures(tmp_path, train, called):
+    write_masks(tmp_path, train, f"{called}/{{1}}.png")
+    assert len(foreground.load(tmp_path, train)) == len(train)
+
+
+def test_masks_in_jpeg_are_refused(tmp_path, train):
+    write_masks(tmp_path, train, "{0}.jpg")
+    with pytest.raises(ValueError, match=r"11 of 11(.|\n)*save masks as PNG"):
+        foreground.load(tmp_path, train)
+
+
 def test_masks_of_pictures_that_are_held_out_are_not_taken(tmp_path, train):
     write_masks(tmp_path, train, "{0}.png")
     Image.fromarray(soft(0)).save(tmp_path / "good" / "other.png")

@@ -14,7 +14,7 @@ from jaxad import compile
 from jaxad.detector import override
 from jaxad.methods import diffusionad
 
-pytestmark = pytest.mark.slow  # both U-Nets compile
+compiles = pytest.mark.slow  # both U-Nets do
 
 SMALL = {
     "size": 32, "batch_size": 2, "steps": 4, "width": 8, "multipliers": (1, 2), "blocks": 1,
@@ -40,6 +40,7 @@ def gradients(cfg, state, batch, key):
     return jax.jit(gradient)(state.params, cfg, {}, state.stats, batch, key)
 
 
+@compiles
 @pytest.mark.parametrize("anomalous", [0.0, 1.0])
 def test_batches_all_normal_or_all_damaged_have_finite_losses_and_gradients(
     anomalous, state, batch, key
@@ -51,6 +52,7 @@ def test_batches_all_normal_or_all_damaged_have_finite_losses_and_gradients(
     assert (terms["noise"] == 0) == (anomalous == 1)
 
 
+@compiles
 @pytest.mark.parametrize("restoration", ["one_step", "iterative", "autoencoder"])
 def test_every_restoration_trains_and_predicts(restoration, batch, key):
     cfg = dataclasses.replace(CFG, restoration=restoration, iterations=2, foreground="part")
@@ -70,6 +72,7 @@ def test_every_restoration_trains_and_predicts(restoration, batch, key):
     assert prediction.parts["reconstruction"].shape == batch["image"].shape
 
 
+@compiles
 def test_scores_repeat_and_every_image_gets_the_same_noise(state, batch):
     predict = jax.jit(diffusionad.predict)
     twice = jnp.broadcast_to(batch["image"][:1], (2, 32, 32, 3))
@@ -123,16 +126,21 @@ def test_damage_stays_in_the_masks_of_the_stream(batch, key):
     assert not aux.paired
 
 
+@compiles
 def test_the_average_follows_the_parameters(batch, key):
     cfg = dataclasses.replace(CFG, average=True, decay=0.9)
     state = diffusionad.init(cfg, {}, IMAGES, key)
     after, _ = compile.train_step(diffusionad.DETECTOR)(
         cfg, {}, jax.tree.map(jnp.copy, state), batch, key
     )
-    mixed = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, state.params, after.params)
+    # The first decay is (1 + 0) / (10 + 0).
+    both = lambda state: (state.params, state.stats.batch_stats)
+    mixed = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, both(state), both(after))
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
     jax.tree.map(close, mixed, after.stats.average)
-    swapped = after._replace(params=jax.tree.map(jnp.zeros_like, after.params))
+    zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)
+    stats = after.stats._replace(batch_stats=zeros(after.stats.batch_stats))
+    swapped = after._replace(params=zeros(after.params), stats=stats)
     images = np.uint8(255 * np.asarray(batch["image"]))
     predict = compile.predict(diffusionad.DETECTOR)
     np.testing.assert_array_equal(
@@ -140,6 +148,7 @@ def test_the_average_follows_the_parameters(batch, key):
     )
 
 
+@compiles
 def test_half_precision_and_computing_again_change_little(state, batch, key):
     state = state._replace(params=jax.tree.map(lambda x: x + 0.02, state.params))
     (loss, _), _ = gradients(CFG, state, batch, key)
@@ -176,8 +185,11 @@ def test_a_prediction_calls_the_unet_on_two_images_and_the_segmentation_on_one(b
         ("top=100000", "top"),
         ("weights=pdn_small", "weights"),
         ("t_small=600", "above"),
+        ("restoration=iterative t_small=5", "iterations"),
+        ("attention=7", "attention=7: no level has that side; there are 32, 16 at size=32"),
+        ("timesteps=20 t_boundary=3 t_end=10 t_small=2 t_large=4", "21 or more"),
     ],
 )
 def test_settings_that_cannot_work_are_told(setting, message):
     with pytest.raises(ValueError, match=message):
-        diffusionad.DETECTOR.check(override(CFG, setting))
+        diffusionad.DETECTOR.check(override(CFG, setting.split()))

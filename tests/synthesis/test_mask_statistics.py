@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from jaxad.synthesis import recipe
+from jaxad.synthesis import perlin, recipe
+from jaxad.synthesis.augmenters import rotated
 
 SIZE, COUNT = 128, 960
 
@@ -66,6 +67,40 @@ def both():
 def test_masks_are_distributed_as_those_of_the_plain_loop(both, column):
     plain, ours = (rows[:, column] for rows in both)
     assert stats.ks_2samp(plain, ours).pvalue > 0.01
+
+
+def thin():
+    """A bar of three columns."""
+    return jnp.zeros((SIZE, SIZE)).at[:, 61:64].set(1.0)
+
+
+def small():
+    """A disk of 16 pixels across."""
+    y, x = jnp.mgrid[:SIZE, :SIZE] - 40
+    return (jnp.hypot(y, x) < 8).astype(jnp.float32)
+
+
+def nothing_in_ten(key, foreground):
+    """Whether ten masks are all empty, each looked at in full."""
+    cells_key, *keys = jax.random.split(key, 11)
+    cells = perlin.random_cells(cells_key)
+
+    def highest(key):
+        noise_key, angle_key = jax.random.split(key)
+        noise = perlin.random_noise(noise_key, cells, foreground.shape)
+        angle = jax.random.uniform(angle_key, minval=-90.0, maxval=90.0)
+        return recipe.restricted(rotated(noise, angle), foreground).max()
+
+    return jax.vmap(highest)(jnp.stack(keys)).max() == 0
+
+
+@pytest.mark.parametrize("foreground", [thin, small])
+def test_masks_of_thin_and_small_objects_are_empty_hardly_more_often_than_at_best(foreground):
+    draw = jax.jit(jax.vmap(functools.partial(recipe.random_mask, tries=10), (0, None)))
+    keys = jax.random.split(jax.random.key(1), 96)
+    empty = (draw(keys, foreground()).max((1, 2)) == 0).mean()
+    at_best = jax.jit(jax.vmap(nothing_in_ten, (0, None)))(keys, foreground()).mean()
+    assert empty < at_best + 0.1
 
 
 def test_hardly_any_mask_is_empty(both):
