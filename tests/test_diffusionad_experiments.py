@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -33,6 +34,28 @@ TINY = (
 def test_wrong_settings_are_named(setting, message):
     with pytest.raises(ValueError, match=message):
         script("diffusionad").parsed([setting])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("aux=", "aux= is empty"),
+        ("foreground=", "foreground= is empty"),
+        ("seeds=0", "seeds=0: expected 1 or more"),
+        ("save_every=0", "save_every=0: expected 1 or more"),
+        ("t_small=5", "iterations=10"),
+    ],
+)
+def test_wrong_settings_of_the_sweep_are_named_before_anything_is_read(tmp_path, setting, message):
+    with pytest.raises(ValueError, match=message):
+        script("sweep_diffusionad").main(str(tmp_path), "data=nowhere", setting)
+
+
+def test_a_sweep_needs_normal_and_anomalous_test_pictures(tmp_path):
+    data = category(tmp_path / "square")
+    shutil.rmtree(data / "test" / "good")
+    with pytest.raises(ValueError, match="normal and anomalous test pictures"):
+        script("sweep_diffusionad").main(str(tmp_path / "out"), f"data={data}", *TINY)
 
 
 def test_small_settings_are_a_start_and_steps_or_epochs_are_said():

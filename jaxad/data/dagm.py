@@ -81,8 +81,8 @@ def _pictures(folder: Path, category: str) -> list[File]:
     """The pictures of `Train` or `Test`; those with an ellipse are defective.
 
     Raises:
-      ValueError: there are none, an ellipse has no picture, or the table names a defective picture
-        that has no ellipse.
+      ValueError: there are none, an ellipse has no picture, or the table calls a picture defective
+        that has no ellipse, or normal that has one.
     """
     labels = folder / "Label"
     ellipses: dict[str, list[Path]] = {}
@@ -95,11 +95,15 @@ def _pictures(folder: Path, category: str) -> list[File]:
     lonely = [path for stem, several in ellipses.items() if stem not in stems for path in several]
     if lonely:
         raise ValueError(f"ellipses without a picture of their name:{listing.shown(lonely)}")
-    expected = _listed(labels / TABLE) - set(ellipses)
-    missing = [path for path in paths if path.stem in expected]
-    if missing:
+    listed = _listed(labels / TABLE)
+    of = {path: (listed.get(path.stem), path.stem in ellipses) for path in paths}
+    if missing := [path for path, said in of.items() if said == (True, False)]:
         raise ValueError(
             f"defective pictures by {labels / TABLE} without an ellipse:{listing.shown(missing)}"
+        )
+    if normal := [path for path, said in of.items() if said == (False, True)]:
+        raise ValueError(
+            f"normal pictures by {labels / TABLE} with an ellipse:{listing.shown(normal)}"
         )
     found = []
     for path in paths:
@@ -109,10 +113,10 @@ def _pictures(folder: Path, category: str) -> list[File]:
     return found
 
 
-def _listed(table: Path) -> set[str]:
-    """The stems of the pictures that a table calls defective; none if there is no table."""
+def _listed(table: Path) -> dict[str, bool]:
+    """{stem: whether a table calls the picture defective}; empty if there is no table."""
     if not table.is_file():
-        return set()
+        return {}
     lines = table.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     rows = [line.split("\t") for line in lines]
-    return {Path(row[2].strip()).stem for row in rows if len(row) > 2 and row[1].strip() == "1"}
+    return {Path(row[2].strip()).stem: row[1].strip() == "1" for row in rows if len(row) > 2}

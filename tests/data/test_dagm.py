@@ -63,6 +63,13 @@ def test_defective_pictures_without_an_ellipse_and_ellipses_without_a_picture_ar
         dagm.load(folder)
 
 
+def test_pictures_with_an_ellipse_that_the_table_calls_normal_are_listed(folder):
+    labels = folder / "Test" / "Label"
+    (labels / "0002_label.PNG").write_bytes((labels / "0003_label.PNG").read_bytes())
+    with pytest.raises(ValueError, match=r"normal pictures by .*with an ellipse:\n.*0002\.PNG"):
+        dagm.load(folder)
+
+
 def test_a_class_without_tables_is_told_by_its_ellipses(folder):
     for part in ("Train", "Test"):
         (folder / part / "Label" / "Labels.txt").unlink()
@@ -74,6 +81,7 @@ def test_folders_that_are_no_class_are_explained(folder, picture):
         dagm.load(folder / "nowhere")
     with pytest.raises(FileNotFoundError, match="no Train and Test/Label in it"):
         dagm.load(folder / "Train")
+    (folder / "Train" / "Label" / "Labels.txt").unlink()
     everywhere = np.ones((12, 16), np.uint8)
     for path in (folder / "Train").glob("*.PNG"):
         picture(folder / "Train" / "Label" / f"{path.stem}_label.PNG", pixels=everywhere)
