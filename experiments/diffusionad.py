@@ -92,21 +92,19 @@ def parsed(settings: Sequence[str]) -> tuple[Options, diffusionad.Config]:
     own = [setting for setting in settings if setting.startswith("small=")]
     base = diffusionad.SMALL if override(Options(), own).small else diffusionad.Config()
     options, cfg = script.parsed(settings, Options(), base)
-    check(options, ("epochs", "save_every"))
+    check_folders(options)
+    script.check_counts(options, "epochs", "save_every")
     if options.epochs is not None and any(setting.startswith("steps=") for setting in settings):
         raise ValueError("steps and epochs: say one of the two")
     diffusionad.DETECTOR.check(cfg)
     return options, cfg
 
 
-def check(options: Any, counts: Sequence[str]) -> None:
-    """Raises ValueError for an empty folder, and for counts below 1."""
+def check_folders(options: Any) -> None:
+    """Raises ValueError for an empty folder."""
     for name in ("aux", "foreground"):
         if getattr(options, name) == "":
             raise ValueError(f"{name}= is empty: give a folder, or leave it out")
-    for name in counts:
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            raise ValueError(f"{name}={getattr(options, name)}: expected 1 or more")
 
 
 def load(folder: str, options: Options, cfg: diffusionad.Config) -> Data:

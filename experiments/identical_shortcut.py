@@ -69,8 +69,12 @@ def main(out: str, *settings: str) -> None:
     )
     if wrong := [name for name in options.networks if name not in NETWORKS]:
         raise ValueError(f"networks={','.join(wrong)}: expected some of {', '.join(NETWORKS)}")
+    script.check_counts(options, "train", "epochs", "every")
     workdir = pathlib.Path(out)
     categories = script.categories(options.data, common.size, train=options.train)
+    for name, data in categories.items():
+        if data.test is None or {record.label for record in data.test.records} != {0, 1}:
+            raise ValueError(f"expected normal and anomalous test pictures of {name}")
     pretrained = load_pretrained(common.weights)
     sets = {"unified": {"all": multiclass.pooled(categories)}, "separate": categories}
     found: dict[str, dict[str, list]] = {protocol: {} for protocol in sets}
@@ -111,8 +115,10 @@ def trained(
     workdir: pathlib.Path,
 ) -> tuple[State, list[Row]]:
     """The last state, and its measurements by epoch; continues after an interruption."""
-    steps = lambda epochs: -(-epochs * len(data.train) // cfg.batch_size)
-    cfg = override(cfg, f"steps={steps(options.epochs)}")
+    epochs = min(options.every, options.epochs)
+    every = -(-epochs * len(data.train) // cfg.batch_size)
+    points = -(-options.epochs // epochs)  # as many for all
+    cfg = override(cfg, f"steps={points * every}")
     curve_file = place / "curve.json"
     heldout = pipeline.image_set(data.heldout, cfg.size)
 
@@ -126,7 +132,7 @@ def trained(
 
     state = train.run(
         detector, cfg, pretrained, data, jax.random.key(options.seed), place,
-        save_every=steps(options.every), cache=workdir / "features", at_save=measure,
+        save_every=every, cache=workdir / "features", at_save=measure,
     )  # fmt: skip
     return state, script.read_rows(curve_file)
 
@@ -144,12 +150,12 @@ def heldout_loss(
 
 
 def mean_curve(curves: list[list[Row]]) -> list[Row]:
-    """The mean over categories, point by point: all have one schedule in epochs.
+    """The mean over categories, point by point; their epochs differ by a part of one at most.
 
     Pixel metrics are the mean over those categories that have masks; None where none has.
     """
     measured = lambda row: {name: row[name] for name in ("epoch", *CURVES)}
-    return [mean([measured(row) for row in rows]) for rows in zip(*curves, strict=False)]
+    return [mean([measured(row) for row in rows]) for rows in zip(*curves, strict=True)]
 
 
 def decoded(

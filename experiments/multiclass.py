@@ -24,7 +24,7 @@ from jaxad import script, sweep
 from jaxad.checkpoint import settings as settings_of
 from jaxad.checkpoint import write_json
 from jaxad.data import multiclass
-from jaxad.detector import Data, config, override, static
+from jaxad.detector import Data, Detector, config, override, static
 from jaxad.evaluation import Evaluation
 from jaxad.features import MEMORY
 from jaxad.methods import DETECTORS
@@ -60,8 +60,9 @@ def main(method: str, out: str, *settings: str) -> None:
         raise ValueError(f"protocols={','.join(wrong)}: expected {' or '.join(PROTOCOLS)}")
     if any(setting.startswith("steps=") for setting in settings):
         raise ValueError("steps: say epochs=..., of which the steps of both protocols follow")
-    data = load(cfg, options)
-    print(f"{cfg}\n{options}\ncategories: {', '.join(data)}")
+    script.check_counts(options, "epochs", "seeds", "save_every", "train")
+    data = load(cfg, options, detector)
+    print(f"{cfg}\n{options}\n{script.said_of(data)}")
     pretrained = load_pretrained(cfg.weights)
     keys = jax.random.split(jax.random.key(0), options.seeds)
 
@@ -83,12 +84,13 @@ def main(method: str, out: str, *settings: str) -> None:
     print(table(found, list(data)))
 
 
-def load(cfg: Any, options: Options) -> dict[str, Data]:
-    """The data of each category, by name."""
+def load(cfg: Any, options: Options, detector: Detector) -> dict[str, Data]:
+    """The data of each category, by name, with other pictures for detectors that want some."""
     found = script.categories(options.data, cfg.size, train=options.train)
     if missing := [name for name, one in found.items() if one.test is None]:
         raise ValueError(f"there are no test pictures of {', '.join(missing)}")
-    if options.aux is None and not options.data:
+    wanted = any(stream.name == "aux" for stream in detector.streams(cfg))
+    if not wanted or (options.aux is None and not options.data):
         return found
     aux = script.photographs(options.aux, 2 * cfg.size)
     return {name: one._replace(aux=aux) for name, one in found.items()}
@@ -103,9 +105,10 @@ def by_category(
     evaluations: tuple[tuple[Evaluation | None, ...], ...], names: list[str]
 ) -> dict[str, dict[str, np.ndarray]]:
     """{category: {metric: value of each seed}}; NaN of seeds that diverged."""
-    found = {}
+    seeds, found = len(evaluations[0]), {}
     for name in names:
-        row = next(row for row in evaluations if any(one and name in one.categories for one in row))
+        trained = (row for row in evaluations if any(one and name in one.categories for one in row))
+        row = next(trained, (None,) * seeds)
         values = {
             metric: [np.nan if one is None else one.categories[name].metrics[metric] for one in row]
             for metric in METRICS

@@ -21,7 +21,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-from diffusionad import check, with_foreground
+from diffusionad import check_folders, with_foreground
 
 from jaxad import compile, plots, script, sweep, train
 from jaxad.checkpoint import write_json
@@ -52,7 +52,8 @@ def main(out: str, *settings: str) -> None:
     """Trains, evaluates, and writes tables and pictures."""
     script.prepare()
     options, base = script.parsed(settings, Options(), diffusionad.SMALL)
-    check(options, ("seeds", "save_every"))
+    check_folders(options)
+    script.check_counts(options, "seeds", "save_every")
     for name in RESTORATIONS:
         diffusionad.DETECTOR.check(override(base, f"restoration={name}"))
     workdir = pathlib.Path(out)

@@ -37,13 +37,14 @@ def main(out: str, *settings: str) -> None:
     """Trains, evaluates, and writes the table."""
     script.prepare()
     options, base = script.parsed(settings, Options(), uniad.Config())
+    script.check_counts(options, "train", "epochs", "seeds", "save_every")
     several = script.categories(options.data, base.size, train=options.train)
     data = multiclass.pooled(several)
     if data.test is None:
         raise ValueError(f"there are no test pictures in {', '.join(options.data)}")
     steps = -(-options.epochs * len(data.train) // base.batch_size)
     base = override(base, f"steps={steps}")
-    print(f"{base}\n{options}")
+    print(f"{base}\n{options}\n{script.said_of(several)}")
     pretrained = load_pretrained(base.weights)
     keys = jax.random.split(jax.random.key(0), options.seeds)
     configs = combinations(base)

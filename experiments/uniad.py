@@ -2,11 +2,11 @@ r"""UniAD: one model for all the categories in the given folders.
 
     python experiments/uniad.py FOLDER[,FOLDER...] RUN_FOLDER [epochs=1000] [key=value ...]
 
-Each folder holds one category in a layout that `jaxad.data.layouts` knows, or is a folder of such
-folders; "workpieces" stands for all rendered ones. No category is told to the model. The frozen
-features are computed once and kept under RUN_FOLDER/features (`cache=memory` keeps them in memory,
-`cache=none` computes them in every step). Interrupted, the same command continues. RUN_FOLDER gets
-the model and, where there are test pictures, `evaluation.json` and `report/index.html`.
+Each folder holds one category in a layout that `jaxad.data.layouts` knows, or such folders;
+"workpieces" stands for all rendered ones. No category is told to the model. The frozen features are
+computed once and kept under RUN_FOLDER/features (`cache=memory` keeps them in memory, `cache=none`
+computes them in every step). Interrupted, the same command continues. RUN_FOLDER gets the model
+and, where there are test pictures, `evaluation.json` and `report/index.html`.
 
 The published settings need EfficientNet-B4, which checkpoints/convert.py makes from the published
 file:
@@ -44,6 +44,7 @@ def main(folders: str, workdir: str, *settings: str) -> None:
     """Trains and, where there are test pictures, evaluates and reports."""
     script.prepare()
     options, cfg = script.parsed(settings, Options(), uniad.Config())
+    script.check_counts(options, "epochs", "save_every")
     names = [] if folders == "workpieces" else folders.split(",")
     several = script.categories(
         names, cfg.size, seed=options.seed, on_bad_image=options.on_bad_image
@@ -51,7 +52,7 @@ def main(folders: str, workdir: str, *settings: str) -> None:
     data = multiclass.pooled(several)
     if not any(setting.startswith("steps=") for setting in settings):
         cfg = override(cfg, f"steps={-(-options.epochs * len(data.train) // cfg.batch_size)}")
-    print(f"{cfg}\n{options}\n{len(data.train)} pictures to learn from")
+    print(f"{cfg}\n{options}\n{script.said_of(several)}\n{len(data.train)} pictures to learn from")
     pretrained = load_pretrained(cfg.weights)
     cache = str(pathlib.Path(workdir) / "features") if options.cache == "" else options.cache
     state = run(

@@ -6,8 +6,8 @@ r"""UniAD on CIFAR-10: five classes together are normal, the other five anomalou
 `data` is an npz file (`jaxad.data.prepared.from_npz` says of what) or a folder prepared once from
 the original archive:
 
-    python -c "from jaxad.data import archives, array_records
-    array_records.prepare(archives.cifar10('cifar-10-python.tar.gz'), 'data')"
+    python -c "from jaxad.data import archives as a, array_records as r; \
+        r.prepare(a.cifar10('cifar-10-python.tar.gz'), 'data')"
 
 Settings beside those of `Options` below are UniAD's; batch_size=16 and score=mean are the authors'
 for CIFAR-10, and so are 1000 epochs, and the five layers that an EfficientNet-B4 gets here:
@@ -108,7 +108,7 @@ def parsed(settings: Sequence[str]) -> tuple[Options, uniad.Config]:
         raise ValueError("steps: say epochs=..., of which the steps of each split follow")
     base = uniad.Config(batch_size=16, score="mean")
     options, cfg = script.parsed(settings, Options(), base)
-    if cfg.extractor == "efficientnet_b4" and not cfg.layers:
+    if cfg.extractor in ("efficientnet_b4", "tf_efficientnet_b4") and not cfg.layers:
         cfg = override(cfg, f"layers={','.join(B4_LAYERS)}")
     if not options.data:
         raise ValueError("data is missing: say data=FILE.npz or data=PREPARED_FOLDER")
@@ -117,9 +117,7 @@ def parsed(settings: Sequence[str]) -> tuple[Options, uniad.Config]:
         raise ValueError(f"splits={','.join(wrong)}: expected some of {known}")
     if not options.splits:
         raise ValueError("splits= is empty: leave it out for all four")
-    for name in ("epochs", "seeds", "save_every"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"{name}={getattr(options, name)}: expected 1 or more")
+    script.check_counts(options, "epochs", "seeds", "save_every")
     uniad.check(cfg)
     return options, cfg
 

@@ -4,17 +4,20 @@ A detector's `embed` is the same in every epoch. Where it costs more than what i
 computed once, kept in half precision, and comes with the batches.
 """
 
+import contextlib
+import errno
 import functools
 import hashlib
 import json
 import logging
+import math
 import os
 import pathlib
 import shutil
-import tempfile
+import uuid
 import zlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -72,7 +75,7 @@ def frozen_features(
 
     Raises:
       OSError: the folder cannot be written, or the disk is full; nothing is left half written.
-      FloatingPointError: a feature is not finite in float16.
+      FloatingPointError: a feature is not finite, or is not in float16.
     """
     if cache is None:
         return None
@@ -82,15 +85,21 @@ def frozen_features(
     if not shapes:
         log.info("%s has no frozen features to keep", detector.Config.__module__)
         return None
+    kept = [(len(images), *x.shape[1:]) for x in shapes]
+    size = sum(map(math.prod, kept)) * DTYPE.itemsize
     if cache == MEMORY:
-        arrays = [np.empty((len(images), *x.shape[1:]), DTYPE) for x in shapes]
-        _fill(detector, cfg, pretrained, images, arrays)
+        log.info("keeping frozen features in memory (%.3g GB)", size / 1e9)
+        arrays, start = [np.empty(shape, DTYPE) for shape in kept], 0
+        for rows in _rows(detector, cfg, pretrained, images):
+            for array, some in zip(arrays, rows, strict=True):
+                array[start : start + len(some)] = some
+            start += len(rows[0])
         return jax.tree.unflatten(tree, arrays)
     key = {
         "program": hashlib.sha256(lowered.as_text().encode()).hexdigest(),
         "weights": checkpoint.fingerprint(pretrained),
         "images": f"{zlib.crc32(np.ascontiguousarray(images)):08x}",
-        "shapes": [[len(images), *x.shape[1:]] for x in shapes],
+        "shapes": list(map(list, kept)),
         "dtype": DTYPE.name,
     }
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
@@ -98,7 +107,8 @@ def frozen_features(
     if _complete(folder, key):
         log.info("frozen features from %s", folder)
     else:
-        _write(detector, cfg, pretrained, images, folder, key)
+        log.info("writing frozen features to %s (%.3g GB)", folder, size / 1e9)
+        _write(detector, cfg, pretrained, images, folder, key, size)
     rows = [OnDisk(folder / f"{i}.npy") for i in range(len(shapes))]
     return jax.tree.unflatten(tree, rows)
 
@@ -129,22 +139,22 @@ def _write(
     images: ImageSet,
     folder: pathlib.Path,
     key: dict,
+    size: int,
 ) -> None:
-    size = sum(int(np.prod(shape)) for shape in key["shapes"]) * DTYPE.itemsize
-    log.info("writing frozen features to %s (%.3g GB)", folder, size / 1e9)
-    part = None
+    """Beside its place first. Not through memory maps: of a full disk those let the process die."""
+    part = folder.parent / f"part-{uuid.uuid4().hex}"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix="part-"))
+        part.mkdir(parents=True)
         if shutil.disk_usage(part).free < size:
-            raise OSError(28, f"{size} bytes are needed")
-        arrays = [
-            np.lib.format.open_memmap(part / f"{i}.npy", "w+", DTYPE, tuple(shape))
-            for i, shape in enumerate(key["shapes"])
-        ]
-        _fill(detector, cfg, pretrained, images, arrays)
-        for array in arrays:
-            array.flush()
+            raise OSError(errno.ENOSPC, f"{size} bytes are needed")
+        with contextlib.ExitStack() as stack:
+            files = [
+                stack.enter_context(_new(part / f"{i}.npy", shape))
+                for i, shape in enumerate(key["shapes"])
+            ]
+            for rows in _rows(detector, cfg, pretrained, images):
+                for file, some in zip(files, rows, strict=True):
+                    file.write(some.tobytes())
         (part / "key.json").write_text(json.dumps(key), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
@@ -154,28 +164,31 @@ def _write(
             f"folder; cache={MEMORY!r} needs none"
         ) from error
     finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
 
 
-def _fill(
-    detector: Detector,
-    cfg: Any,
-    pretrained: PyTree,
-    images: ImageSet,
-    arrays: Sequence[np.ndarray],
-) -> None:
-    """Computes the features, slice by slice, into arrays."""
-    start = 0
+def _new(path: pathlib.Path, shape: Sequence[int]) -> BinaryIO:
+    """A file as `numpy.save` begins it, open for its rows."""
+    file = path.open("wb")
+    header = {"descr": DTYPE.str, "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file
+
+
+def _rows(
+    detector: Detector, cfg: Any, pretrained: PyTree, images: ImageSet
+) -> Iterator[list[np.ndarray]]:
+    """The features in half precision, slice by slice."""
     for features in compile.sliced(detector.embed, (cfg, pretrained), images, SLICE):
         leaves = jax.device_get(jax.tree.leaves(features))
-        for array, leaf in zip(arrays, leaves, strict=True):
-            with np.errstate(over="ignore"):
-                rows = leaf.astype(DTYPE)
-            if not np.isfinite(rows).all():
+        with np.errstate(over="ignore"):
+            rows = [leaf.astype(DTYPE) for leaf in leaves]
+        for leaf, some in zip(leaves, rows, strict=True):
+            if not np.isfinite(leaf).all():
+                raise FloatingPointError("features are not finite: the weights may be damaged")
+            if not np.isfinite(some).all():
                 raise FloatingPointError(
                     f"features reach {np.abs(leaf).max():g}, beyond {DTYPE.name}: train without "
                     "a cache"
                 )
-            array[start : start + len(rows)] = rows
-        start += SLICE
+        yield rows

@@ -24,6 +24,29 @@ WEIGHTS, ABOUT = "weights.npz", "about.json"
 Folder = str | os.PathLike[str]
 
 
+_TORCHVISION = "https://github.com/pytorch/vision"
+_LUKEMELAS = "https://github.com/lukemelas/EfficientNet-PyTorch"
+_EFFICIENTAD = "https://github.com/nelson1425/EfficientAD"
+# The published file of a set that goes by the name of its network, and where it is from.
+PUBLISHED = {
+    "pdn_small_published": ("teacher_small.pth", _EFFICIENTAD),
+    "pdn_medium_published": ("teacher_medium.pth", _EFFICIENTAD),
+    "resnet18": ("resnet18-f37072fd.pth", _TORCHVISION),
+    "resnet34": ("resnet34-b627a593.pth", _TORCHVISION),
+    "resnet50": ("resnet50-0676ba61.pth", _TORCHVISION),
+    "wide_resnet50_2": ("wide_resnet50_2-95faca4d.pth", _TORCHVISION),
+    "wide_resnet101_2": ("wide_resnet101_2-32ee1156.pth", _TORCHVISION),
+    "vgg16": ("vgg16-397923af.pth", _TORCHVISION),
+    "mobilenet_v2": ("mobilenet_v2-b0353104.pth", _TORCHVISION),
+    "squeezenet1_0": ("squeezenet1_0-b66bff10.pth", _TORCHVISION),
+    "efficientnet_b0": ("efficientnet-b0-355c32eb.pth", _LUKEMELAS),
+    "efficientnet_b1": ("efficientnet-b1-f1951068.pth", _LUKEMELAS),
+    "efficientnet_b2": ("efficientnet-b2-8bb594d6.pth", _LUKEMELAS),
+    "efficientnet_b3": ("efficientnet-b3-5fb5a3c3.pth", _LUKEMELAS),
+    "efficientnet_b4": ("efficientnet-b4-6ed6700e.pth", _LUKEMELAS),
+}
+
+
 def load_pretrained(names: Sequence[str] | str, folder: Folder | None = None) -> dict[str, PyTree]:
     """The weight sets `names`, each a tree of float32 arrays under the name that was asked for.
 
@@ -107,11 +130,12 @@ def _find(name: str, folder: Folder | None) -> Path:
             return place / name
     there = sorted({path.parent.name for place in places for path in place.glob(f"*/{WEIGHTS}")})
     close = difflib.get_close_matches(name, there, n=1)
+    file, origin = PUBLISHED.get(name, ("FILE", "the sources that checkpoints/README.md lists"))
     raise FileNotFoundError(
         f"there are no weights {name!r}{f' (did you mean {close[0]!r}?)' if close else ''}; there "
         f"are: {', '.join(there) or 'none'}; looked for {name}/{WEIGHTS} in: "
-        f"{', '.join(map(str, places))}. `python checkpoints/convert.py FILE {name}` makes them "
-        "from published PyTorch weights, `experiments/distill_pdn.py` trains a PDN"
+        f"{', '.join(map(str, places))}. `python checkpoints/convert.py {file} {name}` makes them "
+        f"of {file} from {origin}; `experiments/distill_pdn.py` trains a PDN"
     )
 
 

@@ -4,11 +4,11 @@ import dataclasses
 import json
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxad import compile
-from jaxad.data import folder, layouts, mvtec, prepared, workpieces
+from jaxad.data import folder, layouts, prepared, workpieces
 from jaxad.data.files import OnBadImage
 from jaxad.data.source import Source
 from jaxad.data.textures import Textures
@@ -77,23 +77,22 @@ def categories(
     """The data of several categories, by name.
 
     Args:
-      folders: of one category each, or one folder that holds such folders; none: the rendered
-        workpieces.
+      folders: of one category each, or that hold such folders; none: the rendered workpieces.
       size: side of rendered pictures.
       train: number of rendered pictures of each category to learn from.
       seed: of the held-out splits.
       on_bad_image: "skip" leaves damaged files out.
 
     Raises:
-      ValueError: two folders have one name; and as `layouts.load`.
+      ValueError: two folders have one name, or a category no pictures; and as `layouts.load`.
     """
     if not folders:
         return {
             name: workpieces.load(name, size=size, train=train) for name in workpieces.CATEGORIES
         }
-    paths = [pathlib.Path(folder) for folder in folders]
-    if len(paths) == 1 and (below := mvtec.categories(paths[0])):
-        paths = [paths[0] / name for name in below]
+    paths = [
+        path for folder in folders for path in layouts.categories(folder) or [pathlib.Path(folder)]
+    ]
     names = [path.absolute().name for path in paths]
     if len(set(names)) < len(names):
         raise ValueError(f"categories need names of their own: {', '.join(names)}")
@@ -101,6 +100,21 @@ def categories(
         name: layouts.load(path, seed=seed, on_bad_image=on_bad_image)
         for name, path in zip(names, paths, strict=True)
     }
+
+
+def said_of(several: Mapping[str, Data]) -> str:
+    """The names of categories, and which of them have no test pictures."""
+    without = [name for name, one in several.items() if one.test is None]
+    untested = f"; no test pictures of {', '.join(without)}" if without else ""
+    return f"{len(several)} categories: {', '.join(several)}{untested}"
+
+
+def check_counts(options: Any, *names: str) -> None:
+    """Raises ValueError for those of a script's settings that are below 1; None is none."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name}={value}: expected 1 or more")
 
 
 def read_rows(file: pathlib.Path, before: int | None = None) -> list[dict]:

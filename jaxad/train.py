@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from jaxad import checkpoint, compile
 from jaxad.data import pipeline
-from jaxad.detector import Data, Detector, State, check_finite
+from jaxad.detector import Data, Detector, ImageSet, State, check_finite
 from jaxad.features import Cache, frozen_features
 from jaxad.progress import CHUNK, Progress
 
@@ -52,7 +52,8 @@ def fit(
     heldout = pipeline.image_set(data.heldout, cfg.size)  # before hours of training, not after
     images = pipeline.image_set(data.train, cfg.size)
     kept = frozen_features(detector, cfg, pretrained, images, cache)
-    iterator = iter(train_batches(detector, cfg, data, data_key, workers, kept))
+    batches = train_batches(detector, cfg, data, data_key, workers, kept, images)
+    iterator = iter(batches)
     state = detector.init(cfg, pretrained, images, init_key)
 
     def advance(state: State, batches: list) -> tuple[State, dict]:
@@ -118,7 +119,8 @@ def run(
     heldout = pipeline.image_set(data.heldout, cfg.size)  # before hours of training, not after
     images = pipeline.image_set(data.train, cfg.size)
     kept = frozen_features(detector, cfg, pretrained, images, cache)
-    iterator = iter(train_batches(detector, cfg, data, data_key, workers, kept))
+    batches = train_batches(detector, cfg, data, data_key, workers, kept, images)
+    iterator = iter(batches)
 
     def first() -> State:
         return detector.init(cfg, pretrained, images, init_key)
@@ -148,10 +150,13 @@ def train_batches(
     key: Array,
     workers: int = 0,
     features: PyTree | None = None,
+    images: ImageSet | None = None,
 ) -> grain.IterDataset:
-    """The batches of a run, in the order that belongs to `key`, with features if there are any."""
+    """The batches of a run, in the order that belongs to `key`; see `pipeline.train_batches`."""
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
-    return pipeline.train_batches(detector, cfg, data, seed, workers, features=features)
+    return pipeline.train_batches(
+        detector, cfg, data, seed, workers, features=features, images=images
+    )
 
 
 def loop(

@@ -1,5 +1,7 @@
 """Frozen features: kept once, found again, never mistaken for others."""
 
+import errno
+import io
 import logging
 import pickle
 
@@ -95,6 +97,31 @@ def test_a_full_disk_is_an_error_that_says_what_to_do_and_leaves_nothing(
     with pytest.raises(OSError, match=r"cannot keep features.*cache='memory'"):
         features.frozen_features(*job[:3], images, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_halfway_is_an_error_too_and_leaves_nothing(
+    job, images, tmp_path, monkeypatch
+):
+    written = []
+
+    class Full(io.FileIO):
+        def write(self, data):
+            written.append(len(data))
+            if len(written) > 1:  # the header
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr(features.pathlib.Path, "open", lambda path, mode: Full(path, "w"))
+    with pytest.raises(OSError, match=r"cannot keep features.*No space left.*cache='memory'"):
+        features.frozen_features(*job[:3], images, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_features_that_are_not_finite_are_refused(job, images):
+    detector, cfg, pretrained, _ = job
+    broken = jax.tree.map(lambda x: x * jnp.nan, pretrained)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        features.frozen_features(detector, cfg, broken, images, "memory")
 
 
 def test_features_beyond_half_precision_are_refused(job, images):

@@ -1,6 +1,7 @@
 """The scripts that train one model for several categories run, and leave what they say."""
 
 import json
+import shutil
 from functools import partial
 
 import jax
@@ -77,6 +78,28 @@ def test_the_comparison_refuses_what_it_cannot_do(folders, tmp_path):
         multiclass.main("uniad", str(tmp_path), "steps=3")
     with pytest.raises(ValueError, match="protocols=both: expected unified or separate"):
         multiclass.main("uniad", str(tmp_path), "protocols=both")
+    for name in ("epochs", "seeds", "save_every"):
+        with pytest.raises(ValueError, match=f"{name}=0: expected 1 or more"):
+            multiclass.main("uniad", str(tmp_path), f"{name}=0")
+    with pytest.raises(ValueError, match="every=0: expected 1 or more"):
+        script("identical_shortcut").main(str(tmp_path), "every=0")
+
+
+def test_categories_whose_members_all_diverged_have_no_metrics():
+    multiclass = script("multiclass")
+    found = multiclass.by_category(((None, None),), ["one", "two"])
+    assert set(found) == {"one", "two", "mean"}
+    for metrics in found.values():
+        assert all(len(x) == 2 and np.isnan(x).all() for x in metrics.values())
+    assert multiclass.plain({"unified": found})["unified"]["one"]["image_auroc"] == [None, None]
+
+
+def test_the_shortcut_study_needs_normal_and_anomalous_test_pictures(folders, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(folders, root)
+    shutil.rmtree(min(root.iterdir()) / "test" / "good")
+    with pytest.raises(ValueError, match="normal and anomalous test pictures of"):
+        script("identical_shortcut").main(str(tmp_path / "out"), f"data={root}")
 
 
 @pytest.mark.slow

@@ -137,6 +137,17 @@ def test_unknown_name_lists_places_and_what_is_there_and_what_to_do(tmp_path):
     assert "checkpoints/convert.py FILE pdn_smal" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("efficientnet_b4", "efficientnet-b4-6ed6700e.pth"), ("resnet18", "resnet18-f37072fd.pth")],
+)
+def test_missing_weights_of_a_published_network_name_its_file_and_where_it_is_from(
+    tmp_path, name, file
+):
+    with pytest.raises(FileNotFoundError, match=f"convert.py {file} {name}.* from https://github"):
+        load_pretrained((name,), tmp_path)
+
+
 def test_no_weights_anywhere_says_so():
     with pytest.raises(FileNotFoundError, match="there are: none"):
         load_pretrained(("net",))

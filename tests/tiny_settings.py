@@ -115,7 +115,7 @@ def tiny_diffusionad() -> Tiny:
     from jaxad.methods import diffusionad
 
     cfg = diffusionad.Config(
-        size=32, batch_size=4, steps=50, width=8, multipliers=(1, 1), blocks=1, attention=(),
+        size=32, batch_size=4, steps=80, width=8, multipliers=(1, 1), blocks=1, attention=(),
         heads=2, groups=4, segmentation_width=4, segmentation_multipliers=(1, 2), top=10, tries=1,
         objects=False, lr=3e-3, segmentation_lr=5e-3, segmentation_schedule="constant", gamma=0.0,
         # Far below the defaults: gradients, compared to an absolute tolerance, are smaller.

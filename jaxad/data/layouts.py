@@ -39,3 +39,17 @@ def load(
     else:
         layout = mvtec
     return layout.load(path, seed=seed, heldout=heldout, aux=aux, on_bad_image=on_bad_image)
+
+
+def categories(root: str | Path) -> list[Path]:
+    """The folders of categories in a folder that holds them, of any of these layouts.
+
+    None if the folder is a category itself, or holds none.
+
+    Raises:
+      ValueError: one has no normal pictures to learn from.
+    """
+    root = Path(root)
+    if (root / "split_csv").is_dir():
+        return [root / name for name in visa.categories(root)]
+    return [root / name for name in dagm.categories(root) or mvtec.categories(root)]

@@ -19,12 +19,17 @@ from jaxad.detector import Data
 
 
 def categories(root: str | Path) -> list[str]:
-    """The folders in a folder that `load` takes; none if there are none."""
-    return [
-        sub.name
-        for sub in listing.subfolders(Path(root))
-        if listing.normal_files(sub / "train", sub.name)
-    ]
+    """The folders in a folder that `load` takes; none if there are none.
+
+    Raises:
+      ValueError: beside them there is one with a folder `train` that has no normal pictures.
+    """
+    subs = [sub for sub in listing.subfolders(Path(root)) if (sub / "train").is_dir()]
+    taken = [sub.name for sub in subs if listing.normal_files(sub / "train", sub.name)]
+    empty = [sub / "train" for sub in subs if sub.name not in taken]
+    if taken and empty:
+        raise ValueError(f"no normal pictures in good, ok or normal:{listing.shown(empty)}")
+    return taken
 
 
 def load(

@@ -85,6 +85,7 @@ def train_batches(
     workers: int = 0,
     memory: int = MEMORY,
     features: PyTree | None = None,
+    images: UInt8[np.ndarray, "N S S 3"] | None = None,
 ) -> grain.IterDataset:
     """Endless batches {"image", "index", one entry for each stream, perhaps "features"}.
 
@@ -103,6 +104,8 @@ def train_batches(
       memory: bytes; a set of pictures that fits, resized, into what the sets before it left is
         read once only (by each worker).
       features: rows for each training picture, by its index.
+      images: the training pictures at this size, if they are in memory: they are not read again.
+        Not used with workers, each of which would get a copy.
 
     Raises:
       ValueError: a set is empty, or one that a stream wants is missing or of another length.
@@ -114,10 +117,11 @@ def train_batches(
     for name, (source, zoom) in sets.items():
         if len(source) == 0:
             raise ValueError(f"no pictures for {name!r}: {source!r} is empty")
-        cost = len(source) * cfg.size**2 * 3 * max(workers, 1)
+        known = images if name == "image" and not workers else None
+        cost = len(source) * cfg.size**2 * 3 * max(workers, 1) if known is None else 0
         keep = cost <= memory
         memory -= cost if keep else 0
-        pictures[name] = _Resized(source, cfg.size, zoom, keep)
+        pictures[name] = _Resized(source, cfg.size, zoom, keep, known)
         order = grain.MapDataset.source(pictures[name]).shuffle(seed=_seed(seed, name))
         orders[name] = order.repeat(EPOCHS)
     if len(data.train) < cfg.batch_size:
@@ -136,8 +140,15 @@ def train_batches(
 class _Resized:
     """A source at one size, for Grain."""
 
-    def __init__(self, source: Source, size: int, zoom: int = 1, keep: bool = False) -> None:
-        self._source, self._size, self._zoom = source, size, zoom
+    def __init__(
+        self,
+        source: Source,
+        size: int,
+        zoom: int = 1,
+        keep: bool = False,
+        known: np.ndarray | None = None,
+    ) -> None:
+        self._source, self._size, self._zoom, self._known = source, size, zoom, known
         self._kept: dict[int, np.ndarray] | None = {} if keep else None
 
     def __len__(self) -> int:
@@ -148,6 +159,8 @@ class _Resized:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         image = self._kept.get(index) if self._kept is not None else None
+        if self._known is not None:
+            image = self._known[index]
         if image is None:
             image = resized(self._source[index]["image"], self._size, self._zoom)
             if self._kept is not None:

@@ -28,11 +28,9 @@ from jaxad.nets.reconstruction import Stack
 
 @config
 class Config:
-    """Settings; the paper does not tell depth and width of these networks.
+    """Settings; the paper does not tell depth and width of these networks."""
 
-    Differs from the reference: hidden channels and depth are UniAD's, for all three networks.
-    """
-
+    # Differs from the reference: hidden channels and depth are UniAD's, for all three networks.
     size: int = static(224)  # image side in pixels
     batch_size: int = static(8)
     steps: int = static(454_000)  # 1000 epochs of MVTec AD's 3629 images

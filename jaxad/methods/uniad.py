@@ -40,6 +40,9 @@ class Config:
     block1,block5,block9,block21. For CIFAR-10 they add block31, `batch_size=16` and `score=mean`.
     """
 
+    # Differs from the reference: a tenth of the normal pictures is held out (`Data.heldout`),
+    # batches run on over the ends of epochs, masks count at their own size, and the last state is
+    # the result, not the one with the best pixel AUROC on the test set.
     size: int = static(224)  # image side in pixels
     batch_size: int = static(8)  # on one device; the paper trained on eight
     steps: int = static(454_000)  # 1000 epochs of MVTec AD's 3629 images

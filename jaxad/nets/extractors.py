@@ -110,8 +110,9 @@ def network(name: str, variables: PyTree) -> nn.Module:
         check_tree(variables, _expected(module), name)
     except ValueError as error:
         raise ValueError(
-            f"the extractor {name} cannot use these weights: {error}; `checkpoints/README.md` "
-            "says which published file it takes and how to convert it"
+            f"extractor={name} cannot use the weights that weights=... names, which are of another "
+            f"network ({error}): say both, such as extractor={name} weights={name}; "
+            "`checkpoints/README.md` says which published file makes them, and how"
         ) from None
     return module
 

@@ -51,8 +51,8 @@ class Attention(nn.Module):
         kernel = self.param("in_kernel", xavier, (D, 3 * D))
         bias = self.param("in_bias", nn.initializers.zeros, (3 * D,))
         q_bias, k_bias, v_bias = jnp.split(bias, 3)
-        # It adds the same to all logits of a query, which softmax ignores: its gradient is zero but
-        # for rounding, which Adam would enlarge to steps of full size.
+        # Differs from the reference: it stays 0. It adds the same to all logits of a query, which
+        # softmax ignores: its gradient is rounding, which Adam would enlarge to steps of full size.
         k_bias = jax.lax.stop_gradient(k_bias)
         inputs = (queries, keys, values), jnp.split(kernel, 3, 1), (q_bias, k_bias, v_bias)
         q, k, v = (self._by_head(x @ w + b[None, None]) for x, w, b in zip(*inputs, strict=True))

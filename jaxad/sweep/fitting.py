@@ -133,6 +133,7 @@ def _sweep(
         where = None
         if folder is not None:
             where = checkpoint.RunFolder(folder.path / "teams" / f"{n:04d}", keep=1)
+        sets.keep(todo[n:])
         states, failed = train_team(detector, team, pretrained, sets, workers, where, save_every)
         for place, state, step in zip(
             team.places, members.apart(states, len(team.places)), failed, strict=True

@@ -56,8 +56,10 @@ class SideBySide(grain.DatasetIterator):
             if order not in orders:
                 orders[order] = len(self._iterators)
                 _, _, data_key = train.run_keys(key)
-                features = sets.features(cfg, data)
-                batches = train.train_batches(detector, cfg, data, data_key, workers, features)
+                features, images = sets.features(cfg, data), sets.images(data.train, cfg.size)
+                batches = train.train_batches(
+                    detector, cfg, data, data_key, workers, features, images
+                )
                 self._iterators.append(iter(batches))
             self._which.append(orders[order])
 
@@ -170,6 +172,14 @@ class Sets:
         self._detector, self._pretrained, self._cache = detector, pretrained, cache
         self._images: dict[tuple, ImageSet] = {}
         self._features: dict[tuple, PyTree] = {}
+
+    def keep(self, teams: Sequence[Team]) -> None:
+        """Lets go of all that these teams do not need."""
+        sources = [source for team in teams for x in team.data for source in (x.train, x.heldout)]
+        needed = {id(source) for source in sources}
+        for made in (self._images, self._features):
+            for key in [key for key in made if key[0] not in needed]:
+                del made[key]
 
     def images(self, source: Source, size: int) -> ImageSet:
         """As `pipeline.image_set`."""

@@ -159,3 +159,6 @@ def test_categories_are_the_folders_that_can_be_loaded(mvtec_folder, tmp_path, p
     picture(tmp_path / "notes" / "0.png")
     assert mvtec.categories(tmp_path) == ["bottle", "cable"]
     assert mvtec.categories(mvtec_folder) == []
+    (tmp_path / "tray" / "train" / "good").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"no normal pictures in good, ok or normal:\n.*tray"):
+        mvtec.categories(tmp_path)

@@ -287,3 +287,22 @@ def test_worker_processes_give_the_same_batches(tmp_path, mvtec_folder):
     fresh.set_state(state)
     assert_equal([next(fresh) for _ in range(5)], expected[5:10])
     fresh.close()
+
+
+def test_pictures_that_are_in_memory_are_not_read_again(tiny, monkeypatch):
+    detector, cfg, _, data, _ = tiny("uniad")
+    batches = iter(pipeline.train_batches(detector, cfg, data, 3))
+    expected = [next(batches) for _ in range(4)]
+    batches.close()
+    images = pipeline.image_set(data.train, cfg.size)
+
+    def never(*arguments):
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(pipeline, "resized", never)
+    batches = iter(pipeline.train_batches(detector, cfg, data, 3, images=images))
+    for batch in expected:
+        found = next(batches)
+        np.testing.assert_array_equal(found["image"], batch["image"])
+        np.testing.assert_array_equal(found["index"], batch["index"])
+    batches.close()

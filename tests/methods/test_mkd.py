@@ -258,5 +258,5 @@ def test_the_defaults_and_the_papers_teacher_are_sound():
 
 
 def test_weights_of_another_network_are_refused(pretrained):
-    with pytest.raises(ValueError, match="vgg16 cannot use these weights"):
+    with pytest.raises(ValueError, match="vgg16 cannot use the weights"):
         new_state(override(TINY, "extractor=vgg16"), pretrained)

@@ -219,5 +219,5 @@ def test_maps_that_do_not_divide_each_other_are_refused(pretrained):
 
 
 def test_weights_of_another_network_are_refused(pretrained):
-    with pytest.raises(ValueError, match="resnet18 cannot use these weights"):
+    with pytest.raises(ValueError, match="resnet18 cannot use the weights"):
         new_state(override(TINY, ["extractor=resnet18", "size=64"]), pretrained)

@@ -230,7 +230,7 @@ def test_settings_that_cannot_work_are_refused(setting, message):
 
 def test_weights_of_another_network_are_refused(pretrained):
     cfg = override(SMALL, "extractor=resnet18")
-    with pytest.raises(ValueError, match="resnet18 cannot use these weights"):
+    with pytest.raises(ValueError, match="resnet18 cannot use the weights"):
         new_state(cfg, pretrained)
 
 

@@ -190,7 +190,7 @@ def test_a_mask_may_be_as_large_as_the_grid_where_nothing_is_masked():
 
 def test_weights_of_another_network_are_refused(pretrained):
     wrong = {"tiny": {"params": {"conv1": pretrained["tiny"]["params"]["conv1"]}}}
-    with pytest.raises(ValueError, match="cannot use these weights"):
+    with pytest.raises(ValueError, match="cannot use the weights"):
         new_state(TINY, wrong)
 
 

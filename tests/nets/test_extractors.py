@@ -136,7 +136,7 @@ def test_weights_of_another_network_are_refused(resnet):
     with pytest.raises(ValueError, match=r"extractor resnet34 cannot use .*layer1_2/.* is missing"):
         features("resnet34", (), resnet, x)
     pdn = jax.eval_shape(PDN(True, channels=8, width=4).init, jax.random.key(0), x)
-    with pytest.raises(ValueError, match="extractor pdn_small cannot use these weights"):
+    with pytest.raises(ValueError, match="extractor=pdn_small cannot use the weights"):
         jax.eval_shape(lambda v, x: features("pdn_small", (), v, x), pdn, x)
     for name in ("pdn_small", "vgg16"):
         with pytest.raises(ValueError, match="is missing"):
