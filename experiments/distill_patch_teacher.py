@@ -17,6 +17,7 @@ Few photographs, a small machine, and a ResNet-18 without its last stage:
         patch=33 layer=layer3 decoder=256 enlarged=64 zoom=2,8 steps=6000 lr=5e-4 cosine=true
 """
 
+import math
 import pathlib
 import sys
 from functools import partial
@@ -77,6 +78,10 @@ def check(cfg: Config) -> None:
         patch=(cfg.patch in LAYERS, ", ".join(map(str, LAYERS))),
         zoom=(1 <= cfg.zoom[0] <= cfg.zoom[1], "two numbers from 1, the smaller one first"),
         metric=(cfg.metric >= 0, "0 or more"),
+        batch_size=(cfg.batch_size >= 2, "2 or more: correlations are over the batch"),
+        lr=(0 < cfg.lr < math.inf, "more than 0"),
+        enlarged=(cfg.enlarged >= 1, "1 or more"),
+        grey=(0 <= cfg.grey <= 1, "a probability"),
     )
 
 

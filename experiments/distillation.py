@@ -64,6 +64,7 @@ def main(method: str, folders: str, workdir: str, *settings: str) -> None:
         raise ValueError(f"there is no method {method!r}: expected one of {', '.join(METHODS)}")
     detector, epochs = METHODS[method]
     options, cfg = script.parsed(settings, Options(), detector.Config())
+    script.check_counts(options, "epochs", "save_every")
     fixed = any(setting.startswith("steps=") for setting in settings)
     if fixed and options.epochs is not None:
         raise ValueError("steps and epochs: say one of the two")
@@ -74,7 +75,7 @@ def main(method: str, folders: str, workdir: str, *settings: str) -> None:
     pretrained = load_pretrained(cfg.weights)
     for name, data in several.items():
         if not fixed:
-            seen = (options.epochs or epochs) * len(data.train)
+            seen = (epochs if options.epochs is None else options.epochs) * len(data.train)
             cfg = override(cfg, f"steps={-(-seen // cfg.batch_size)}")
         folder = pathlib.Path(workdir) / name
         print(f"{name}: {len(data.train)} pictures to learn from\n{cfg}\n{options}")
@@ -85,7 +86,8 @@ def main(method: str, folders: str, workdir: str, *settings: str) -> None:
         if data.test is None:
             print(f"no test pictures for {name}: nothing to evaluate on")
         else:
-            title = f"{name}, {method}, {cfg.steps} steps, seed {options.seed}"
+            teacher = f"teacher {', '.join(cfg.weights)}"
+            title = f"{name}, {method}, {teacher}, {cfg.steps} steps, seed {options.seed}"
             print(assess(detector, cfg, pretrained, state, data, folder, title))
             print(f"report: {folder / 'report' / 'index.html'}")
         print(f"model: {folder / 'model'}")

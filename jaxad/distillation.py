@@ -5,15 +5,21 @@ al., CVPR 2020 (arXiv:1911.02357), section 3.1. Their best setting is knowledge 
 both with weight 1.
 """
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxad.detector import Scalar
+from jaxad.nets import extractors
+
+log = logging.getLogger(__name__)
 
 Pyramid = tuple[Float[Array, "B _ _ _"], ...]  # maps of several layers, finest first
 FEWEST_CELLS = 4  # on a side of the coarsest map
+RECTIFIED = {"pdn_small": ("pool1", "pool2", "conv3")}  # maps without negative values
 LEAST_VARIANCE = 1e-12  # of a channel; a constant one would have no correlation
 
 
@@ -37,6 +43,16 @@ def check_teacher(cfg: Any) -> None:
     """Raises ValueError unless there is one teacher."""
     if len(cfg.weights) != 1:
         raise ValueError(f"weights={','.join(cfg.weights)}: expected those of one teacher")
+
+
+def warn_of_signed(cfg: Any, layers: Sequence[str]) -> None:
+    """Says which of the extractor's maps a student that ends in rectifiers cannot imitate."""
+    signed = [name for name in layers if name in extractors.extractor(cfg.extractor).signed]
+    if signed:
+        log.warning(
+            "layers=%s of %s have negative values, which what imitates them here does not reach",
+            ",".join(signed), cfg.extractor,
+        )  # fmt: skip
 
 
 def knowledge(decoded: Float[Array, "B D"], target: Float[Array, "B D"]) -> Float[Array, ""]:

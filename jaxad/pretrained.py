@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,20 @@ def load_pretrained(names: Sequence[str] | str, folder: Folder | None = None) ->
     """
     names = (names,) if isinstance(names, str) else names
     return {name: _load(_find(name, folder)) for name in names}
+
+
+def weights_of(pretrained: Mapping[str, PyTree], name: str) -> PyTree:
+    """One of the trees that a method is given.
+
+    Raises:
+      ValueError: it is not among them.
+    """
+    if name not in pretrained:
+        raise ValueError(
+            f"weights={name} is not among the weights that are given ({', '.join(pretrained)}): "
+            "give what load_pretrained(cfg.weights) returns"
+        )
+    return pretrained[name]
 
 
 def save_pretrained(

@@ -31,7 +31,7 @@ from jaxad.detector import (
 from jaxad.nets import augment
 from jaxad.nets.autoencoder import Autoencoder
 from jaxad.nets.pdn import PDN, RECEPTIVE_FIELD, cells, part
-from jaxad.pretrained import check_tree
+from jaxad.pretrained import check_tree, weights_of
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
     """A new student and autoencoder, and the teacher's moments over the training set."""
     pdn = PDN(cfg.medium, cfg.channels, width=cfg.width)
     expected = jax.eval_shape(pdn.init, key, jnp.zeros((1, cfg.size, cfg.size, 3)))
-    check_tree(pretrained[cfg.weights[0]], expected, cfg.weights[0])
+    check_tree(weights_of(pretrained, cfg.weights[0]), expected, cfg.weights[0])
     params, opt = compile.jitted(_new_parameters)(cfg, key)
     mean, std = maps.moments(embed, (cfg, pretrained), images)
     return State(jnp.int32(0), params, Stats(mean, std, jnp.array(UNCHANGED)), opt)
@@ -129,7 +129,7 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Float[Array, "B h w C"]:
     """The teacher's features, not yet normalised."""
     return PDN(cfg.medium, cfg.channels, width=cfg.width).apply(
-        {"params": pretrained[cfg.weights[0]]["params"]}, images
+        {"params": weights_of(pretrained, cfg.weights[0])["params"]}, images
     )
 
 

@@ -26,15 +26,16 @@ from jaxad.detector import (
     config,
     static,
 )
-from jaxad.distillation import Pyramid
+from jaxad.distillation import RECTIFIED, Pyramid
 from jaxad.nets import extractors
 from jaxad.nets.cloner import Cloner, stages_like
 from jaxad.nets.layers import imagenet_normalise
 from jaxad.nets.vgg import VGG
+from jaxad.pretrained import weights_of
 
 SMALLEST = 16  # pixels a side
 LAYERS = {  # where the extractor's own choice leaves some out, or has negative values
-    "pdn_small": ("pool1", "pool2", "conv3"),
+    **RECTIFIED,
     "squeezenet": ("conv1", "fire4", "fire8", "fire9"),
     "squeezenet1_0": ("conv1", "fire4", "fire8", "fire9"),
 }
@@ -74,6 +75,7 @@ def check(cfg: Config) -> None:
     strides = extractors.strides(cfg.extractor, layers(cfg))
     stages_like([1] * len(strides), strides, cfg.narrow)
     distillation.check_teacher(cfg)
+    distillation.warn_of_signed(cfg, layers(cfg))
     if not 0 <= cfg.unscored < len(strides):
         raise ValueError(
             f"unscored={cfg.unscored}: expected 0 to {len(strides) - 1}, which leaves one of the "
@@ -112,7 +114,7 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Pyramid:
     """The teacher's maps."""
-    variables = pretrained[cfg.weights[0]]
+    variables = weights_of(pretrained, cfg.weights[0])
     module = extractors.network(cfg.extractor, variables)
     if isinstance(module, VGG):
         found = module.clone(normalisation=cfg.normalisation).apply(variables, images)

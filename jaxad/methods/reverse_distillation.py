@@ -26,10 +26,11 @@ from jaxad.detector import (
     config,
     static,
 )
-from jaxad.distillation import FEWEST_CELLS, Pyramid
+from jaxad.distillation import FEWEST_CELLS, RECTIFIED, Pyramid
 from jaxad.nets import extractors
 from jaxad.nets.resnet import ResNet
 from jaxad.nets.reversed_resnet import ReversedResNet, reversed_resnet
+from jaxad.pretrained import weights_of
 
 
 @config
@@ -37,8 +38,9 @@ class Config:
     """Settings; the defaults are the authors' code for MVTec AD, but for the encoder.
 
     Theirs is `extractor=wide_resnet50_2 weights=wide_resnet50_2`; `resnet18` is the smallest of
-    their others. For a residual network without bottlenecks, and for any other, the decoder's
-    blocks are two 3x3 convolutions.
+    their others. For a residual network without bottlenecks, and for any other whose maps have
+    sides that divide each other, the decoder's blocks are two 3x3 convolutions. They end in a
+    rectifier: maps with negative values cannot be restored.
     """
 
     size: int = static(256)  # image side in pixels
@@ -61,6 +63,7 @@ def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
     coarsest = max(extractors.strides(cfg.extractor, layers(cfg)))
     distillation.check_teacher(cfg)
+    distillation.warn_of_signed(cfg, layers(cfg))
     if cfg.size < FEWEST_CELLS * coarsest or cfg.size % (2 * coarsest):
         raise ValueError(
             f"size={cfg.size} does not suit the encoder: its coarsest map has {coarsest} pixels a "
@@ -77,7 +80,7 @@ def check(cfg: Config) -> None:
 
 def layers(cfg: Config) -> tuple[str, ...]:
     """The layers that are restored."""
-    return extractors.pyramid(cfg.extractor, cfg.layers)
+    return extractors.pyramid(cfg.extractor, cfg.layers or RECTIFIED.get(cfg.extractor, ()))
 
 
 def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
@@ -93,7 +96,9 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Pyramid:
     """The encoder's maps."""
-    return extractors.features(cfg.extractor, layers(cfg), pretrained[cfg.weights[0]], images)
+    return extractors.features(
+        cfg.extractor, layers(cfg), weights_of(pretrained, cfg.weights[0]), images
+    )
 
 
 def loss(
@@ -178,10 +183,12 @@ def network(cfg: Config, pretrained: PyTree) -> ReversedResNet:
             "multiple of the next, and the last one even; choose other layers or another size"
         )
     strides = tuple(fine // coarse for fine, coarse in pairs)
-    encoder = extractors.network(cfg.extractor, pretrained[cfg.weights[0]])
+    encoder = extractors.network(cfg.extractor, weights_of(pretrained, cfg.weights[0]))
     units, kind = (2,) * len(sides), (False, 64)
     if isinstance(encoder, ResNet):
-        units, kind = encoder.blocks[: len(sides)], (encoder.bottleneck, encoder.base_width)
+        stages = [min(i, len(encoder.blocks) - 1) for i in range(len(sides))]
+        units = tuple(encoder.blocks[i] for i in stages)
+        kind = encoder.bottleneck, encoder.base_width
     return reversed_resnet(channels, strides, units, *kind)
 
 

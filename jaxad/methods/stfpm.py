@@ -28,6 +28,7 @@ from jaxad.detector import (
 )
 from jaxad.distillation import FEWEST_CELLS, Pyramid
 from jaxad.nets import extractors
+from jaxad.pretrained import weights_of
 
 
 @config
@@ -90,7 +91,9 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Pyramid:
     """The teacher's maps."""
-    return extractors.features(cfg.extractor, layers(cfg), pretrained[cfg.weights[0]], images)
+    return extractors.features(
+        cfg.extractor, layers(cfg), weights_of(pretrained, cfg.weights[0]), images
+    )
 
 
 def loss(
@@ -169,7 +172,7 @@ def compared(
     cfg: Config, pretrained: PyTree, params: PyTree, stats: PyTree, images: Images
 ) -> dict[str, Float[Array, "B _ _"]]:
     """`distances` of teacher and student, with the running statistics."""
-    network = extractors.network(cfg.extractor, pretrained[cfg.weights[0]])
+    network = extractors.network(cfg.extractor, weights_of(pretrained, cfg.weights[0]))
     student = network.apply({"params": params, **stats}, images)
     names = layers(cfg)
     teacher = embed(cfg, pretrained, images)
@@ -193,7 +196,7 @@ def training_features(
     cfg: Config, pretrained: PyTree, params: PyTree, stats: PyTree, images: Images
 ) -> tuple[Pyramid, PyTree]:
     """The student's maps with the statistics of the batch, and the running ones after it."""
-    network = extractors.network(cfg.extractor, pretrained[cfg.weights[0]])
+    network = extractors.network(cfg.extractor, weights_of(pretrained, cfg.weights[0]))
     variables = {"params": params, **stats}
     if stats:
         found, stats = network.apply(variables, images, True, mutable=["batch_stats"])
@@ -206,7 +209,7 @@ def _new_parameters(cfg: Config, pretrained: PyTree, key: Array) -> tuple[PyTree
     """The student's parameters and running statistics, and the optimiser's state."""
     image = jnp.zeros((1, cfg.size, cfg.size, 3))
     jax.eval_shape(embed, cfg, pretrained, image)  # the teacher's weights fit and reach the layers
-    network = extractors.network(cfg.extractor, pretrained[cfg.weights[0]])
+    network = extractors.network(cfg.extractor, weights_of(pretrained, cfg.weights[0]))
     student = dict(network.init(key, image))
     params = student.pop("params")
     opt = optimizer(cfg).init(params)

@@ -28,6 +28,7 @@ from jaxad.detector import (
 )
 from jaxad.nets import extractors
 from jaxad.nets.reconstruction import Transformer, with_equal_layers
+from jaxad.pretrained import weights_of
 
 Features = Float[Array, "B h w C"]
 
@@ -125,7 +126,7 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Features:
     """The extractor's maps, each resized to the grid of tokens, side by side."""
-    weights = pretrained[cfg.weights[0]]
+    weights = weights_of(pretrained, cfg.weights[0])
     layers = extractors.features(cfg.extractor, cfg.layers, weights, images)
     grid = (cfg.grid, cfg.grid)
     return jnp.concatenate([maps.resize_aligned(layer, grid) for layer in layers], -1)

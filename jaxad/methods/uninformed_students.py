@@ -27,9 +27,10 @@ from jaxad.detector import (
 )
 from jaxad.nets.layers import IMAGENET_MEAN, pad
 from jaxad.nets.patch_network import LAYERS, frame, geometry
-from jaxad.pretrained import check_tree
+from jaxad.pretrained import check_tree, weights_of
 
 Descriptors = Float[Array, "B h w C"]
+CONSTANT = 1e-3  # of its mean: what deviates less is constant but for rounding to float16
 LEAST_DEVIATION = 1e-6  # of what is divided by a deviation; a constant one would give NaN
 
 
@@ -98,9 +99,9 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
       ValueError: weights are no patch network's, or images are smaller than its patches.
     """
     for name in cfg.weights:
-        network, patch, _ = geometry(pretrained[name], cfg.dense)
+        network, patch, _ = geometry(weights_of(pretrained, name), cfg.dense)
         expected = jax.eval_shape(network.init, key, jnp.zeros((1, patch, patch, 3)))
-        check_tree(pretrained[name], expected, name)
+        check_tree(weights_of(pretrained, name), expected, name)
         if cfg.size < patch:
             raise ValueError(
                 f"size={cfg.size} is smaller than the patches of {name}: expected {patch} or more"
@@ -108,7 +109,7 @@ def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State
     params, opt = compile.jitted(_new_parameters)(cfg, pretrained, key)
     stats = []
     for name in cfg.weights:
-        moments = maps.moments(describe, (cfg, pretrained[name]), images)
+        moments = maps.moments(describe, (cfg, weights_of(pretrained, name)), images)
         stats.append(Stats(*moments, jnp.zeros((1, 1, 1, 2)), jnp.ones((1, 1, 1, 2))))
     return State(jnp.int32(0), params, tuple(stats), opt)
 
@@ -125,7 +126,7 @@ def describe(cfg: Config, variables: PyTree, images: Images) -> Descriptors:
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> tuple[Float[Array, "B _ _ _"], ...]:
     """The teachers' descriptors, not yet normalised."""
-    return tuple(describe(cfg, pretrained[name], images) for name in cfg.weights)
+    return tuple(describe(cfg, weights_of(pretrained, name), images) for name in cfg.weights)
 
 
 def train_step(
@@ -166,8 +167,12 @@ def regression_loss(guess: Descriptors, target: Descriptors) -> Float[Array, ""]
 
 
 def normalised(stats: Stats, features: Descriptors) -> Descriptors:
-    """The teacher's descriptors with mean 0 and deviation 1 over the training set."""
-    return (features - stats.mean) / jnp.maximum(stats.std, LEAST_DEVIATION)
+    """The teacher's descriptors with mean 0 and deviation 1 over the training set.
+
+    Constant channels have no deviation to divide by; a cache's fewer bits would look like one.
+    """
+    varies = stats.std > CONSTANT * jnp.abs(stats.mean) + LEAST_DEVIATION
+    return (features - stats.mean) / jnp.where(varies, stats.std, 1.0)
 
 
 def optimizer(cfg: Config) -> optax.GradientTransformation:
@@ -179,7 +184,9 @@ def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -
     """Measures error and variance on held-out normal images, over all their pixels."""
     stats = []
     for name, students, scale in zip(cfg.weights, state.params, state.stats, strict=True):
-        center, spread = maps.moments(uncertainty, (cfg, pretrained[name], students, scale), images)
+        center, spread = maps.moments(
+            uncertainty, (cfg, weights_of(pretrained, name), students, scale), images
+        )
         stats.append(scale._replace(center=center, spread=spread))
     return state._replace(stats=tuple(stats))
 
@@ -191,7 +198,9 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     """
     scales = []
     for name, students, stats in zip(cfg.weights, state.params, state.stats, strict=True):
-        both = standardised(stats, uncertainty(cfg, pretrained[name], students, stats, images))
+        both = standardised(
+            stats, uncertainty(cfg, weights_of(pretrained, name), students, stats, images)
+        )
         scales.append(maps.resize(both, images.shape[1:3]))
     error, variance = jnp.moveaxis(sum(scales) / len(scales), -1, 0)
     map_ = error + variance
@@ -229,7 +238,7 @@ def _new_parameters(cfg: Config, pretrained: PyTree, key: Array) -> tuple[PyTree
     """Students of each scale, stacked, and the optimiser's state."""
     scales = []
     for name, scale_key in zip(cfg.weights, jax.random.split(key, len(cfg.weights)), strict=True):
-        network, patch, _ = geometry(pretrained[name], cfg.dense)
+        network, patch, _ = geometry(weights_of(pretrained, name), cfg.dense)
         image = jnp.zeros((1, patch, patch, 3))
         keys = jax.random.split(scale_key, cfg.students)
         scales.append(jax.vmap(network.init, (0, None))(keys, image)["params"])

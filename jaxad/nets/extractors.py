@@ -25,11 +25,13 @@ class Extractor(NamedTuple):
       network: variables -> the module they belong to, images in [0, 1] -> {name: map}.
       strides: {name of a map: image pixels from one of its cells to the next}.
       layers: the maps that are used where nobody says which.
+      signed: the maps that may have negative values: no rectifier ends them.
     """
 
     network: Callable[[PyTree], nn.Module]
     strides: dict[str, int]
     layers: tuple[str, ...]
+    signed: tuple[str, ...] = ()
 
 
 def features(
@@ -150,12 +152,19 @@ def _efficientnet(variant: str, published_padding: bool) -> Extractor:
     module = efficientnet.efficientnet(variant, published_padding)
     strides = efficientnet.strides(module.width, module.depth)
     last = {stride: layer for layer, stride in strides.items()}  # of each resolution
-    return _always(module, strides, tuple(last[stride] for stride in (2, 4, 8, 16)))
+    found = _always(module, strides, tuple(last[stride] for stride in (2, 4, 8, 16)))
+    return found._replace(signed=_blocks(strides))
 
 
 def _mobilenet(padding: str, normalisation: str) -> Extractor:
     layers = ("block1", "block3", "block6", "block13")  # the last of each resolution
-    return _always(mobilenet.MobileNetV2(padding, normalisation), mobilenet.strides(), layers)
+    found = _always(mobilenet.MobileNetV2(padding, normalisation), mobilenet.strides(), layers)
+    return found._replace(signed=_blocks(found.strides))
+
+
+def _blocks(strides: dict[str, int]) -> tuple[str, ...]:
+    """The inverted residual blocks, which end in a linear layer."""
+    return tuple(name for name in strides if name.startswith("block"))
 
 
 def _squeezenet(normalisation: str) -> Extractor:
@@ -164,7 +173,7 @@ def _squeezenet(normalisation: str) -> Extractor:
 
 
 EXTRACTORS = {
-    "pdn_small": Extractor(_pdn, pdn.STRIDES, ("conv4",)),
+    "pdn_small": Extractor(_pdn, pdn.STRIDES, ("conv4",), signed=("conv4",)),
     # torchvision's
     "resnet18": _residual(resnet.resnet18),
     "resnet34": _residual(resnet.resnet34),

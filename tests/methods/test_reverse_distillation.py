@@ -221,3 +221,35 @@ def test_maps_that_do_not_divide_each_other_are_refused(pretrained):
 def test_weights_of_another_network_are_refused(pretrained):
     with pytest.raises(ValueError, match="resnet18 cannot use the weights"):
         new_state(override(TINY, ["extractor=resnet18", "size=64"]), pretrained)
+
+
+def test_weights_that_are_not_given_are_named():
+    with pytest.raises(ValueError, match=r"weights=tiny is not among the weights .*other"):
+        new_state(TINY, {"other": {}})
+
+
+def test_more_maps_than_the_encoder_has_stages_take_the_last_stages_blocks():
+    sides = jnp.zeros((1, 64, 64, 3))
+    weights = {"some": jax.eval_shape(resnet18().init, jax.random.key(0), sides)}
+    layers = "layers=stem,layer1,layer2,layer3"
+    cfg = override(rd.Config(), ["extractor=resnet18", "weights=some", "size=64", layers])
+    assert rd.network(cfg, weights).decoder.units == (2, 2, 2, 2)
+
+
+def test_maps_with_negative_values_are_told(caplog):
+    rd.check(rd.Config())
+    assert not caplog.text
+    rd.check(override(rd.Config(), "layers=pool1,pool2,conv4"))
+    assert "layers=conv4 of pdn_small have negative values" in caplog.text
+    rd.check(override(rd.Config(), "extractor=mobilenet_v2"))
+    assert "layers=block1,block3,block6,block13 of mobilenet_v2" in caplog.text
+
+
+def test_dead_features_give_no_nan(pretrained, images, key):
+    dead = jax.tree.map(jnp.zeros_like, pretrained)
+    state = new_state(TINY, dead)
+    x = jnp.asarray(images[:2], jnp.float32)
+    batch = {"image": x, "features": rd.embed(TINY, dead, x)}
+    state, metrics = compile.jitted(rd.train_step)(TINY, dead, state, batch, key)
+    prediction = compile.jitted(rd.predict)(TINY, dead, state, x)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state, metrics, prediction)))

@@ -181,6 +181,19 @@ def test_a_constant_teacher_gives_no_nan(pretrained, images, key):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((state, prediction)))
 
 
+def test_a_constant_channel_counts_little_however_its_rounding_differs(pretrained, images, key):
+    state = students.init(TINY, pretrained, images, key)
+    constant = state.stats[0]._replace(
+        mean=state.stats[0].mean.at[..., 0].set(3.3333), std=state.stats[0].std.at[..., 0].set(0.0)
+    )
+    features = jnp.float16(jnp.full((1, 2, 2, constant.mean.shape[-1]), 3.3333))
+    found = students.normalised(constant, features.astype(jnp.float32))
+    assert jnp.abs(found[..., 0]).max() < 0.01
+    varying = students.normalised(constant, features)[..., 1:]
+    want = (features - constant.mean)[..., 1:] / constant.std[..., 1:]
+    np.testing.assert_allclose(varying, want, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -133,7 +133,7 @@ def test_unknown_names_are_answered_with_those_there_are():
 
 def test_weights_of_another_network_are_refused(resnet):
     x = jnp.zeros((1, SIDE, SIDE, 3))
-    with pytest.raises(ValueError, match=r"extractor resnet34 cannot use .*layer1_2/.* is missing"):
+    with pytest.raises(ValueError, match=r"extractor=resnet34 cannot use .*layer1_2/.* is missing"):
         features("resnet34", (), resnet, x)
     pdn = jax.eval_shape(PDN(True, channels=8, width=4).init, jax.random.key(0), x)
     with pytest.raises(ValueError, match="extractor=pdn_small cannot use the weights"):
