@@ -30,7 +30,6 @@ RESTORATIONS = (
     ["restoration=one_step"],
     ["restoration=guided"],
     ["restoration=iterative", "iterations=10"],
-    ["restoration=iterative", "iterations=201"],  # every timestep from 200, as DDPM
 )
 BATCH = 8  # of predictions
 IMAGE = np.zeros((1, 8, 8, 3), np.uint8)  # initial states read no pictures
