@@ -101,8 +101,7 @@ def parsed(settings: Sequence[str]) -> tuple[Options, dict[str, Any]]:
     options = override(Options(), own)
     if wrong := [name for name in options.methods if name not in METHODS]:
         raise ValueError(f"methods={','.join(wrong)}: expected some of {', '.join(METHODS)}")
-    if options.seeds < 1:
-        raise ValueError(f"seeds={options.seeds}: expected 1 or more")
+    script.check_counts(options, "seeds")
     shared = [f"{name}={getattr(options, name)}" for name in ("size", "batch_size", "steps")]
     teacher = [f"extractor={options.extractor}", f"weights={','.join(options.weights)}"]
     chosen = {

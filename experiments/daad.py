@@ -70,9 +70,7 @@ def parsed(settings: Sequence[str]) -> tuple[Options, Any]:
     """
     chosen = override(Options(), [s for s in settings if s.startswith("method=")]).method
     options, cfg = script.parsed(settings, Options(), DETECTORS[chosen].Config())
-    for name in ("epochs", "save_every"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"{name}={getattr(options, name)}: expected 1 or more")
+    script.check_counts(options, "epochs", "save_every")
     DETECTORS[chosen].check(cfg)
     return options, cfg
 

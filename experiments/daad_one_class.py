@@ -101,9 +101,7 @@ def parsed(settings: Sequence[str]) -> tuple[Options, Any]:
     options, cfg = script.parsed(settings, Options(), SMALL[chosen])
     if not options.data:
         raise ValueError("data is missing: say data=FILE.npz or data=PREPARED_FOLDER")
-    for name in ("seeds", "save_every"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"{name}={getattr(options, name)}: expected 1 or more")
+    script.check_counts(options, "seeds", "save_every")
     DETECTORS[chosen].check(cfg)
     return options, cfg
 

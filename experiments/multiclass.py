@@ -3,8 +3,8 @@ r"""One model for many categories against one model for each: the unified and th
     python experiments/multiclass.py METHOD OUT_FOLDER [data=FOLDER[,FOLDER...]] [epochs=100]
                                      [seeds=3] [protocols=unified,separate] [key=value ...]
 
-METHOD is a name in `jaxad.methods.DETECTORS`. `data` names folders of one category each, or one
-folder that holds such folders; without it the categories are the rendered workpieces. The unified
+METHOD is a name in `jaxad.methods.DETECTORS`. `data` names folders of one category each, or
+that hold such folders; without it the categories are the rendered workpieces. The unified
 model gets no label in training or test; both protocols see every picture `epochs` times. Metrics
 are per category, then averaged. Interrupted, it continues; OUT_FOLDER/multiclass.json has all,
 settings and versions included.

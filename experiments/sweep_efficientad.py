@@ -55,8 +55,7 @@ def main(out: str, *settings: str) -> None:
     """Trains, calibrates, evaluates, and writes the tables."""
     script.prepare()
     options, base = script.parsed(settings, Options(), SMALL)
-    if options.seeds < 1:
-        raise ValueError(f"seeds={options.seeds}: expected 1 or more")
+    script.check_counts(options, "seeds")
     print(f"{base}\n{options}")
     detector, pretrained = efficientad.DETECTOR, load_pretrained(base.weights)
     data = load(base, options)

@@ -47,8 +47,7 @@ def main(out: str, *settings: str) -> None:
     """Trains, evaluates, and writes the table."""
     script.prepare()
     options, base = script.parsed(settings, Options(), stfpm.Config())
-    if options.seeds < 1:
-        raise ValueError(f"seeds={options.seeds}: expected 1 or more")
+    script.check_counts(options, "seeds")
     data = load(base, options)
     if not any(setting.startswith("steps=") for setting in settings):
         base = override(base, f"steps={-(-options.epochs * len(data.train) // base.batch_size)}")

@@ -16,8 +16,8 @@ import pathlib
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -148,10 +148,12 @@ def _write(
         if shutil.disk_usage(part).free < size:
             raise OSError(errno.ENOSPC, f"{size} bytes are needed")
         with contextlib.ExitStack() as stack:
-            files = [
-                stack.enter_context(_new(part / f"{i}.npy", shape))
-                for i, shape in enumerate(key["shapes"])
-            ]
+            files = []
+            for i, shape in enumerate(key["shapes"]):
+                file = stack.enter_context((part / f"{i}.npy").open("wb"))
+                header = {"descr": DTYPE.str, "fortran_order": False, "shape": tuple(shape)}
+                np.lib.format.write_array_header_1_0(file, header)
+                files.append(file)
             for rows in _rows(detector, cfg, pretrained, images):
                 for file, some in zip(files, rows, strict=True):
                     file.write(some.tobytes())
@@ -165,14 +167,6 @@ def _write(
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _new(path: pathlib.Path, shape: Sequence[int]) -> BinaryIO:
-    """A file as `numpy.save` begins it, open for its rows."""
-    file = path.open("wb")
-    header = {"descr": DTYPE.str, "fortran_order": False, "shape": tuple(shape)}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file
 
 
 def _rows(

@@ -220,7 +220,7 @@ def test_hue_and_saturation_are_turned_and_shifted_as_by_their_definition(key):
             np.testing.assert_allclose(found[y, row], want, atol=0.02)
 
 
-def test_tables_act_one_after_another(key):
+def test_tables_act_one_after_another():
     x = picture()[:48:2, ::2].repeat(2, 0).repeat(2, 1)  # what is counted is a quarter of it
     for seed in range(4):
         on = np.random.default_rng(seed).random(6) < 0.6

@@ -81,7 +81,8 @@ def tiny_reverse_distillation() -> Tiny:
     from jaxad.methods import reverse_distillation
 
     cfg = reverse_distillation.Config(
-        size=64, batch_size=2, steps=60, weights=("tiny",), layers=("pool1", "pool2"), blur=1.0,
+        size=64, batch_size=2, steps=60, weights=("tiny",), blur=1.0,
+        layers=("pool1", "pool2", "conv4"),
     )  # fmt: skip
     return Tiny(cfg, tiny_pdn)
 

@@ -121,7 +121,8 @@ def train_batches(
         cost = len(source) * cfg.size**2 * 3 * max(workers, 1) if known is None else 0
         keep = cost <= memory
         memory -= cost if keep else 0
-        pictures[name] = _Resized(source, cfg.size, zoom, keep, known)
+        kept = {} if known is None else dict(enumerate(known))
+        pictures[name] = _Resized(source, cfg.size, zoom, kept if keep else None)
         order = grain.MapDataset.source(pictures[name]).shuffle(seed=_seed(seed, name))
         orders[name] = order.repeat(EPOCHS)
     if len(data.train) < cfg.batch_size:
@@ -141,15 +142,9 @@ class _Resized:
     """A source at one size, for Grain."""
 
     def __init__(
-        self,
-        source: Source,
-        size: int,
-        zoom: int = 1,
-        keep: bool = False,
-        known: np.ndarray | None = None,
+        self, source: Source, size: int, zoom: int = 1, kept: dict[int, np.ndarray] | None = None
     ) -> None:
-        self._source, self._size, self._zoom, self._known = source, size, zoom, known
-        self._kept: dict[int, np.ndarray] | None = {} if keep else None
+        self._source, self._size, self._zoom, self._kept = source, size, zoom, kept
 
     def __len__(self) -> int:
         return len(self._source)
@@ -159,8 +154,6 @@ class _Resized:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         image = self._kept.get(index) if self._kept is not None else None
-        if self._known is not None:
-            image = self._known[index]
         if image is None:
             image = resized(self._source[index]["image"], self._size, self._zoom)
             if self._kept is not None:

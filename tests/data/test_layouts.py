@@ -57,3 +57,18 @@ def test_visas_whole_folder_is_told_from_a_category(tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         layouts.load(tmp_path / "nowhere")
+
+
+def test_folders_of_categories_are_found_in_every_layout(tmp_path):
+    for name in ("cable", "bottle"):
+        picture(tmp_path / "mvtec" / name / "train" / "good" / "0.png")
+    for name in ("Class2", "Class10"):
+        for part in ("Train", "Test/Label"):
+            (tmp_path / "dagm" / name / part).mkdir(parents=True)
+    table = tmp_path / "visa" / "split_csv" / "1cls.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("object,split,label,image,mask\npcb1,train,normal,a.JPG,\n")
+    expected = {"mvtec": ["bottle", "cable"], "dagm": ["Class2", "Class10"], "visa": ["pcb1"]}
+    for root, names in expected.items():
+        assert layouts.categories(tmp_path / root) == [tmp_path / root / name for name in names]
+    assert layouts.categories(tmp_path / "mvtec" / "cable") == []

@@ -1,7 +1,9 @@
 """Sweeps: members equal runs alone, whatever trains beside them and however often it stops."""
 
+import gc
 import json
 import logging
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -160,6 +162,25 @@ def test_one_data_set_for_each_setting(job, tiny):
     )
     with pytest.raises(ValueError, match="1 data sets for 2 settings"):
         sweep.fit(detector, twice, pretrained, [data], keys)
+
+
+def test_data_that_no_team_needs_any_more_are_let_go(job):
+    detector, configs, pretrained, data, keys = job
+    other = data._replace(train=data.heldout, heldout=data.train)
+    teams = [
+        team.Team((configs[0],), ((i, 0),), (keys[0],), (one,))
+        for i, one in enumerate((data, other))
+    ]
+    sets = team.Sets(detector, pretrained, "memory")
+    last = data._replace(train=data.test)
+    gone = weakref.ref(sets.images(last.train, configs[0].size))
+    kept = sets.images(data.train, configs[0].size)
+    features = weakref.ref(sets.features(configs[0], last))
+    sets.keep(teams)
+    gc.collect()
+    assert gone() is None
+    assert features() is None
+    assert sets.images(data.train, configs[0].size) is kept
 
 
 def test_a_member_that_diverges_is_marked_and_touches_no_other(job, fitted, caplog):
