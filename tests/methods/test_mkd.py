@@ -16,7 +16,7 @@ from jaxad.nets.cloner import Cloner, Stage, guided_relu, stages_like
 from jaxad.nets.squeezenet import SqueezeNet
 
 POOLS = ("pool2", "pool3", "pool4", "pool5")
-VGG = mkd.Config(size=64, extractor="vgg16", weights=("vgg16",))
+VGG = mkd.Config(size=64, extractor="vgg16", weights=("vgg16",), scaled=False)
 TINY = mkd.Config(size=32, batch_size=2, steps=40, weights=("tiny",), narrow=4, blur=1.0, lr=1e-2)
 
 
@@ -77,7 +77,7 @@ def reference(golden):
     networks = {name: parameters(net) for name, net in stored.info["networks"].items()}
     params, stats = clone_variables(networks["student"])
     pretrained = {"vgg16": jax.tree.map(jnp.asarray, convert.vgg16(networks["teacher"]))}
-    state = State(jnp.int32(0), params, {"batch_stats": stats}, ())
+    state = State(jnp.int32(0), params, mkd.Stats({"batch_stats": stats}, ()), ())
     return stored, pretrained, state, jnp.asarray(nhwc(inputs(stored.info)["image"]))
 
 
@@ -181,7 +181,8 @@ def test_steps_move_every_parameter_and_reduce_the_loss(pretrained, images, key)
         state, metrics = step(TINY, pretrained, state, batch, key)
         losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.7 * losses[0]
-    for old, new in ((start.params, state.params), (start.stats, state.stats)):
+    moved = ((start.params, state.params), (start.stats.batch_stats, state.stats.batch_stats))
+    for old, new in moved:
         assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), old, new)))
 
 
@@ -197,14 +198,29 @@ def test_the_gradient_is_the_scores_slope(pretrained, images):
     assert score.shape == (3,)
 
 
-def test_smooth_gradients_of_little_noise_are_plain_ones(pretrained, images):
+def test_smooth_gradients_of_little_noise_are_plain_ones(pretrained, images, monkeypatch):
     state = new_state(TINY, pretrained)
     cfg = override(TINY, ["saliency=smooth", "copies=3", "noise=1e-6"])
     plain, smooth = (compile.jitted(mkd.predict)(c, pretrained, state, images) for c in (TINY, cfg))
     np.testing.assert_array_equal(plain.score, smooth.score)
     np.testing.assert_allclose(smooth.map, plain.map, rtol=1e-2, atol=1e-4 * plain.map.max())
+    monkeypatch.setattr(mkd, "AT_ONCE", 6)  # two copies of three images: two parts
+    parts = jax.jit(mkd.predict)(cfg, pretrained, state, images)
+    np.testing.assert_allclose(parts.map, smooth.map, rtol=1e-4, atol=1e-5 * plain.map.max())
     noisy = compile.jitted(mkd.predict)(override(cfg, "noise=0.3"), pretrained, state, images)
     assert np.abs(noisy.map - plain.map).max() > 0.05 * plain.map.max()
+
+
+def test_values_are_in_units_of_the_teachers_root_mean_square(pretrained, images, key):
+    pixels = np.asarray(np.round(images * 255), np.uint8)
+    state = mkd.init(TINY, pretrained, pixels, key)
+    teacher = mkd.embed(TINY, pretrained, compile.unit(jnp.asarray(pixels)))
+    for x, scaled in zip(teacher, mkd.target(state.stats, teacher), strict=True):
+        np.testing.assert_allclose(scaled, x / np.sqrt(np.square(x).mean()), rtol=1e-4)
+    silent = jax.tree.map(jnp.zeros_like, state.params)
+    batch = {"image": images, "features": teacher}
+    _, (_, terms) = mkd.loss(silent, TINY, pretrained, state.stats, batch, key)
+    np.testing.assert_allclose(terms["value"], len(teacher), rtol=1e-4)
 
 
 def test_a_dead_teacher_gives_no_nan(pretrained, images, key):
@@ -224,7 +240,8 @@ def test_the_clone_of_a_squeezenet_has_its_unpadded_maps_shapes():
     assert [x.shape[1:] for x in teacher] == [(29, 29, 96), (14, 14, 256), (7, 7, 512), (3, 3, 512)]
 
     def maps_of(key, variables, image):
-        params, stats, _ = mkd._new_parameters(cfg, {"squeeze": variables}, key)
+        params, statistics, _ = mkd._new_parameters(cfg, {"squeeze": variables}, key)
+        stats = mkd.Stats(statistics, ())
         teacher = mkd.embed(cfg, {"squeeze": variables}, image)
         return mkd.cloned(cfg, params, stats, teacher, image, True)[0]
 
