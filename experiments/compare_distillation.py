@@ -8,7 +8,8 @@ training, by the time of its own step here (left out with seconds=none). STFPM, 
 distillation and MKD share one teacher, `extractor` and `weights`. The other two need a network of
 patches: Uninformed Students takes `patches`, EfficientAD a PDN, both the shipped one by default,
 which is everybody's teacher unless another is given. All else is each method's own default, but
-for EfficientAD's rate and p_hard, which are those of short runs; `stfpm.lr=0.2` changes it.
+for EfficientAD's rate and p_hard, which are those of short runs, its autoencoder's kernel, which
+goes with `size`, and the students' descriptors, which are not dense; `stfpm.lr=0.2` changes it.
 
 Without `data`: the rendered workpieces. OUT_FOLDER gets compare.json and compare.txt; interrupted,
 the same command continues.
@@ -29,6 +30,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxad import compile, script, sweep, train
+from jaxad.checkpoint import settings as settings_of
 from jaxad.checkpoint import write_json
 from jaxad.data import pipeline
 from jaxad.detector import Data, Detector, config, override, static
@@ -69,6 +71,7 @@ def main(out: str, *settings: str) -> None:
     folder = pathlib.Path(out)
     print(f"{options}\ncategories: {', '.join(data)}")
     speeds = measured(folder / "speeds.json", configs, next(iter(data.values())))
+    each = {name: settings_of(cfg)["settings"] for name, cfg in configs.items()}
     rows = []
     for budget in ("steps", "seconds"):
         if budget == "seconds" and options.seconds is None:
@@ -85,7 +88,8 @@ def main(out: str, *settings: str) -> None:
                 "seconds": cfg.steps * speeds[name],
             }
             rows += [about | row for row in found]
-            made = {"options": vars(options), "rows": rows, "made_with": circumstances()}
+            made = {"options": vars(options), "settings": each, "rows": rows}
+            made["made_with"] = circumstances()
             write_json(folder / "compare.json", made)
             (folder / "compare.txt").write_text(table(rows) + "\n", encoding="utf-8")
     print(table(rows))
@@ -133,9 +137,9 @@ def load(options: Options) -> dict[str, Data]:
 
 def measured(file: pathlib.Path, configs: dict[str, Any], data: Data) -> dict[str, float]:
     """Seconds of each method's training step; of an interrupted run, those from its file."""
-    if file.exists():
-        return json.loads(file.read_text(encoding="utf-8"))
-    speeds = {name: seconds_per_step(DETECTORS[name], cfg, data) for name, cfg in configs.items()}
+    speeds = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for name in (name for name in configs if name not in speeds):
+        speeds[name] = seconds_per_step(DETECTORS[name], configs[name], data)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, speeds)
     return speeds

@@ -76,6 +76,7 @@ def frozen_features(
     Raises:
       OSError: the folder cannot be written, or the disk is full; nothing is left half written.
       FloatingPointError: a feature is not finite, or is not in float16.
+      MemoryError: they would take more than half of this machine's memory.
     """
     if cache is None:
         return None
@@ -88,6 +89,12 @@ def frozen_features(
     kept = [(len(images), *x.shape[1:]) for x in shapes]
     size = sum(map(math.prod, kept)) * DTYPE.itemsize
     if cache == MEMORY:
+        if size > (limit := _physical_memory() / 2):
+            raise MemoryError(
+                f"frozen features would take {size / 1e9:.3g} GB, more than half of this machine's "
+                f"memory ({limit / 1e9:.3g} GB): cache=FOLDER keeps them on disk, cache=none "
+                "computes them in every step"
+            )
         log.info("keeping frozen features in memory (%.3g GB)", size / 1e9)
         arrays, start = [np.empty(shape, DTYPE) for shape in kept], 0
         for rows in _rows(detector, cfg, pretrained, images):
@@ -167,6 +174,14 @@ def _write(
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _physical_memory() -> float:
+    """Bytes of this machine; infinite where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # another system
+        return math.inf
 
 
 def _rows(

@@ -98,11 +98,15 @@ def test_the_mean_over_categories_leaves_out_what_has_no_masks():
 def test_the_comparison_leaves_a_table_of_both_budgets(tmp_path, capsys):
     compare = script("compare_distillation")
     category(tmp_path / "one", normal=4)
-    compare.main(
-        str(tmp_path / "out"), f"data={tmp_path / 'one'}", "size=64", "batch_size=2", "steps=2",
-        "seconds=0.01", "seeds=2", "methods=stfpm,mkd",
-    )  # fmt: skip
-    rows = json.loads((tmp_path / "out" / "compare.json").read_text())["rows"]
+    settings = [
+        f"data={tmp_path / 'one'}", "size=64", "batch_size=2", "steps=2", "seconds=0.01", "seeds=2",
+    ]  # fmt: skip
+    for methods in ("stfpm", "stfpm,mkd"):  # the second adds to the first
+        capsys.readouterr()
+        compare.main(str(tmp_path / "out"), *settings, f"methods={methods}")
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert found["settings"]["mkd"]["value"] == 0.5
+    rows = found["rows"]
     assert [(row["budget"], row["method"]) for row in rows] == [
         ("2 steps", "stfpm"), ("2 steps", "mkd"), ("0.01 seconds", "stfpm"), ("0.01 seconds", "mkd")
     ]  # fmt: skip

@@ -40,6 +40,13 @@ def test_they_are_the_embedding_of_each_image_in_half_precision(job, images, tmp
     np.testing.assert_allclose(rows(kept, len(images)), expected, rtol=2e-3, atol=1e-3)
 
 
+def test_features_that_do_not_fit_into_memory_are_refused_with_a_way_out(job, images, monkeypatch):
+    detector, cfg, pretrained, _ = job
+    monkeypatch.setattr(features, "_physical_memory", lambda: 1e4)
+    with pytest.raises(MemoryError, match=r"more than half of this.*cache=FOLDER.*cache=none"):
+        features.frozen_features(detector, cfg, pretrained, images, "memory")
+
+
 def test_without_a_cache_there_are_none(job, images):
     assert features.frozen_features(*job[:3], images, None) is None
 
