@@ -36,7 +36,7 @@ from jaxad.data import pipeline
 from jaxad.detector import Data, Detector, config, override, static
 from jaxad.features import MEMORY, frozen_features
 from jaxad.methods import DETECTORS
-from jaxad.pretrained import load_pretrained
+from jaxad.nets.extractors import load_for
 from jaxad.sweep.table import circumstances
 
 METHODS = ("efficientad", "uninformed_students", "stfpm", "reverse_distillation", "mkd")
@@ -147,7 +147,7 @@ def measured(file: pathlib.Path, configs: dict[str, Any], data: Data) -> dict[st
 
 def seconds_per_step(detector: Detector, cfg: Any, data: Data) -> float:
     """Of a training step on cached features, compilation left out."""
-    pretrained, key = load_pretrained(cfg.weights), jax.random.key(0)
+    pretrained, key = load_for(cfg), jax.random.key(0)
     images = pipeline.image_set(data.train, cfg.size)
     kept = frozen_features(detector, cfg, pretrained, images, MEMORY)
     batches = iter(train.train_batches(detector, cfg, data, key, features=kept))
@@ -169,7 +169,7 @@ def trained(
     name: str, cfg: Any, data: dict[str, Data], options: Options, folder: pathlib.Path
 ) -> list[dict]:
     """The metrics of one method with one budget, by category: a value for each seed."""
-    detector, pretrained = DETECTORS[name], load_pretrained(cfg.weights)
+    detector, pretrained = DETECTORS[name], load_for(cfg)
     keys = jax.random.split(jax.random.key(0), options.seeds)
     configs = (cfg,) * len(data)
     members = sweep.run(

@@ -35,7 +35,7 @@ from jaxad.data.files import OnBadImage
 from jaxad.detector import config, override, static
 from jaxad.features import MEMORY
 from jaxad.methods import mkd, reverse_distillation, stfpm, uninformed_students
-from jaxad.pretrained import load_pretrained
+from jaxad.nets.extractors import load_for
 from jaxad.train import run
 
 METHODS = {  # and the authors' epochs for MVTec AD
@@ -72,7 +72,7 @@ def main(method: str, folders: str, workdir: str, *settings: str) -> None:
     several = script.categories(
         names, cfg.size, seed=options.seed, on_bad_image=options.on_bad_image
     )
-    pretrained = load_pretrained(cfg.weights)
+    pretrained = load_for(cfg)
     for name, data in several.items():
         if not fixed:
             seen = (epochs if options.epochs is None else options.epochs) * len(data.train)

@@ -31,7 +31,7 @@ from jaxad.detector import Data, Detector, State, config, override, static
 from jaxad.evaluate import evaluate
 from jaxad.evaluation import mean
 from jaxad.methods import feature_reconstruction, uniad
-from jaxad.pretrained import load_pretrained
+from jaxad.nets.extractors import load_for
 
 NETWORKS = ("mlp", "cnn", "transformer", "uniad")
 SHARED = (
@@ -75,7 +75,7 @@ def main(out: str, *settings: str) -> None:
     for name, data in categories.items():
         if data.test is None or {record.label for record in data.test.records} != {0, 1}:
             raise ValueError(f"expected normal and anomalous test pictures of {name}")
-    pretrained = load_pretrained(common.weights)
+    pretrained = load_for(common)
     sets = {"unified": {"all": multiclass.pooled(categories)}, "separate": categories}
     found: dict[str, dict[str, list]] = {protocol: {} for protocol in sets}
     pictures = {}

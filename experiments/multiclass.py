@@ -28,7 +28,7 @@ from jaxad.detector import Data, Detector, config, override, static
 from jaxad.evaluation import Evaluation
 from jaxad.features import MEMORY
 from jaxad.methods import DETECTORS
-from jaxad.pretrained import load_pretrained
+from jaxad.nets.extractors import load_for
 from jaxad.sweep.table import circumstances
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro_0.3")
@@ -63,7 +63,7 @@ def main(method: str, out: str, *settings: str) -> None:
     script.check_counts(options, "epochs", "seeds", "save_every", "train")
     data = load(cfg, options, detector)
     print(f"{cfg}\n{options}\n{script.said_of(data)}")
-    pretrained = load_pretrained(cfg.weights)
+    pretrained = load_for(cfg)
     keys = jax.random.split(jax.random.key(0), options.seeds)
 
     found, steps = {}, {}

@@ -26,7 +26,7 @@ from jaxad.data import layouts, workpieces
 from jaxad.detector import Data, config, override, static
 from jaxad.features import MEMORY
 from jaxad.methods import stfpm
-from jaxad.pretrained import load_pretrained
+from jaxad.nets.extractors import load_for
 
 RATES = (0.1, 0.2, 0.4, 0.8)  # the authors' is 0.4
 SPREAD = ("image_auroc", "pixel_auroc")
@@ -52,7 +52,7 @@ def main(out: str, *settings: str) -> None:
     if not any(setting.startswith("steps=") for setting in settings):
         base = override(base, f"steps={-(-options.epochs * len(data.train) // base.batch_size)}")
     print(f"{base}\n{options}")
-    pretrained = load_pretrained(base.weights)
+    pretrained = load_for(base)
     keys = jax.random.split(jax.random.key(0), options.seeds)
     configs, workdir = swept(base), pathlib.Path(out)
     members = sweep.run(

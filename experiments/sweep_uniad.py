@@ -19,7 +19,7 @@ from jaxad import script, sweep
 from jaxad.data import multiclass
 from jaxad.detector import config, override, static
 from jaxad.methods import uniad
-from jaxad.pretrained import load_pretrained
+from jaxad.nets.extractors import load_for
 
 
 @config
@@ -45,7 +45,7 @@ def main(out: str, *settings: str) -> None:
     steps = -(-options.epochs * len(data.train) // base.batch_size)
     base = override(base, f"steps={steps}")
     print(f"{base}\n{options}\n{script.said_of(several)}")
-    pretrained = load_pretrained(base.weights)
+    pretrained = load_for(base)
     keys = jax.random.split(jax.random.key(0), options.seeds)
     configs = combinations(base)
     workdir = pathlib.Path(out)

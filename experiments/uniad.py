@@ -25,7 +25,7 @@ from jaxad.data import multiclass
 from jaxad.data.files import OnBadImage
 from jaxad.detector import config, override, static
 from jaxad.methods import uniad
-from jaxad.pretrained import load_pretrained
+from jaxad.nets.extractors import load_for
 from jaxad.train import run
 
 
@@ -53,7 +53,7 @@ def main(folders: str, workdir: str, *settings: str) -> None:
     if not any(setting.startswith("steps=") for setting in settings):
         cfg = override(cfg, f"steps={-(-options.epochs * len(data.train) // cfg.batch_size)}")
     print(f"{cfg}\n{options}\n{script.said_of(several)}\n{len(data.train)} pictures to learn from")
-    pretrained = load_pretrained(cfg.weights)
+    pretrained = load_for(cfg)
     cache = str(pathlib.Path(workdir) / "features") if options.cache == "" else options.cache
     state = run(
         uniad.DETECTOR, cfg, pretrained, data, jax.random.key(options.seed), workdir,

@@ -36,7 +36,7 @@ from jaxad.data.labelled import Labelled
 from jaxad.detector import config, override, static
 from jaxad.features import MEMORY
 from jaxad.methods import uniad
-from jaxad.pretrained import load_pretrained
+from jaxad.nets.extractors import load_for
 from jaxad.sweep.table import circumstances
 
 B4_LAYERS = ("block1", "block5", "block9", "block21", "block31")
@@ -70,7 +70,7 @@ def main(out: str, *settings: str) -> None:
         for one in sets
     )
     print(f"{configs[0]}\n{options}\n{said_of(source)}")
-    pretrained = load_pretrained(cfg.weights)
+    pretrained = load_for(cfg)
     keys = jax.random.split(jax.random.key(0), options.seeds)
     folder = pathlib.Path(out)
     members = sweep.run(

@@ -63,6 +63,11 @@ def load_pretrained(names: Sequence[str] | str, folder: Folder | None = None) ->
     return {name: _load(_find(name, folder)) for name in names}
 
 
+def about(name: str, folder: Folder | None = None) -> dict[str, Any]:
+    """What `about.json` says of a weight set; raises as `load_pretrained` does."""
+    return _about(_find(name, folder))
+
+
 def weights_of(pretrained: Mapping[str, PyTree], name: str) -> PyTree:
     """One of the trees that a method is given.
 
@@ -166,21 +171,26 @@ def _places(folder: Folder | None) -> list[Path]:
     return list(dict.fromkeys(places))
 
 
-def _load(folder: Path) -> PyTree:
+def _about(folder: Path) -> dict[str, Any]:
     if not (folder / ABOUT).is_file():
         raise FileNotFoundError(
             f"{folder / ABOUT} is missing, so the weights beside it cannot be checked: copy both"
         )
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        expected = about["sha256"]
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        found["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / ABOUT} is not JSON with a 'sha256'") from error
-    found = _sha256(folder / WEIGHTS)
+    return found
+
+
+def _load(folder: Path) -> PyTree:
+    said = _about(folder)
+    found, expected = _sha256(folder / WEIGHTS), said["sha256"]
     if found != expected:
         raise ValueError(
             f"{folder / WEIGHTS} is damaged or was changed: its sha256 is {found}, {ABOUT} says "
-            f"{expected}; restore it, or make it again: {about.get('command', 'no command known')}"
+            f"{expected}; restore it, or make it again: {said.get('command', 'no command known')}"
         )
     tree = {}
     with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:

@@ -138,6 +138,17 @@ def test_the_shortcut_study_draws_curves_of_both_protocols(folders, weights, tmp
     assert (tmp_path / "reconstructions.png").exists()
 
 
+def test_features_are_decoded_by_the_nearest_cell_of_the_bank():
+    study, rng = script("identical_shortcut"), np.random.default_rng(0)
+    features = rng.normal(size=(2, 3, 3, 5)).astype(np.float32)
+    bank = rng.normal(size=(4, 3, 3, 5)).astype(np.float32)
+    found = study.nearest_rows(features, bank)
+    cells = bank.reshape(-1, 5)
+    for i, y, x in np.ndindex(2, 3, 3):
+        distances = [np.linalg.norm(features[i, y, x] - cell) for cell in cells]
+        assert found[i, y, x] == np.argmin(distances)
+
+
 def test_the_studys_uniad_has_its_own_settings_and_shares_the_others():
     study = script("identical_shortcut")
     common = study.feature_reconstruction.Config(size=64, grid=8, hidden=16, lr=1e-3)

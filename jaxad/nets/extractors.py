@@ -6,14 +6,14 @@ Each takes care of its own input normalisation, so that any of them can feed any
 import difflib
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, PyTree
 
 from jaxad.nets import efficientnet, mobilenet, pdn, resnet, squeezenet, vgg
-from jaxad.pretrained import check_tree
+from jaxad.pretrained import Folder, about, check_tree, load_pretrained
 
 SIDE = 64  # of the images for which shapes of weights are computed; they are the same for any other
 
@@ -117,6 +117,47 @@ def network(name: str, variables: PyTree) -> nn.Module:
             "`checkpoints/README.md` says which published file makes them, and how"
         ) from None
     return module
+
+
+def load_for(cfg: Any, folder: Folder | None = None) -> dict[str, PyTree]:
+    """`load_pretrained(cfg.weights)`, whose weights fit `cfg.extractor` where there is one.
+
+    Networks whose weights have the same names and shapes may want other inputs or borders (the
+    MobileNetV2 of torchvision and of TensorFlow); `about.json` says which network it is.
+
+    Raises:
+      FileNotFoundError, ValueError: as `load_pretrained` and `network`.
+    """
+    pretrained = load_pretrained(cfg.weights, folder)
+    name = getattr(cfg, "extractor", None)
+    for weights, variables in pretrained.items() if name else ():
+        module = network(name, variables)
+        said = about(weights, folder).get("settings", {})
+        there = {field: x for field, x in said.items() if hasattr(module, field)}
+        own = {field: getattr(module, field) for field in there}
+        if [tuple(x) if isinstance(x, list) else x for x in there.values()] != [*own.values()]:
+            raise ValueError(
+                f"extractor={name} cannot use weights={weights}, which were made for a network "
+                f"with {_listed(there)}, not {_listed(own)}; extractors whose weights have these "
+                f"names and shapes: {', '.join(_like(variables))}"
+            )
+    return pretrained
+
+
+def _like(variables: PyTree) -> list[str]:
+    """The extractors that weights of these shapes could belong to."""
+    found = []
+    for name in EXTRACTORS:
+        try:
+            network(name, variables)
+        except ValueError:
+            continue
+        found.append(name)
+    return found
+
+
+def _listed(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 @functools.cache

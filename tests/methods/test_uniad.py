@@ -96,6 +96,19 @@ def test_features_of_a_cache_in_half_precision_give_the_same_loss(pretrained, im
     np.testing.assert_allclose(half, loss(TINY, state, features, key), rtol=1e-2)
 
 
+def test_a_step_on_cached_features_has_no_convolution(pretrained, images, key):
+    features = uniad.embed(TINY, pretrained, images)
+    batch = {"image": jnp.zeros(images.shape, jnp.uint8), "index": jnp.arange(len(images))}
+    state = new_state(TINY, pretrained)
+
+    def convolutions(batch):
+        traced = compile.train_step(uniad.DETECTOR).trace(TINY, pretrained, state, batch, key)
+        return str(traced.jaxpr).count("conv_general_dilated")
+
+    assert convolutions({**batch, "features": features.astype(jnp.float16)}) == 0
+    assert convolutions(batch) > 0
+
+
 def test_the_map_is_the_distance_from_the_reconstruction(pretrained, images):
     state = new_state(TINY, pretrained)
     prediction = compile.jitted(uniad.predict)(TINY, pretrained, state, images)

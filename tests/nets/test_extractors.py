@@ -5,13 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxad.detector import override
+from jaxad.methods import efficientad, uniad
 from jaxad.nets import convert, extractors
-from jaxad.nets.extractors import EXTRACTORS, features, select
+from jaxad.nets.extractors import EXTRACTORS, features, load_for, select
 from jaxad.nets.mobilenet import MobileNetV2
 from jaxad.nets.pdn import PDN, PDNLayers
 from jaxad.nets.resnet import resnet18
 from jaxad.nets.weight_file import read_state_dict
-from jaxad.pretrained import load_pretrained
+from jaxad.pretrained import load_pretrained, save_pretrained
 
 SIDE = 64
 
@@ -141,6 +143,21 @@ def test_weights_of_another_network_are_refused(resnet):
     for name in ("pdn_small", "vgg16"):
         with pytest.raises(ValueError, match="is missing"):
             features(name, (), {}, x)
+
+
+def test_weights_made_for_other_inputs_and_borders_are_refused(tmp_path, key):
+    x = jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), jnp.float32)
+    tree = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, np.float16), jax.eval_shape(MobileNetV2().init, key, x)
+    )
+    settings = {"network": "MobileNetV2", "padding": "same", "normalisation": "signed"}
+    save_pretrained(tmp_path / "net", tree, {"settings": settings})
+    cfg = uniad.Config(extractor="tf_mobilenet_v2", weights=("net",))
+    assert list(load_for(cfg, tmp_path)) == ["net"]
+    message = "weights=net.*padding=same, .*not padding=symmetric, .*: mobilenet_v2, tf_mobilenet"
+    with pytest.raises(ValueError, match=message):
+        load_for(override(cfg, "extractor=mobilenet_v2"), tmp_path)
+    assert load_for(efficientad.Config(weights=()), tmp_path) == {}
 
 
 @pytest.mark.data

@@ -8,7 +8,9 @@ from weights_b import parameters
 
 from jaxad.nets.reconstruction import Stack, Transformer, with_equal_layers
 from jaxad.nets.transformer import (
+    EPSILON,
     Attention,
+    DecoderLayer,
     LearnedPositions,
     dropped,
     neighbours,
@@ -97,6 +99,33 @@ def test_attention_equals_a_slow_loop(key):
         one = (np.asarray(x[i]) for x in (queries, keys, values))
         wanted = loop_attention(params, 2, *one, masked)
         np.testing.assert_allclose(found[i], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_plain_decoder_layer_equals_a_slow_loop(key, learned):
+    rng = np.random.default_rng(0)
+    x, memory = jnp.asarray(rng.normal(size=(2, 1, 12, 8)), jnp.float32)
+    at = jnp.asarray(rng.normal(size=(12, 8)), jnp.float32)
+    masks = neighbours((3, 4), (1, 3)), neighbours((3, 4), (3, 1))
+    layer = DecoderLayer(heads=2, ffn=16, layer_wise=False, learned=learned)
+    params = layer.init(key, x, memory, at)["params"]
+    found = layer.apply({"params": params}, x, memory, at, masks)
+    exact = lambda tree: jax.tree.map(lambda v: np.asarray(v, np.float64), tree)
+    p, at, whole = exact(params), exact(at), exact(memory[0])
+
+    def norm(values, scale, bias):
+        centred = values - values.mean(-1, keepdims=True)
+        return centred / np.sqrt(centred.var(-1, keepdims=True) + EPSILON) * scale + bias
+
+    y = p["queries"] if learned else exact(x[0])
+    seen = loop_attention(p["attention1"], 2, y + at, y + at, y, masks[0])  # each other
+    y = norm(y + seen, **p["norm1"])
+    seen = loop_attention(p["attention2"], 2, y + at, whole + at, whole, masks[1])  # the encoder
+    y = norm(y + seen, **p["norm2"])
+    first, second = p["ffn"]["dense1"], p["ffn"]["dense2"]
+    inner = np.maximum(y @ first["kernel"] + first["bias"], 0)
+    wanted = norm(y + inner @ second["kernel"] + second["bias"], **p["ffn"]["norm"])
+    np.testing.assert_allclose(found[0], wanted, atol=1e-4)
 
 
 def test_the_bias_of_the_keys_changes_nothing_and_has_no_gradient(key):
