@@ -1,11 +1,14 @@
 """Pools of categories: every picture once, its category for the metrics only."""
 
+import jax
 import numpy as np
 import pytest
 
+from jaxad import train
 from jaxad.data import multiclass, pipeline, workpieces
-from jaxad.detector import Data
+from jaxad.detector import Data, override
 from jaxad.evaluate import evaluate
+from jaxad.methods import DETECTORS
 
 
 def plates(category, seed=0):
@@ -36,6 +39,18 @@ def test_batches_hold_no_label(pool, tiny):
     batch = next(iterator)
     iterator.close()
     assert set(batch) == {"image", "index"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(DETECTORS))
+def test_every_method_learns_a_pool_and_does_not_see_the_categories(name, tiny):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    twice = multiclass.pooled({"one": data, "two": data})  # nothing tells them apart but names
+    cfg = override(cfg, "steps=2")
+    state = train.fit(detector, cfg, pretrained, twice, jax.random.key(0))
+    found = evaluate(detector, cfg, pretrained, state, twice.test).categories
+    assert set(found) == {"one", "two"}
+    assert found["one"].metrics == pytest.approx(found["two"].metrics, nan_ok=True)
 
 
 def test_metrics_are_those_of_each_category_alone(pool, tiny, trained):
