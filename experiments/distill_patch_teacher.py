@@ -156,7 +156,8 @@ def loss(
     total = cfg.knowledge * terms["knowledge"] + cfg.compactness * terms["compactness"]
     if cfg.metric:
         positive = descriptors(cfg, params, batch["positive"])
-        negative = jnp.roll(anchor, 1, 0)  # the patch of another picture
+        # Differs from the reference: negatives are the anchors of the batch's other pictures.
+        negative = jnp.roll(anchor, 1, 0)
         terms["metric"] = distillation.triplet(anchor, positive, negative, cfg.margin)
         total += cfg.metric * terms["metric"]
     return total, terms

@@ -51,13 +51,19 @@ def gaussian_blur(
 
 
 def cosine_distance(
-    x: Float[Array, "*B C"], y: Float[Array, "*B C"], epsilon: float = 1e-12
+    x: Float[Array, "*B C"], y: Float[Array, "..."], epsilon: float = 1e-12
 ) -> Float[Array, "*B"]:
-    """1 - cos of the angle between vectors along the last axis.
+    """1 - cos of the angle between vectors along the last axis, of arrays of one shape.
 
     Computed as half the squared distance of unit vectors, which keeps its digits where they are
     close. A vector of zeros is at distance 0 from another one, and 1/2 from anything else.
+    Differs from the reference: by torch's `cosine_similarity` both are at distance 1.
+
+    Raises:
+      ValueError: shapes differ.
     """
+    if x.shape != y.shape:
+        raise ValueError(f"vectors of shapes {x.shape} and {y.shape} cannot be compared")
     return jnp.square(unit_vectors(x, epsilon) - unit_vectors(y, epsilon)).sum(-1) / 2
 
 

@@ -67,6 +67,11 @@ def test_pooled_max_is_the_largest_mean_of_a_square_inside_the_map():
     np.testing.assert_allclose(maps.pooled_max(jnp.asarray(x), 3), expected, rtol=1e-5)
 
 
+def test_vectors_of_other_shapes_are_not_compared():
+    with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 1\) cannot be compared"):
+        maps.cosine_distance(jnp.ones((2, 3)), jnp.ones((2, 1)))
+
+
 def test_a_border_is_zero_on_each_side():
     x = maps.bordered(jnp.ones((1, 2, 3)), 2)
     assert x.shape == (1, 6, 7)
