@@ -1,6 +1,7 @@
 """What is particular to UniAD, beside the stored reference."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,17 @@ def test_features_are_the_extractors_maps_on_the_grid_side_by_side(pretrained, i
     for cell in (0, -1):  # corners lie on corners
         np.testing.assert_allclose(features[:, cell, cell, :4], first[:, cell, cell], atol=1e-6)
         np.testing.assert_allclose(features[:, cell, 0, 4:], last[:, cell, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layers", "channels"), [((), 272), (("block1", "block5", "block9", "block21", "block31"), 720)]
+)
+def test_the_papers_extractor_gives_its_number_of_channels(layers, channels, key):
+    cfg = uniad.Config(extractor="efficientnet_b4", weights=("b4",), layers=layers)
+    image = jax.ShapeDtypeStruct((2, cfg.size, cfg.size, 3), jnp.float32)
+    variables = jax.eval_shape(extractors.extractor("efficientnet_b4").network({}).init, key, image)
+    embed = partial(uniad.embed, cfg)
+    assert jax.eval_shape(embed, {"b4": variables}, image).shape == (2, 14, 14, channels)
 
 
 def test_jitter_has_alpha_times_the_mean_size_of_a_tokens_channels(key):
