@@ -55,6 +55,7 @@ class Options:
 
     data: tuple[str, ...] = static(())  # folders; none: rendered workpieces
     train: int = static(60)  # rendered pictures of each category
+    test: tuple[int, int] = static((40, 8))  # of them to test on: good ones, and of each defect
     epochs: int = static(100)
     every: int = static(10)  # epochs between points of the curves
     networks: tuple[str, ...] = static(NETWORKS)
@@ -71,7 +72,9 @@ def main(out: str, *settings: str) -> None:
         raise ValueError(f"networks={','.join(wrong)}: expected some of {', '.join(NETWORKS)}")
     script.check_counts(options, "train", "epochs", "every")
     workdir = pathlib.Path(out)
-    categories = script.categories(options.data, common.size, train=options.train)
+    categories = script.categories(
+        options.data, common.size, train=options.train, test=options.test
+    )
     for name, data in categories.items():
         if data.test is None or {record.label for record in data.test.records} != {0, 1}:
             raise ValueError(f"expected normal and anomalous test pictures of {name}")

@@ -71,6 +71,7 @@ def categories(
     size: int,
     *,
     train: int = 100,
+    test: tuple[int, int] = (40, 8),
     seed: int = 0,
     on_bad_image: OnBadImage = "error",
 ) -> dict[str, Data]:
@@ -80,6 +81,7 @@ def categories(
       folders: of one category each, or that hold such folders; none: the rendered workpieces.
       size: side of rendered pictures.
       train: number of rendered pictures of each category to learn from.
+      test: ... and to test on: good ones, and those of each defect.
       seed: of the held-out splits.
       on_bad_image: "skip" leaves damaged files out.
 
@@ -88,7 +90,8 @@ def categories(
     """
     if not folders:
         return {
-            name: workpieces.load(name, size=size, train=train) for name in workpieces.CATEGORIES
+            name: workpieces.load(name, size=size, train=train, test=test)
+            for name in workpieces.CATEGORIES
         }
     paths = [
         path for folder in folders for path in layouts.categories(folder) or [pathlib.Path(folder)]
