@@ -28,6 +28,7 @@ class Options:
 
     data: tuple[str, ...] = static(())  # folders; none: rendered workpieces
     train: int = static(60)  # rendered pictures of each category
+    test: tuple[int, int] = static((40, 8))  # of them to test on: good ones, and of each defect
     epochs: int = static(50)
     seeds: int = static(3)
     save_every: int = static(1000)
@@ -38,7 +39,7 @@ def main(out: str, *settings: str) -> None:
     script.prepare()
     options, base = script.parsed(settings, Options(), uniad.Config())
     script.check_counts(options, "train", "epochs", "seeds", "save_every")
-    several = script.categories(options.data, base.size, train=options.train)
+    several = script.categories(options.data, base.size, train=options.train, test=options.test)
     data = multiclass.pooled(several)
     if data.test is None:
         raise ValueError(f"there are no test pictures in {', '.join(options.data)}")
