@@ -16,7 +16,7 @@ The published settings need published networks, which checkpoints/convert.py mak
     python experiments/distillation.py stfpm mvtec runs/stfpm extractor=resnet18 weights=resnet18
     python experiments/distillation.py reverse_distillation mvtec runs/rd \
         extractor=wide_resnet50_2 weights=wide_resnet50_2
-    python experiments/distillation.py mkd mvtec runs/mkd extractor=vgg16 weights=vgg16
+    python experiments/distillation.py mkd mvtec runs/mkd extractor=vgg16 weights=vgg16 scaled=false
 
 and on two cores, in minutes:
 
