@@ -27,7 +27,6 @@ from jaxad.detector import config, override, static
 from jaxad.methods import stfpm, uninformed_students
 from jaxad.nets import extractors
 from jaxad.nets.patch_network import PatchNetwork
-from jaxad.nets.resnet import resnet18
 
 STUDENT = stfpm.Config(extractor="resnet18", weights=("random",), batch_size=8)
 ENSEMBLE = uninformed_students.Config(size=128, weights=("random",), dense=False)
@@ -57,8 +56,9 @@ def student_step(cfg: stfpm.Config) -> None:
     """Part 1."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (cfg.batch_size, cfg.size, cfg.size, 3), np.uint8)
-    image = jnp.zeros((1, 64, 64, 3))
-    pretrained = {"random": jax.jit(resnet18().init)(jax.random.key(1), image)}
+    network = extractors.extractor(cfg.extractor).network({})
+    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    pretrained = {"random": jax.jit(network.init)(jax.random.key(1), image)}
     state = stfpm.init(cfg, pretrained, images, jax.random.key(0))
     features = compile.jitted(stfpm.embed)(cfg, pretrained, compile.unit(jnp.asarray(images)))
     batch = {

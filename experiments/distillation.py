@@ -87,7 +87,8 @@ def main(method: str, folders: str, workdir: str, *settings: str) -> None:
             print(f"no test pictures for {name}: nothing to evaluate on")
         else:
             teacher = f"teacher {', '.join(cfg.weights)}"
-            title = f"{name}, {method}, {teacher}, {cfg.steps} steps, seed {options.seed}"
+            title = f"{name}, {method}, {teacher}, {cfg.size} px, {cfg.steps} steps"
+            title = f"{title}, seed {options.seed}"
             print(assess(detector, cfg, pretrained, state, data, folder, title))
             print(f"report: {folder / 'report' / 'index.html'}")
         print(f"model: {folder / 'model'}")
