@@ -258,6 +258,7 @@ def test_the_clone_of_a_squeezenet_has_its_unpadded_maps_shapes():
         ("batch_size=0", "batch_size=0"),
         ("unscored=3", "unscored=3: expected 0 to 2"),
         ("layers=conv3,pool1", "finest first"),
+        ("layers=layer1", "no map 'layer1'"),
         ("narrow=0", "narrow=0"),
         ("weights=a,b", "one teacher"),
         ("saliency=lrp", "expected one of gradient, smooth, guided"),
