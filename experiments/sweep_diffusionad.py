@@ -138,7 +138,7 @@ def draw_curve(path: pathlib.Path, rows: list[dict[str, float]]) -> None:
     axes = figure.subplots(1, 2)
     timesteps = [row["timestep"] for row in rows]
     axes[0].plot(timesteps, [row["error"] for row in rows], "o-")
-    axes[0].set(xlabel="timestep", title="reconstruction error of normals")
+    axes[0].set(xlabel="timestep", title="reconstruction error of normals", yscale="log")
     for name in ("image_auroc", "pixel_auroc"):
         axes[1].plot(timesteps, [row[name] for row in rows], "o-", label=name)
     axes[1].set(xlabel="timestep", title="AUROC")
