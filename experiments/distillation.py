@@ -6,9 +6,10 @@ r"""A distillation method, one model for each category.
 METHOD is stfpm, reverse_distillation, mkd or uninformed_students. Each folder holds one category in
 a layout that `jaxad.data.layouts` knows, or is a folder of such folders; "workpieces" stands for
 all rendered ones. Without `epochs` and `steps`, it is as many epochs as the authors take for MVTec
-AD; an epoch is as many steps as they take, the last one for the pictures left over. The teacher's
-features are computed once and kept in memory (`cache=none` computes them in every step,
-`cache=FOLDER` keeps them for later runs). Interrupted, the same command continues.
+AD; an epoch is as many steps as in their loaders, whose last batch is smaller (here all are full,
+so pictures are seen a little more often). The teacher's features are computed once and kept in
+memory (`cache=none` computes them in every step, `cache=FOLDER` keeps them for later runs).
+Interrupted, the same command continues.
 RUN_FOLDER/CATEGORY gets the model and, where there are test pictures, `evaluation.json` and
 `report/index.html`.
 
@@ -76,7 +77,7 @@ def main(method: str, folders: str, workdir: str, *settings: str) -> None:
     pretrained = load_for(cfg)
     for name, data in several.items():
         if not fixed:
-            batches = -(-len(data.train) // cfg.batch_size)  # in an epoch; the last may be smaller
+            batches = -(-len(data.train) // cfg.batch_size)  # in an epoch
             wanted = epochs if options.epochs is None else options.epochs
             cfg = override(cfg, f"steps={wanted * batches}")
         folder = pathlib.Path(workdir) / name

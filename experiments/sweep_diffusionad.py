@@ -5,7 +5,7 @@ r"""What DiffusionAD's parts are worth, and what the scale of the noise does.
 
 1. Restorations, every seed shared (Zhang et al., arXiv:2303.08730, table 3): an autoencoder,
    iterative denoising, one step, and one step with guidance. The first is what the differences are
-   to. Iterative denoising has the networks of one step, which it is trained like.
+   to. Iterative denoising takes the networks of one step: both train alike.
 2. The scale of the noise (figures 7 and 8): one step, trained on timesteps up to nearly all, and
    used at smaller and larger ones: error of the reconstruction on held-out pictures, and AUROCs.
 
@@ -102,7 +102,7 @@ def load(options: Options, cfg: diffusionad.Config) -> Data:
 
 
 def with_iterative(members: sweep.Members) -> sweep.Members:
-    """Those of `RESTORATIONS`, of those of `TRAINED`; each is a group of its own."""
+    """The members of `RESTORATIONS`, from those of `TRAINED`; each restoration is one group."""
     places = [TRAINED.index("one_step" if x == "iterative" else x) for x in RESTORATIONS]
     return sweep.Members(tuple(members.states[place] for place in places), members.diverged[places])
 

@@ -50,7 +50,7 @@ def main(out: str, *settings: str) -> None:
     script.check_counts(options, "seeds")
     data = load(base, options)
     if not any(setting.startswith("steps=") for setting in settings):
-        batches = -(-len(data.train) // base.batch_size)  # in an epoch; the last may be smaller
+        batches = -(-len(data.train) // base.batch_size)  # in an epoch
         base = override(base, f"steps={options.epochs * batches}")
     print(f"{base}\n{options}")
     pretrained = load_for(base)

@@ -4,12 +4,14 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 from scripts import category, script
 
 from jaxad.detector import override
 from jaxad.methods import diffusionad
+from jaxad.sweep import Members, grid, groups
 
 TINY = (
     "size=32", "batch_size=2", "width=8", "multipliers=1,2", "attention=16", "heads=2", "groups=4",
@@ -117,6 +119,18 @@ def test_the_experiment_leaves_masks_examples_a_model_and_a_report(tmp_path, cap
     experiment.main(str(data), str(tmp_path / "again"), "small=true", f"foreground={masks}", *TINY)
     found = [json.loads((run / "evaluation.json").read_text()) for run in (out, tmp_path / "again")]
     assert found[0] == found[1]
+
+
+def test_iterative_denoising_is_evaluated_with_the_networks_of_one_step():
+    study = script("sweep_diffusionad")
+    trained = Members(tuple({"of": name} for name in study.TRAINED), np.array([[-1], [5], [-1]]))
+    members = study.with_iterative(trained)
+    configs = grid(diffusionad.SMALL, restoration=study.RESTORATIONS)
+    assert [configs[places[0]].restoration for places in groups(configs)] == study.RESTORATIONS
+    assert [state["of"] for state in members.states] == [
+        "autoencoder", "one_step", "one_step", "guided",
+    ]  # fmt: skip
+    assert members.diverged.tolist() == [[-1], [5], [5], [-1]]
 
 
 @pytest.mark.slow

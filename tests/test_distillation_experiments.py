@@ -20,9 +20,9 @@ def test_it_leaves_a_model_and_an_evaluation_for_each_category(tmp_path, capsys)
     category(tmp_path / "one", normal=4)
     category(tmp_path / "two", normal=4)
     folders = f"{tmp_path / 'one'},{tmp_path / 'two'}"
-    settings = ("size=32", "batch_size=2", "epochs=1")
+    settings = ("size=32", "batch_size=2", "epochs=2")
     script("distillation").main("stfpm", folders, str(tmp_path / "runs"), *settings)
-    assert "steps=2" in capsys.readouterr().out  # 3 pictures, as one is held out
+    assert "steps=4" in capsys.readouterr().out  # 3 pictures, as one is held out: 2 batches
     for name in ("one", "two"):
         assert (tmp_path / "runs" / name / "model").is_dir()
         claim = json.loads((tmp_path / "runs" / name / "run.json").read_text())

@@ -90,10 +90,10 @@ class Config:
     top: int = static(50)  # highest pixels of a map, whose mean is the score
 
 
-# Learns on two CPU cores within a quarter of an hour. As in the paper the segmentation network
-# learns more slowly than the U-Net, or it would not wait for restorations worth looking at. At a
-# quarter of the size noise hides finer parts, hence the smaller timesteps. `top` is the same share
-# of the map. Chosen on rendered plates of another seed than those that README reports on.
+# Learns on two CPU cores in minutes. As in the authors' code the segmentation network learns more
+# slowly than the U-Net, else it learns to do without restorations. In a picture of a quarter of the
+# size the same noise hides more, hence the smaller timesteps; at them `guidance=1` changes little.
+# `top` is the same share of the map. Chosen on rendered plates of another seed than README's.
 SMALL = Config(
     size=64, batch_size=8, steps=1200, width=16, multipliers=(1, 1, 2, 4), blocks=1,
     attention=(16,), groups=8, segmentation_width=16, segmentation_multipliers=(1, 2, 4, 8, 8),
