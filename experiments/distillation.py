@@ -89,9 +89,8 @@ def main(method: str, folders: str, workdir: str, *settings: str) -> None:
         if data.test is None:
             print(f"no test pictures for {name}: nothing to evaluate on")
         else:
-            teacher = f"teacher {', '.join(cfg.weights)}"
-            title = f"{name}, {method}, {teacher}, {cfg.size} px, {cfg.steps} steps"
-            title = f"{title}, seed {options.seed}"
+            learned = f"teacher {', '.join(cfg.weights)}, {cfg.size} px, {cfg.steps} steps"
+            title = f"{name}, {method}, {learned}, seed {options.seed}"
             print(assess(detector, cfg, pretrained, state, data, folder, title))
             print(f"report: {folder / 'report' / 'index.html'}")
         print(f"model: {folder / 'model'}")

@@ -91,8 +91,8 @@ class Config:
 
 
 # Learns on two CPU cores in minutes. As in the authors' code the segmentation network learns more
-# slowly than the U-Net, else it learns to do without restorations. In a picture of a quarter of the
-# size the same noise hides more, hence the smaller timesteps; at them `guidance=1` changes little.
+# slowly than the U-Net, so that there are restorations to learn from. In a picture of a quarter of
+# the size the same noise hides more, hence smaller timesteps; at them `guidance=1` does little.
 # `top` is the same share of the map. Chosen on rendered plates of another seed than README's.
 SMALL = Config(
     size=64, batch_size=8, steps=1200, width=16, multipliers=(1, 1, 2, 4), blocks=1,
