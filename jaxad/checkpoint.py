@@ -18,6 +18,7 @@ from typing import Any
 
 import grain
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
@@ -133,7 +134,7 @@ class RunFolder:
                 continue
             for damaged, why in failed.items():
                 self._set_aside(damaged, why, step)
-            return State(*restored["state"]), step
+            return _unbound(State(*restored["state"])), step
         if failed:
             raise ValueError(
                 f"none of the checkpoints in {self.path} can be read ({failed}); "
@@ -168,12 +169,13 @@ class RunFolder:
         """
         try:
             with ocp.StandardCheckpointer() as checkpointer:
-                return checkpointer.restore(self.path / "model", template._replace(opt=()))
+                restored = checkpointer.restore(self.path / "model", template._replace(opt=()))
         except (ValueError, OSError, KeyError, TypeError) as error:
             raise ValueError(
                 f"the model in {self.path / 'model'} cannot be read ({error}); delete that folder "
                 "and start the run again: it continues from its last checkpoint"
             ) from error
+        return _unbound(restored)
 
     def close(self) -> None:
         """Waits until everything saved is on disk and lets go of the folder."""
@@ -230,6 +232,14 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     part.write_text(text + "\n", encoding="utf-8")
     part.replace(path)
+
+
+def _unbound(state: State) -> State:
+    """Copies that are not bound to a device, as those of a new state.
+
+    To what was compiled for one, and lies in the compilation cache, the other is another program.
+    """
+    return jax.tree.map(lambda x: jnp.array(np.asarray(x)), state)
 
 
 def _differences(now: Any, there: Any, name: str = "") -> list[str]:
