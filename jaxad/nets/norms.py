@@ -1,5 +1,6 @@
 """Batch norm and group norm as every network here uses them."""
 
+import math
 from functools import partial
 
 import jax
@@ -85,8 +86,14 @@ batch_normalised.defvjp(_forward, _backward)
 
 
 def _channel_mean(x: Float[Array, "B H W C"]) -> Float[Array, "C"]:
-    # One sum over all cells would be merged again and, on a CPU, left to a single core.
-    return jax.lax.optimization_barrier(x.mean(2)).mean((0, 1))
+    # A CPU sums over cells at a quarter of its memory's rate. Adding quarters of a map to one
+    # another is as fast as that, and so is a matrix product with ones.
+    count, height, width, channels = x.shape
+    parts = math.gcd(height * width, 4)
+    x = x.reshape(count, parts, height * width // parts, channels)
+    x = sum(x[:, i] for i in range(parts)).reshape(-1, channels)
+    ones = jnp.full((1, len(x)), 1 / (parts * len(x)), x.dtype)
+    return jnp.dot(ones, x, precision="highest")[0]
 
 
 def _wide(vector: Vector) -> Float[Array | np.ndarray, "1 1 1 C"]:
