@@ -146,24 +146,40 @@ def test_every_parameter_has_had_a_gradient_within_eight_steps(name, tiny, key):
 def test_vmapped_init_and_step_match_single_ones(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
     images = pipeline.image_set(data.train, cfg.size)
-    keys = jax.random.split(key, 3)
+    keys = jax.random.split(key, 2)
     states = jax.vmap(functools.partial(detector.init, cfg, pretrained, images))(keys)
-    assert_close(nth(states, 1), detector.init(cfg, pretrained, images, keys[1]))
+    second = detector.init(cfg, pretrained, images, keys[1])
+    assert_close(nth(states, 1), second)
 
-    batch = ready(detector, cfg, pretrained, some_batches(detector, cfg, data)[0])
-    configs = stack([dataclasses.replace(cfg, lr=lr) for lr in (1e-4, 1e-3, 1e-2)])
-    step = lambda c, s, k: detector.train_step(c, pretrained, s, batch, k)[0]
-    together = jax.jit(jax.vmap(step))(configs, states, keys)
-    alone = jax.jit(step)(nth(configs, 1), nth(states, 1), keys[1])
+    rates = (1e-4, 1e-3)
+    configs = [dataclasses.replace(cfg, lr=rate) for rate in rates]
+    (batch,) = some_batches(detector, cfg, data)
+    shared = ready(detector, cfg, pretrained, batch)
+
+    def step(cfg, state, key):  # as the compiled one of single runs
+        key = jax.random.fold_in(key, state.step)
+        return detector.train_step(cfg, pretrained, state, shared, key)[0]
+
+    together = jax.jit(jax.vmap(step))(stack(configs), states, keys)
+    alone, _ = compile.train_step(detector)(configs[1], pretrained, second, batch, keys[1])
     assert_close(nth(together, 1), alone)
 
 
 @every_detector
-def test_the_same_key_gives_the_same_bits_and_another_key_does_not(name, tiny, trained):
+def test_the_same_key_gives_the_same_bits_and_another_key_does_not(name, tiny):
     detector, cfg, pretrained, data, _ = tiny(name)
-    assert_equal(train.fit(detector, cfg, pretrained, data, jax.random.key(0)), trained(name))
-    other = train.fit(detector, cfg, pretrained, data, jax.random.key(1))
-    pairs = zip(jax.tree.leaves(other.params), jax.tree.leaves(trained(name).params), strict=True)
+
+    def begun(key):  # whole runs are compared below
+        init_key, step_key, data_key = train.run_keys(key)
+        iterator = iter(train.train_batches(detector, cfg, data, data_key))
+        batches = [next(iterator) for _ in range(3)]
+        iterator.close()
+        state = new_state(detector, cfg, pretrained, data, init_key)
+        return compile.steps(detector, cfg, pretrained, state, batches, step_key)[0]
+
+    one, again, other = (begun(jax.random.key(seed)) for seed in (0, 0, 1))
+    assert_equal(one, again)
+    pairs = zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True)
     assert any((a != b).any() for a, b in pairs)
 
 

@@ -22,7 +22,7 @@ def wrapped(tiny, striped):
     """name -> (detector, cfg, pretrained, data), ten steps."""
 
     def get(name):
-        inside, cfg, pretrained, _data, _ = tiny("efficientad")
+        inside, cfg, pretrained, _data, _ = tiny("stfpm")
         wrap, settings = WRAPPERS[name]
         values = {**{f: getattr(cfg, f) for f in cfg.__dataclass_fields__}, "steps": 10}
         outside = wrap(inside)
@@ -52,7 +52,7 @@ def assert_equal(one, other):
 
 @every_wrapper
 def test_wrapping_twice_gives_the_same_detector_and_nothing_recompiles(name, tiny):
-    inside = tiny("efficientad")[0]
+    inside = tiny("stfpm")[0]
     wrap, _ = WRAPPERS[name]
     assert wrap(inside) is wrap(inside)
 
@@ -60,7 +60,7 @@ def test_wrapping_twice_gives_the_same_detector_and_nothing_recompiles(name, tin
 @every_wrapper
 def test_settings_are_the_inner_ones_and_some_more(name, wrapped):
     detector, cfg, _, _ = wrapped(name)
-    assert method_name(cfg) == "efficientad"
+    assert method_name(cfg) == "stfpm"
     assert override(cfg, "lr=0.5").lr == 0.5
     for setting, value in WRAPPERS[name][1].items():
         assert getattr(override(detector.Config(), f"{setting}={value}"), setting) == value
@@ -111,7 +111,7 @@ def test_a_wrapper_is_swept_over_its_own_setting_too(wrapped, fitted):
 
 def test_flips_are_the_mean_of_mirrored_predictions(wrapped, fitted, tiny):
     detector, cfg, pretrained, data = wrapped("flipped")
-    inside = tiny("efficientad")[0]
+    inside = tiny("stfpm")[0]
     images = pipeline.image_set(data.test, cfg.size)
     state = fitted("flipped")
     views = [
@@ -131,7 +131,7 @@ def test_flips_are_the_mean_of_mirrored_predictions(wrapped, fitted, tiny):
 
 def test_an_ensemble_is_the_mean_of_its_members_and_tells_their_spread(wrapped, fitted, tiny):
     detector, cfg, pretrained, data = wrapped("ensemble")
-    inside = tiny("efficientad")[0]
+    inside = tiny("stfpm")[0]
     images = pipeline.image_set(data.test, cfg.size)
     state = fitted("ensemble")
     members = [
@@ -152,7 +152,7 @@ def test_an_ensemble_is_the_mean_of_its_members_and_tells_their_spread(wrapped, 
 
 
 def test_an_ensemble_of_a_sweeps_states_is_a_vmap_of_predict(tiny, trained):
-    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    detector, cfg, pretrained, data, _ = tiny("stfpm")
     configs = sweep.grid(override(cfg, "steps=4"), lr=[1e-3])
     keys = jax.random.split(jax.random.key(0), 2)
     members = sweep.fit(detector, configs, pretrained, data, keys)
@@ -178,7 +178,7 @@ def test_tiles_put_together_are_the_image(count, overlap):
 
 @pytest.mark.slow
 def test_a_single_tile_is_the_detector_inside(wrapped, tiny):
-    inside, cfg, pretrained, data, _ = tiny("efficientad")
+    inside, cfg, pretrained, data, _ = tiny("stfpm")
     detector = wrappers.tiled(inside)
     values = {f: getattr(cfg, f) for f in cfg.__dataclass_fields__}
     one = detector.Config(**values | {"steps": 3, "tiles": 1})
@@ -194,13 +194,13 @@ def test_a_single_tile_is_the_detector_inside(wrapped, tiny):
         ("tiles=0", "tiles=0"),
         ("overlap=3", "overlap=3"),
         ("size=113", r"size=113 is not 2 tiles that overlap by 16 pixels; size=114 is"),
-        ("size=40", "."),
+        ("size=6 overlap=0", "size=3 is too small"),
     ],
 )
 def test_tiles_that_do_not_fit_are_refused(wrapped, settings, message):
     detector, cfg, _, _ = wrapped("tiled")
     with pytest.raises(ValueError, match=message):
-        detector.check(override(cfg, settings))
+        detector.check(override(cfg, settings.split()))
 
 
 def test_an_ensemble_of_nobody_is_refused(wrapped):

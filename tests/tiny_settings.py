@@ -116,9 +116,9 @@ def tiny_diffusionad() -> Tiny:
     from jaxad.methods import diffusionad
 
     cfg = diffusionad.Config(
-        size=32, batch_size=4, steps=80, width=8, multipliers=(1, 1), blocks=1, attention=(),
+        size=32, batch_size=2, steps=60, width=8, multipliers=(1, 1), blocks=1, attention=(),
         heads=2, groups=4, segmentation_width=4, segmentation_multipliers=(1, 2), top=10, tries=1,
-        objects=False, lr=3e-3, segmentation_lr=5e-3, segmentation_schedule="constant", gamma=0.0,
+        objects=False, lr=5e-3, segmentation_lr=1e-2, segmentation_schedule="constant", gamma=0.0,
         # Far below the defaults: gradients, compared to an absolute tolerance, are smaller.
         noise_weight=0.1, focal_weight=0.05, smooth_l1_weight=0.01,
     )  # fmt: skip

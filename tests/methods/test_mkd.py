@@ -92,7 +92,8 @@ def test_mkd_network_features_scores_and_maps_equal_the_reference(reference):
     stored, pretrained, state, images = reference
     with jax.default_matmul_precision("highest"):
         teacher = jax.jit(mkd.embed)(VGG, pretrained, images)
-        student, _ = mkd.cloned(VGG, state.params, state.stats, teacher, images, False)
+        cloned = jax.jit(mkd.cloned, static_argnums=5)
+        student, _ = cloned(VGG, state.params, state.stats, teacher, images, False)
         scores, gradient = jax.jit(mkd.score_and_gradient)(VGG, pretrained, state, images)
     for pool, t, s in zip(POOLS, teacher, student, strict=True):
         close(stored, f"teacher_{pool}", nchw(t))
@@ -175,7 +176,7 @@ def new_state(cfg, pretrained):
 
 def test_steps_move_every_parameter_and_reduce_the_loss(pretrained, images, key):
     start = state = new_state(TINY, pretrained)
-    batch = {"image": images, "features": mkd.embed(TINY, pretrained, images)}
+    batch = {"image": images, "features": jax.jit(mkd.embed)(TINY, pretrained, images)}
     step, losses = compile.jitted(mkd.train_step), []
     for _ in range(25):
         state, metrics = step(TINY, pretrained, state, batch, key)
@@ -214,12 +215,12 @@ def test_smooth_gradients_of_little_noise_are_plain_ones(pretrained, images, mon
 def test_values_are_in_units_of_the_teachers_root_mean_square(pretrained, images, key):
     pixels = np.asarray(np.round(images * 255), np.uint8)
     state = mkd.init(TINY, pretrained, pixels, key)
-    teacher = mkd.embed(TINY, pretrained, compile.unit(jnp.asarray(pixels)))
+    teacher = jax.jit(mkd.embed)(TINY, pretrained, compile.unit(jnp.asarray(pixels)))
     for x, scaled in zip(teacher, mkd.target(state.stats, teacher), strict=True):
         np.testing.assert_allclose(scaled, x / np.sqrt(np.square(x).mean()), rtol=1e-4)
     silent = jax.tree.map(jnp.zeros_like, state.params)
     batch = {"image": images, "features": teacher}
-    _, (_, terms) = mkd.loss(silent, TINY, pretrained, state.stats, batch, key)
+    _, (_, terms) = jax.jit(mkd.loss)(silent, TINY, pretrained, state.stats, batch, key)
     np.testing.assert_allclose(terms["value"], len(teacher), rtol=1e-4)
 
 

@@ -21,9 +21,9 @@ from jaxad.sweep import fitting, memory, team
 @pytest.fixture(scope="module")
 def job(tiny):
     """(detector, configs, pretrained, data, keys): 2 x 2 settings in two groups, 2 seeds."""
-    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    detector, cfg, pretrained, data, _ = tiny("stfpm")
     cfg = override(cfg, "steps=12")
-    configs = sweep.grid(cfg, lr=[3e-3, 1e-3], map_norm=["quantile", "none"])
+    configs = sweep.grid(cfg, lr=[0.1, 0.03], upsampling=["twice", "once"])
     return detector, configs, pretrained, data, jax.random.split(jax.random.key(5), 2)
 
 
@@ -69,7 +69,7 @@ def test_other_values_of_the_same_fields_do_not_recompile(job, fitted):
     detector, configs, pretrained, data, keys = job
     before = compile.train_step(detector)._cache_size()
     cfg = override(configs[0], "steps=12")
-    sweep.fit(detector, sweep.grid(cfg, lr=[7e-4], p_hard=[0.8]), pretrained, data, keys[:1])
+    sweep.fit(detector, sweep.grid(cfg, lr=[0.07], momentum=[0.8]), pretrained, data, keys[:1])
     assert compile.train_step(detector)._cache_size() == before
 
 
@@ -175,7 +175,7 @@ def test_data_that_no_team_needs_any_more_are_let_go(job):
     last = data._replace(train=data.test)
     gone = weakref.ref(sets.images(last.train, configs[0].size))
     kept = sets.images(data.train, configs[0].size)
-    features = weakref.ref(sets.features(configs[0], last))
+    features = weakref.ref(sets.features(configs[0], last)[0])
     sets.keep(teams)
     gc.collect()
     assert gone() is None
@@ -257,7 +257,7 @@ def test_the_folder_of_another_sweep_is_refused(job, tmp_path):
     with pytest.raises(ValueError, match="keys"):
         sweep.run(detector, configs[:1], pretrained, data, keys[1:], tmp_path)
     record = json.loads((tmp_path / "run.json").read_text())
-    assert record["sweep"][0]["settings"]["lr"] == 3e-3
+    assert record["sweep"][0]["settings"]["lr"] == 0.1
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_the_log_says_which_fields_divide_a_sweep(job, caplog):
     detector, configs, pretrained, data, keys = job
     with caplog.at_level(logging.INFO):
         fitting.planned(detector, configs, pretrained, data, keys, None)
-        assert "map_norm: 2 groups of settings" in caplog.text
+        assert "upsampling: 2 groups of settings" in caplog.text
 
 
 def test_no_settings_are_refused(job):
@@ -289,8 +289,8 @@ def test_no_settings_are_refused(job):
 
 def test_settings_that_cannot_work_are_refused_before_anything_trains(job):
     detector, configs, pretrained, data, keys = job
-    with pytest.raises(ValueError, match="p_hard"):
-        sweep.fit(detector, sweep.grid(configs[0], p_hard=[0.9, 2]), pretrained, data, keys)
+    with pytest.raises(ValueError, match="momentum"):
+        sweep.fit(detector, sweep.grid(configs[0], momentum=[0.9, 2]), pretrained, data, keys)
 
 
 def test_more_at_once_than_fits_is_halved_and_said(job, monkeypatch, caplog):

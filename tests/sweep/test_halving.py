@@ -10,9 +10,9 @@ from jaxad.detector import override
 
 @pytest.fixture(scope="module")
 def job(tiny):
-    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    detector, cfg, pretrained, data, _ = tiny("stfpm")
     cfg = override(cfg, "steps=9")
-    rates = sweep.grid(cfg, lr=[1e-5, 3e-3, 1e30, 1e-3]) + sweep.grid(cfg, map_norm=["none"])
+    rates = sweep.grid(cfg, lr=[1e-4, 0.1, 1e30, 0.03]) + sweep.grid(cfg, upsampling=["once"])
     return detector, rates, pretrained, data, jax.random.split(jax.random.key(2), 2)
 
 
@@ -48,7 +48,7 @@ def test_a_given_score_decides(job):
     score = lambda cfg, pretrained, state: -cfg.lr * float(state.step)
     halved = sweep.halve(detector, configs[:2], pretrained, data, keys, at=[4], score=score)
     assert halved.cuts[0].kept == (0,)
-    assert halved.cuts[0].values == {0: pytest.approx(-4e-5), 1: pytest.approx(-12e-3)}
+    assert halved.cuts[0].values == {0: pytest.approx(-4e-4), 1: pytest.approx(-0.4)}
 
 
 @pytest.mark.parametrize("at", [[0], [9], [6, 3], [3, 3]])

@@ -16,9 +16,9 @@ from jaxad.sweep import scores as scores_module
 
 @pytest.fixture(scope="module")
 def job(tiny):
-    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    detector, cfg, pretrained, data, _ = tiny("stfpm")
     cfg = override(cfg, "steps=3")
-    configs = sweep.grid(cfg, lr=[1e-3, 1e30], penalty=[True, False])
+    configs = sweep.grid(cfg, lr=[0.1, 1e30], upsampling=["twice", "once"])
     return detector, configs, pretrained, data, jax.random.split(jax.random.key(0), 2)
 
 
@@ -83,12 +83,12 @@ def test_the_table_has_a_row_for_each_member_and_metric(job, scores, tmp_path):
     sweep.write(tmp_path, configs, keys, scores)
     rows = [json.loads(line) for line in (tmp_path / "sweep.jsonl").read_text().splitlines()]
     assert len(rows) == 4 * 2 * len(scores.metrics)
-    row = next(r for r in rows if (r["lr"], r["penalty"], r["seed"]) == (1e-3, False, 1))
-    assert row["method"] == "efficientad"
+    row = next(r for r in rows if (r["lr"], r["upsampling"], r["seed"]) == (0.1, "once", 1))
+    assert row["method"] == "stfpm"
     assert row["size"] == configs[0].size
     assert row["key"] == " ".join(map(str, jax.random.key_data(keys)[1]))
     assert {"commit", "python", "jax_version", "device"} < set(row)
-    wanted = [r for r in rows if r["metric"] == "image_auroc" and r["lr"] == 1e-3]
+    wanted = [r for r in rows if r["metric"] == "image_auroc" and r["lr"] == 0.1]
     np.testing.assert_array_equal([r["value"] for r in wanted], scores.image_auroc[:2].ravel())
     assert all(r["value"] is None and r["diverged"] for r in rows if r["lr"] == 1e30)
     with open(tmp_path / "sweep.csv", newline="") as file:
@@ -100,7 +100,7 @@ def test_the_table_has_a_row_for_each_member_and_metric(job, scores, tmp_path):
 def test_a_plot_for_each_swept_field(job, scores, tmp_path):
     _, configs, _, _, keys = job
     sweep.write(tmp_path, configs, keys, scores)
-    assert {path.name for path in tmp_path.glob("*.png")} == {"lr.png", "penalty.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"lr.png", "upsampling.png"}
     for path in tmp_path.glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -118,7 +118,7 @@ def test_a_plots_lines_join_settings_that_differ_in_one_field_alone():
 
 def test_the_text_shows_what_differs_and_what_diverged(job, scores):
     text = sweep.text(job[1], scores).splitlines()
-    assert text[0].split()[:3] == ["penalty", "lr", "seeds"]  # as the config has them
+    assert text[0].split()[:3] == ["upsampling", "lr", "seeds"]  # as the config has them
     assert "image_auroc" in text[0]
     assert len(text) == 5
     assert "0 (others diverged)" in text[3]
