@@ -10,8 +10,8 @@ from jaxad.assess import assess
 
 
 def test_a_report_and_the_metrics_are_written(tiny, trained, tmp_path):
-    detector, cfg, pretrained, data, _ = tiny("efficientad")
-    found = assess(detector, cfg, pretrained, trained("efficientad"), data, tmp_path, "Tiny")
+    detector, cfg, pretrained, data, _ = tiny("stfpm")
+    found = assess(detector, cfg, pretrained, trained("stfpm"), data, tmp_path, "Tiny")
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert written["mean"]["image_auroc"] == found.mean["image_auroc"] == 1.0
     report = tmp_path / "report"
@@ -24,16 +24,16 @@ def test_a_report_and_the_metrics_are_written(tiny, trained, tmp_path):
 
 
 def test_without_a_test_set_it_says_so(tiny, trained, tmp_path):
-    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    detector, cfg, pretrained, data, _ = tiny("stfpm")
     with pytest.raises(ValueError, match="no test set"):
         assess(
-            detector, cfg, pretrained, trained("efficientad"), data._replace(test=None), tmp_path
+            detector, cfg, pretrained, trained("stfpm"), data._replace(test=None), tmp_path
         )
 
 
 def test_weights_that_are_not_finite_name_the_picture(tiny, trained, tmp_path):
-    detector, cfg, pretrained, data, _ = tiny("efficientad")
-    spoiled = trained("efficientad")
+    detector, cfg, pretrained, data, _ = tiny("stfpm")
+    spoiled = trained("stfpm")
     params = jax.tree.map(lambda x: x * float("nan"), spoiled.params)
     with pytest.raises((FloatingPointError, ValueError), match="finite"):
         assess(detector, cfg, pretrained, spoiled._replace(params=params), data, tmp_path)

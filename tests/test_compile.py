@@ -29,7 +29,7 @@ def test_slices_put_together_are_the_whole_set():
 
 
 def test_steps_in_a_scan_equal_steps_in_a_loop(tiny, key, monkeypatch):
-    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    detector, cfg, pretrained, data, _ = tiny("stfpm")
     from jaxad.data import pipeline
 
     images = pipeline.image_set(data.train, cfg.size)
@@ -57,7 +57,7 @@ def test_an_option_that_this_jaxlib_does_not_know_is_left_out(monkeypatch):
 
 
 def test_a_step_donates_the_state(tiny, key):
-    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    detector, cfg, pretrained, data, _ = tiny("stfpm")
     from jaxad.data import pipeline
 
     state = detector.init(cfg, pretrained, pipeline.image_set(data.train, cfg.size), key)

@@ -17,7 +17,7 @@ from jaxad.detector import override
 
 @pytest.fixture(scope="module")
 def job(tiny):
-    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    detector, cfg, pretrained, data, _ = tiny("feature_reconstruction")
     return detector, override(cfg, "steps=4"), pretrained, data
 
 
