@@ -26,9 +26,7 @@ def test_a_report_and_the_metrics_are_written(tiny, trained, tmp_path):
 def test_without_a_test_set_it_says_so(tiny, trained, tmp_path):
     detector, cfg, pretrained, data, _ = tiny("stfpm")
     with pytest.raises(ValueError, match="no test set"):
-        assess(
-            detector, cfg, pretrained, trained("stfpm"), data._replace(test=None), tmp_path
-        )
+        assess(detector, cfg, pretrained, trained("stfpm"), data._replace(test=None), tmp_path)
 
 
 def test_weights_that_are_not_finite_name_the_picture(tiny, trained, tmp_path):
