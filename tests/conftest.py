@@ -30,7 +30,7 @@ from jaxtyping import install_import_hook
 install_import_hook("jaxad", "beartype.beartype")
 
 HERE = pathlib.Path(__file__).parent
-MAPS = 45_000  # of memory, held by compiled programs, before they are dropped
+MAPS = 25_000  # of memory, held by compiled programs, before they are dropped
 GOLDEN = pathlib.Path(os.environ.get("JAXAD_GOLDEN") or HERE / "golden")
 # scripts.py, tiny_settings.py; weights.py, weights_b.py; experiments import one another.
 sys.path[:0] = [str(HERE), str(HERE / "golden"), str(HERE.parent / "experiments")]
