@@ -103,10 +103,10 @@ def batches(
 
 def optimizer(cfg: Any) -> optax.GradientTransformation:
     """Adam with decay added to the gradient; `cfg.cosine`: warm-up, then down to zero."""
-    rate = cfg.lr
     if cfg.cosine:
-        rate = optax.warmup_cosine_decay_schedule(0, cfg.lr, WARM_UP, cfg.steps)
-    return optim.adam_l2(rate, cfg.weight_decay)
+        share = optax.warmup_cosine_decay_schedule(0, 1, WARM_UP, cfg.steps)
+        return optim.adam_l2(lambda step: cfg.lr * share(step), cfg.weight_decay)
+    return optim.adam_l2(cfg.lr, cfg.weight_decay)
 
 
 def distil(

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from scripts import category, script
 
+from jaxad import teacher
 from jaxad.detector import override
 from jaxad.methods import stfpm
 from jaxad.nets.patch_network import PatchNetwork, geometry
@@ -200,6 +201,35 @@ def test_settings_of_a_teacher_that_cannot_work_are_refused(setting, message):
     distil.check(distil.Config())
     with pytest.raises(ValueError, match=message):
         distil.check(override(distil.Config(), setting))
+
+
+def test_a_teachers_rate_rises_and_falls_and_another_does_not_recompile():
+    """Of a gradient that stays, Adam's step is the rate."""
+    distil, compilations = script("distill_patch_teacher"), []
+
+    @jax.jit
+    def moved(cfg):
+        compilations.append(cfg)
+        optimizer = teacher.optimizer(cfg)
+
+        def step(carry, _):
+            at, opt = carry
+            update, opt = optimizer.update(jnp.float32(1), opt, at)
+            return (at + update, opt), -update / cfg.lr
+
+        start = jnp.float32(0), optimizer.init(jnp.float32(0))
+        return jax.lax.scan(step, start, length=cfg.steps)[1]
+
+    settings = [f"steps={3 * teacher.WARM_UP}", "cosine=true", "weight_decay=0"]
+    cfg = override(distil.Config(), settings)
+    share, again = moved(cfg), moved(override(cfg, "lr=1e-3"))
+    expected = [0, 0.5, 1, 0.5, 0]  # half way up, at the top, half way down, and past the end
+    at = np.array([0, 0.5, 1, 2, 3]) * teacher.WARM_UP
+    np.testing.assert_allclose(
+        share[np.minimum(at, cfg.steps - 1).astype(int)], expected, atol=0.01
+    )
+    np.testing.assert_allclose(share, again, rtol=1e-4)
+    assert len(compilations) == 1
 
 
 @pytest.mark.slow
