@@ -16,9 +16,10 @@ def one_of_each(category, size=128, seed=0, good=1):
     return Workpieces(category, "test", good=good, per_defect=1, size=size, seed=seed)
 
 
-def change(source, index):
-    difference = source[index]["image"].astype(int) - source.clean(index)
-    return np.abs(difference).max(-1)
+def mask_and_change(source, index):
+    item = source[index]
+    difference = item["image"].astype(int) - source.clean(index)
+    return item["mask"] == 1, np.abs(difference).max(-1)
 
 
 def auroc(normal, anomalous):
@@ -30,8 +31,9 @@ def auroc(normal, anomalous):
 def test_the_same_arguments_give_the_same_bytes(category):
     one, other = (one_of_each(category, size=64) for _ in range(2))
     for index in range(len(one)):
-        assert one[index]["image"].tobytes() == other[index]["image"].tobytes()
-        assert one[index]["mask"].tobytes() == other[index]["mask"].tobytes()
+        item, again = one[index], other[index]
+        assert item["image"].tobytes() == again["image"].tobytes()
+        assert item["mask"].tobytes() == again["mask"].tobytes()
 
 
 def test_seed_split_category_and_index_each_give_another_picture():
@@ -69,7 +71,7 @@ def test_items_keep_the_contract_and_only_anomalous_ones_have_a_mask(category):
 def test_nothing_outside_the_mask_differs_visibly_from_the_clean_picture(category):
     source = one_of_each(category, good=2)
     for index, record in enumerate(source.records):
-        mask, changed = source[index]["mask"] == 1, change(source, index)
+        mask, changed = mask_and_change(source, index)
         assert changed[~mask].max() <= VISIBLE
         if record.defect == "good":
             assert changed.max() == 0
@@ -82,7 +84,8 @@ def test_every_structural_defect_can_be_seen(category):
     source = Workpieces(category, "test", good=0, per_defect=3)
     for index, record in enumerate(source.records):
         if record.kind == "structural":
-            assert np.sum(change(source, index) > 2 * VISIBLE) > 60, record
+            _, changed = mask_and_change(source, index)
+            assert np.sum(changed > 2 * VISIBLE) > 60, record
 
 
 def test_missing_and_misplaced_bolts_mark_one_and_two_places():
