@@ -1,6 +1,7 @@
 """EfficientAD against the numbers that a PyTorch implementation returns for the same weights."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +43,19 @@ def moments(golden, cfg, pretrained):
     mean, std = maps.moments(efficientad.embed, (cfg, pretrained), image(golden, "normal"))
     span = jnp.array([[0.0, 0.1], [0.0, 0.1]])
     return efficientad.Stats(mean, std, span)
+
+
+@pytest.fixture(scope="module")
+def prepared(golden):
+    """name -> (stored, cfg, pretrained, params, stats) of a golden."""
+
+    @functools.cache
+    def get(name):
+        stored = golden(name)
+        cfg, pretrained, params = trained(stored)
+        return stored, cfg, pretrained, params, moments(stored, cfg, pretrained)
+
+    return get
 
 
 def close_scalar(golden, name, value):
@@ -95,19 +109,15 @@ def compare_autoencoder(stored, output, picture):
     close(stored, output, nchw(features))
 
 
-def test_efficientad_loss_teacher_moments_equal_the_reference(golden):
-    stored = golden("efficientad_loss")
-    cfg, pretrained, _ = trained(stored)
-    stats = moments(stored, cfg, pretrained)
+def test_efficientad_loss_teacher_moments_equal_the_reference(prepared):
+    stored, *_, stats = prepared("efficientad_loss")
     close(stored, "teacher_mean", nchw(stats.mean))
     close(stored, "teacher_std", nchw(stats.std))
 
 
-def test_efficientad_loss_terms_and_gradients_equal_the_reference(golden):
-    stored = golden("efficientad_loss")
-    cfg, pretrained, params = trained(stored)
+def test_efficientad_loss_terms_and_gradients_equal_the_reference(prepared):
+    stored, cfg, pretrained, params, stats = prepared("efficientad_loss")
     cfg = dataclasses.replace(cfg, p_hard=stored.info["settings"]["hard quantile"])
-    stats = moments(stored, cfg, pretrained)
     terms, grads = compile.jitted(terms_and_gradients)(
         params, cfg, pretrained, stats, *(image(stored, n) for n in ("image", "aug", "penalty"))
     )
@@ -128,10 +138,8 @@ def test_efficientad_loss_terms_and_gradients_equal_the_reference(golden):
         close_scalar(stored, name, value)
 
 
-def test_efficientad_loss_mines_the_same_elements(golden):
-    stored = golden("efficientad_loss")
-    cfg, pretrained, params = trained(stored)
-    stats = moments(stored, cfg, pretrained)
+def test_efficientad_loss_mines_the_same_elements(prepared):
+    stored, cfg, pretrained, params, stats = prepared("efficientad_loss")
     picture = image(stored, "image")
     teacher = efficientad.normalised(stats, efficientad.embed(cfg, pretrained, picture))
     distance = jnp.square(teacher - efficientad.student(cfg, params, picture, "local"))
@@ -178,12 +186,10 @@ def torch_name(path):
         ("resize_first", 0, "_no_border"),
     ],
 )
-def test_efficientad_map_equals_the_reference(golden, order, border, suffix):
-    stored = golden("efficientad_map")
-    cfg, pretrained, params = trained(stored)
+def test_efficientad_map_equals_the_reference(prepared, order, border, suffix):
+    stored, cfg, pretrained, params, stats = prepared("efficientad_map")
     q_a, q_b = stored.info["settings"]["quantiles"]
     cfg = dataclasses.replace(cfg, map_order=order, border=border, q_a=q_a, q_b=q_b)
-    stats = moments(stored, cfg, pretrained)
     close(stored, "teacher_mean", nchw(stats.mean))
     state = efficientad.State(jnp.int32(0), params, stats, ())
     state = efficientad.calibrate(cfg, pretrained, state, image(stored, "validation"))
@@ -196,9 +202,8 @@ def test_efficientad_map_equals_the_reference(golden, order, border, suffix):
     close_scalar(stored, f"{order}_score{suffix}", prediction.score[0])
 
 
-def test_efficientad_map_in_both_orders_agrees_with_the_same_quantiles(golden):
-    stored = golden("efficientad_map")
-    cfg, pretrained, params = trained(stored)
+def test_efficientad_map_in_both_orders_agrees_with_the_same_quantiles(prepared):
+    stored, cfg, pretrained, params, stats = prepared("efficientad_map")
     scalars = stored.info["scalars"]
     span = jnp.array(
         [
@@ -206,16 +211,14 @@ def test_efficientad_map_in_both_orders_agrees_with_the_same_quantiles(golden):
             for which in ("st", "ae")
         ]
     )
-    stats = moments(stored, cfg, pretrained)._replace(range=span)
+    stats = stats._replace(range=span)
     state = efficientad.State(jnp.int32(0), params, stats, ())
     prediction = compile.jitted(efficientad.predict)(cfg, pretrained, state, image(stored, "image"))
     close(stored, "normalise_first_map_same_q", prediction.map[:, None])
 
 
-def test_efficientad_map_raw_distances_equal_the_reference(golden):
-    stored = golden("efficientad_map")
-    cfg, pretrained, params = trained(stored)
-    stats = moments(stored, cfg, pretrained)
+def test_efficientad_map_raw_distances_equal_the_reference(prepared):
+    stored, cfg, pretrained, params, stats = prepared("efficientad_map")
     local, global_ = efficientad.distances(cfg, pretrained, params, stats, image(stored, "image"))
     close(stored, "raw_st", local[:, None])
     close(stored, "raw_ae", global_[:, None])
