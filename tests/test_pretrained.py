@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import jaxad.pretrained
+from jaxad.nets.patch_network import PatchNetwork
 from jaxad.nets.pdn import PDN
 from jaxad.pretrained import check_tree, load_pretrained, save_pretrained
 
@@ -284,13 +285,22 @@ def test_first_leaf_that_differs_is_named(change, message):
         check_tree(tree, draw(), "net")
 
 
-def test_shipped_teacher_is_a_small_pdn_with_its_papers():
-    tree = load_pretrained(("pdn_small",), SHIPPED)["pdn_small"]
-    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    check_tree(tree, jax.eval_shape(PDN().init, jax.random.key(0), image), "pdn_small")
-    about = json.loads((SHIPPED / "pdn_small" / "about.json").read_text())
+@pytest.mark.parametrize(
+    ("name", "network", "side"),
+    [
+        ("pdn_small", PDN(), 64),
+        ("patch_17", PatchNetwork(17), 17),
+        ("patch_33", PatchNetwork(33), 33),
+        ("patch_65", PatchNetwork(65), 65),
+    ],
+)
+def test_shipped_weights_fit_their_network_and_have_their_papers(name, network, side):
+    tree = load_pretrained((name,), SHIPPED)[name]
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    check_tree(tree, jax.eval_shape(network.init, jax.random.key(0), image), name)
+    about = json.loads((SHIPPED / name / "about.json").read_text())
     assert {"origin", "licence", "command"} <= about.keys()
-    for readme in (SHIPPED / "README.md", SHIPPED / "pdn_small" / "README.md"):
+    for readme in (SHIPPED / "README.md", SHIPPED / name / "README.md"):
         text = readme.read_text()
         assert about["sha256"] in text, f"{readme} has another checksum"
         assert "TODO" not in text
