@@ -27,8 +27,8 @@ from jaxad.nets.resnet import ResNet
 from jaxad.nets.reversed_resnet import reversed_resnet
 from jaxad.nets.squeezenet import SqueezeNet
 from jaxad.nets.vgg import VGG
-from jaxad.nets.weight_file import read_state_dict
-from jaxad.pretrained import WEIGHTS, check_tree, save_pretrained
+from jaxad.weights.files import read_state_dict
+from jaxad.weights.store import WEIGHTS, check_tree, save_pretrained
 
 SIDE = 256  # of the images for which shapes are compared; they are the same for any other
 

@@ -22,7 +22,8 @@ import numpy as np
 from bench_efficientad import against_floor, interleaved, matrix_product
 from jaxtyping import PyTree
 
-from jaxad import compile, script
+from jaxad import compile
+from jaxad.cli import script
 from jaxad.detector import config, override, static
 from jaxad.methods import stfpm, uninformed_students
 from jaxad.nets import extractors

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxad import compile, quantile
+from jaxad import compile
 from jaxad.detector import override
 from jaxad.methods import efficientad
 from jaxad.nets.autoencoder import steps as decoder_sides
 from jaxad.nets.pdn import PDN, cells
+from jaxad.ops import quantile
 
 PRODUCT = 4096, 2048, 2048  # rows, columns and inner side of the reference product
 

@@ -21,11 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxad import compile, script, sweep, train
-from jaxad.detector import Data, State, config, override, static
-from jaxad.members import stack
+from jaxad import compile, sweep
+from jaxad.cli import script
+from jaxad.data.source import Data
+from jaxad.detector import State, config, override, static
 from jaxad.methods import efficientad
 from jaxad.nets.pdn import PDN
+from jaxad.ops.stacked import stack
+from jaxad.training import fitting
 
 SMALL = efficientad.Config(
     size=64, autoencoder_kernel=2, autoencoder_width=16, student_width=32, lr=1e-3, p_hard=0.99
@@ -111,7 +114,7 @@ def alone(steps: str, rates: str, shares: str) -> None:
     configs = sweep.grid(cfg, **{name: list(map(float, x)) for name, x in settings.items()})
     key = jax.random.key(0)
     if len(configs) == 1:
-        done = train.fit(efficientad.DETECTOR, configs[0], teacher(cfg), data, key)
+        done = fitting.fit(efficientad.DETECTOR, configs[0], teacher(cfg), data, key)
     else:
         done = sweep.fit(efficientad.DETECTOR, configs, teacher(cfg), data, key[None])
     jax.block_until_ready(done)

@@ -22,9 +22,9 @@ import numpy as np
 from bench_efficientad import PRODUCT, interleaved, matrix_product
 
 from jaxad import compile
-from jaxad.checkpoint import abstract_state
 from jaxad.detector import override
 from jaxad.methods import diffusionad
+from jaxad.training.checkpoint import abstract_state
 
 RESTORATIONS = (
     ["restoration=one_step"],

@@ -29,15 +29,19 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxad import compile, script, sweep, train
-from jaxad.checkpoint import settings as settings_of
-from jaxad.checkpoint import write_json
+from jaxad import compile, sweep
+from jaxad.cli import script
+from jaxad.data.pictures import image_set
 from jaxad.data import pipeline
-from jaxad.detector import Data, Detector, config, override, static
-from jaxad.features import MEMORY, frozen_features
+from jaxad.data.source import Data
+from jaxad.detector import Detector, config, override, static
 from jaxad.methods import DETECTORS
 from jaxad.nets.extractors import load_for
 from jaxad.sweep.table import circumstances
+from jaxad.training import fitting
+from jaxad.training.checkpoint import settings as settings_of
+from jaxad.training.checkpoint import write_json
+from jaxad.training.features import MEMORY, frozen_features
 
 METHODS = ("efficientad", "uninformed_students", "stfpm", "reverse_distillation", "mkd")
 METRICS = ("image_auroc", "pixel_auroc", "aupro_0.3")
@@ -148,9 +152,9 @@ def measured(file: pathlib.Path, configs: dict[str, Any], data: Data) -> dict[st
 def seconds_per_step(detector: Detector, cfg: Any, data: Data) -> float:
     """Of a training step on cached features, compilation left out."""
     pretrained, key = load_for(cfg), jax.random.key(0)
-    images = pipeline.image_set(data.train, cfg.size)
+    images = image_set(data.train, cfg.size)
     kept = frozen_features(detector, cfg, pretrained, images, MEMORY)
-    batches = iter(train.train_batches(detector, cfg, data, key, features=kept))
+    batches = iter(fitting.train_batches(detector, cfg, data, key, features=kept))
     state = detector.init(cfg, pretrained, images, key)
 
     def take(state: PyTree, count: int) -> PyTree:

@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 import jax
 
-from jaxad import script
-from jaxad.assess import assess
+from jaxad.cli import script
 from jaxad.data import layouts, workpieces
 from jaxad.data.files import OnBadImage
 from jaxad.detector import config, override, static
 from jaxad.methods import DETECTORS
-from jaxad.train import run
+from jaxad.report.assess import assess
+from jaxad.training.fitting import run
 
 Method = Literal["daad", "memae", "autoencoder"]
 

@@ -19,11 +19,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxad import checkpoint, script, sweep
+from jaxad import sweep
+from jaxad.cli import script
 from jaxad.data import prepared
 from jaxad.detector import config, override, static
 from jaxad.methods import DETECTORS, autoencoder, daad, memae
 from jaxad.sweep.table import circumstances
+from jaxad.training import checkpoint
 
 # Sides of 16, 8 and 4 cells. DAAD's only memory is one of templates of the whole bottleneck, chosen
 # among five divisions and temperatures on MNIST's training digits, of which some were set aside.

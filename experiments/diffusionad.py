@@ -30,14 +30,16 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxad import compile, script
-from jaxad.assess import assess
+from jaxad import compile
+from jaxad.cli import script
 from jaxad.data import foreground, layouts, pipeline, workpieces
 from jaxad.data.files import OnBadImage
-from jaxad.detector import Data, config, override, static
-from jaxad.heatmap import OUTLINE, outline
+from jaxad.data.source import Data
+from jaxad.detector import config, override, static
 from jaxad.methods import diffusionad
-from jaxad.train import run
+from jaxad.report.assess import assess
+from jaxad.report.heatmap import OUTLINE, outline
+from jaxad.training.fitting import run
 
 ROWS, COLUMNS = 4, 8  # of synthetic.png
 

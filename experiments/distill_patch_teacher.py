@@ -30,12 +30,16 @@ from flax import linen as nn
 from jaxtyping import Array, Float, PyTree, UInt8
 from PIL import Image
 
-from jaxad import checkpoint, compile, distillation, maps, teacher
+from jaxad import compile
+from jaxad.cli import distil
 from jaxad.detector import Images, Scalar, State, config, override, static
-from jaxad.nets import augment, extractors
+from jaxad.methods import students
+from jaxad.nets import extractors
 from jaxad.nets.layers import torch_kernel
 from jaxad.nets.patch_network import LAYERS, PatchNetwork
-from jaxad.pretrained import load_pretrained, save_pretrained
+from jaxad.ops import colour, maps
+from jaxad.training import checkpoint
+from jaxad.weights.store import load_pretrained, save_pretrained
 
 BATCHES_FOR_MOMENTS = 64
 HELD_OUT_PATCHES = 8  # of each picture that is held out
@@ -72,8 +76,8 @@ class Config:
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
     extractors.select(cfg.extractor, (cfg.layer,))
-    distillation.check_teacher(cfg)
-    distillation.check_settings(
+    students.check_teacher(cfg)
+    students.check_settings(
         cfg,
         patch=(cfg.patch in LAYERS, ", ".join(map(str, LAYERS))),
         zoom=(1 <= cfg.zoom[0] <= cfg.zoom[1], "two numbers from 1, the smaller one first"),
@@ -150,15 +154,15 @@ def loss(
     """Weighted sum of the three losses on one batch."""
     anchor = descriptors(cfg, params, batch["anchor"])
     terms = {
-        "knowledge": distillation.knowledge(decoded(cfg, params, anchor), target),
-        "compactness": distillation.compactness(anchor),
+        "knowledge": students.knowledge(decoded(cfg, params, anchor), target),
+        "compactness": students.compactness(anchor),
     }
     total = cfg.knowledge * terms["knowledge"] + cfg.compactness * terms["compactness"]
     if cfg.metric:
         positive = descriptors(cfg, params, batch["positive"])
         # Differs from the reference: negatives are the anchors of the batch's other pictures.
         negative = jnp.roll(anchor, 1, 0)
-        terms["metric"] = distillation.triplet(anchor, positive, negative, cfg.margin)
+        terms["metric"] = students.triplet(anchor, positive, negative, cfg.margin)
         total += cfg.metric * terms["metric"]
     return total, terms
 
@@ -166,11 +170,11 @@ def loss(
 def augmented(cfg: Config, batch: dict[str, Images], key: Array) -> dict[str, Images]:
     """Some patches without colours, all of a triplet alike; positives as another photograph."""
     grey_key, bright_key, noise_key = jax.random.split(key, 3)
-    found = {name: augment.grey(patches, grey_key, cfg.grey) for name, patches in batch.items()}
+    found = {name: colour.grey(patches, grey_key, cfg.grey) for name, patches in batch.items()}
     if "positive" in found:
         patches = found["positive"]
         factor = jax.random.uniform(bright_key, patches.shape[:1], minval=-1, maxval=1)
-        patches = augment.adjust_brightness(patches, 1 + BRIGHTNESS * factor)
+        patches = colour.adjust_brightness(patches, 1 + BRIGHTNESS * factor)
         noise = NOISE * jax.random.normal(noise_key, patches.shape)
         found["positive"] = jnp.clip(patches + noise, 0, 1)
     return found
@@ -182,7 +186,7 @@ def step(cfg: Config, variables: PyTree, state: State, batch: dict) -> tuple[Sta
     target = targets(cfg, variables, state.stats, batch["anchor"])
     gradient = jax.value_and_grad(loss, has_aux=True)
     (value, terms), grads = gradient(state.params, cfg, target, batch)
-    updates, opt = teacher.optimizer(cfg).update(grads, state.opt, state.params)
+    updates, opt = distil.optimizer(cfg).update(grads, state.opt, state.params)
     params = optax.apply_updates(state.params, updates)
     return State(state.step + 1, params, state.stats, opt), {"loss": value, **terms}
 
@@ -204,29 +208,29 @@ def main(folders: str, workdir: str, *settings: str) -> None:
     check(cfg)
     variables = load_pretrained(cfg.weights)[cfg.weights[0]]
     check_decoder(cfg, variables)
-    found = teacher.pictures(folders.split(","))
+    found = distil.pictures(folders.split(","))
     print(f"{len(found.train)} pictures to learn from, {len(found.heldout)} held out; {cfg}")
-    batches = partial(teacher.batches, view=partial(views, cfg=cfg), size=cfg.batch_size)
+    batches = partial(distil.batches, view=partial(views, cfg=cfg), size=cfg.batch_size)
 
     def new_state() -> State:
         sample = batches(found.train, seed=1)
         sample = np.concatenate([sample[i]["anchor"] for i in range(BATCHES_FOR_MOMENTS)])
         stats = maps.moments(describe, (cfg, variables), sample)
         params = new_parameters(cfg)
-        return State(jnp.int32(0), params, stats, teacher.optimizer(cfg).init(params))
+        return State(jnp.int32(0), params, stats, distil.optimizer(cfg).init(params))
 
     take = compile.jit(step, donate_argnums=2)
     measure = compile.jit(errors)
     test = batches(found.heldout, seed=2)
     test = [test[i] for i in range(-(-len(found.heldout) * HELD_OUT_PATCHES // cfg.batch_size))]
-    state, error = teacher.distil(
+    state, error = distil.distil(
         cfg,
         workdir,
         {**checkpoint.settings(cfg), "pictures": found.record},
         new_state,
         partial(take, cfg, variables),
         batches(found.train, seed=3),
-        lambda state: teacher.relative_error(partial(measure, cfg, variables, state), test),
+        lambda state: distil.relative_error(partial(measure, cfg, variables, state), test),
     )
     about = {
         "command": "python experiments/distill_patch_teacher.py " + " ".join(sys.argv[1:]),

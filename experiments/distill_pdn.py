@@ -29,11 +29,15 @@ import numpy as np
 import optax
 from PIL import Image
 
-from jaxad import checkpoint, compile, maps, pretrained, teacher
+from jaxad import compile
+from jaxad.cli import distil
 from jaxad.detector import Scalar, State, config, override, static
-from jaxad.nets import convert, patch_features, weight_file
+from jaxad.nets import convert, patch_features
 from jaxad.nets.pdn import PDN
 from jaxad.nets.resnet import ResNet, resnet18, wide_resnet101_2
+from jaxad.ops import maps
+from jaxad.training import checkpoint
+from jaxad.weights import files, store
 
 # Differs from the reference: 1000 parts of pictures, theirs are 10,000 pictures or more. At a side
 # of 128 they have a million cells, and fit into memory at once.
@@ -81,7 +85,7 @@ def views(picture: np.ndarray, rng: np.random.Generator, cfg: Config) -> dict[st
 
 def load_backbone(path: str) -> tuple[Callable, Any]:
     """The features of a backbone, as a function of its variables and images, and its variables."""
-    arrays = weight_file.read_state_dict(path)
+    arrays = files.read_state_dict(path)
     if "layer3.22.conv1.weight" in arrays:
         network, embedding = wide_resnet101_2(), patch_features.patchcore
     elif "layer3.1.conv1.weight" in arrays and "layer3.2.conv1.weight" not in arrays:
@@ -112,7 +116,7 @@ def step(
     batch = compile.unit(batch)
     targets = normalised(describe, variables, state.stats, batch["backbone"])
     value, grads = jax.value_and_grad(loss)(state.params, cfg, targets, batch["pdn"])
-    updates, opt = teacher.optimizer(cfg).update(grads, state.opt, state.params)
+    updates, opt = distil.optimizer(cfg).update(grads, state.opt, state.params)
     params = optax.apply_updates(state.params, updates)
     return State(state.step + 1, params, state.stats, opt), {"loss": value}
 
@@ -137,30 +141,30 @@ def main(backbone: str, folders: str, workdir: str, *settings: str) -> None:
     compile.enable_cache()
     cfg = override(Config(), settings)
     describe, variables = load_backbone(backbone)
-    found = teacher.pictures(folders.split(","))
+    found = distil.pictures(folders.split(","))
     print(f"{len(found.train)} pictures to learn from, {len(found.heldout)} held out; {cfg}")
     view = partial(views, cfg=cfg)
 
     def new_state() -> State:
-        sample = teacher.batches(found.train, view, seed=1, size=8)
+        sample = distil.batches(found.train, view, seed=1, size=8)
         sample = np.concatenate([sample[i]["backbone"] for i in range(BATCHES_FOR_MOMENTS)])
         stats = maps.moments(describe, (variables,), sample)
         params = PDN(cfg.medium, cfg.channels).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-        opt = teacher.optimizer(cfg).init(params["params"])
+        opt = distil.optimizer(cfg).init(params["params"])
         return State(jnp.int32(0), params["params"], stats, opt)
 
     take = compile.jit(partial(step, describe, cfg), donate_argnums=1)
     measure = compile.jit(partial(errors, describe, cfg))
-    test = teacher.batches(found.heldout, view, seed=2, size=8)
+    test = distil.batches(found.heldout, view, seed=2, size=8)
     test = [test[i] for i in range(-(-len(found.heldout) // 8))]
-    state, error = teacher.distil(
+    state, error = distil.distil(
         cfg,
         workdir,
         {**checkpoint.settings(cfg), "backbone": backbone, "pictures": found.record},
         new_state,
         partial(take, variables),
-        teacher.batches(found.train, view, seed=3, size=cfg.batch_size),
-        lambda state: teacher.relative_error(partial(measure, variables, state), test),
+        distil.batches(found.train, view, seed=3, size=cfg.batch_size),
+        lambda state: distil.relative_error(partial(measure, variables, state), test),
     )
     about = {
         "command": "python experiments/distill_pdn.py " + " ".join(sys.argv[1:]),
@@ -169,7 +173,7 @@ def main(backbone: str, folders: str, workdir: str, *settings: str) -> None:
         "settings": checkpoint.settings(cfg)["settings"],
     }
     folder = pathlib.Path(workdir) / "weights"
-    pretrained.save_pretrained(folder, {"params": state.params}, about)
+    store.save_pretrained(folder, {"params": state.params}, about)
 
 
 if __name__ == "__main__":

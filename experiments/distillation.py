@@ -31,14 +31,14 @@ import sys
 
 import jax
 
-from jaxad import script
-from jaxad.assess import assess
+from jaxad.cli import script
 from jaxad.data.files import OnBadImage
 from jaxad.detector import config, override, static
-from jaxad.features import MEMORY
 from jaxad.methods import mkd, reverse_distillation, stfpm, uninformed_students
 from jaxad.nets.extractors import load_for
-from jaxad.train import run
+from jaxad.report.assess import assess
+from jaxad.training.features import MEMORY
+from jaxad.training.fitting import run
 
 METHODS = {  # and the authors' epochs for MVTec AD
     "stfpm": (stfpm.DETECTOR, 100),

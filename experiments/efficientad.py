@@ -19,16 +19,17 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxad import script
-from jaxad.assess import assess
-from jaxad.checkpoint import write_json
+from jaxad.cli import script
+from jaxad.data.pictures import image_set
 from jaxad.data import layouts, pipeline
 from jaxad.data.files import OnBadImage
 from jaxad.detector import State, config, static
-from jaxad.evaluate import evaluate
+from jaxad.evaluation.evaluate import evaluate
 from jaxad.methods import efficientad
-from jaxad.pretrained import load_pretrained
-from jaxad.train import run
+from jaxad.report.assess import assess
+from jaxad.training.checkpoint import write_json
+from jaxad.training.fitting import run
+from jaxad.weights.store import load_pretrained
 
 CURVE = ("image_auroc", "pixel_auroc", "aupro_0.3")
 
@@ -66,7 +67,7 @@ def main(data_folder: str, workdir: str, *settings: str) -> None:
         """The metrics of a state that is not finished; what they say changes nothing."""
         if data.test is None or (step % curve_every and step < cfg.steps):
             return
-        heldout = pipeline.image_set(data.heldout, cfg.size)
+        heldout = image_set(data.heldout, cfg.size)
         state = efficientad.calibrate(cfg, pretrained, state, heldout)
         found = evaluate(efficientad.DETECTOR, cfg, pretrained, state, data.test).as_dict()["mean"]
         row = {name: found[name] for name in CURVE}

@@ -35,9 +35,9 @@ from jaxad.methods import efficientad
 from jaxad.nets import convert
 from jaxad.nets.pdn import RECEPTIVE_FIELD, STRIDE
 from jaxad.nets.resnet import resnet18
-from jaxad.nets.weight_file import read_state_dict
-from jaxad.pretrained import load_pretrained
-from jaxad.quantile import quantile
+from jaxad.ops.quantile import quantile
+from jaxad.weights.files import read_state_dict
+from jaxad.weights.store import load_pretrained
 
 CHANNELS = 16  # output channels that the mean gradient is over, evenly spaced
 P_HARD = (0.9, 0.99, 0.999, 0.9999)

@@ -23,14 +23,18 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxad import compile, plots, script, sweep
-from jaxad.checkpoint import settings, write_json
+from jaxad import compile, sweep
+from jaxad.cli import script
+from jaxad.data.pictures import resized
 from jaxad.data import pipeline, workpieces
-from jaxad.detector import Data, config, static
+from jaxad.data.source import Data
+from jaxad.detector import config, static
 from jaxad.methods import daad
+from jaxad.report import figures
 from jaxad.sweep.fitting import Members
 from jaxad.sweep.scores import Scores, bootstrap
 from jaxad.sweep.table import circumstances
+from jaxad.training.checkpoint import settings, write_json
 
 # Small enough for two cores: sides of 32, 16 and 8 cells.
 SMALL = daad.Config(
@@ -38,7 +42,7 @@ SMALL = daad.Config(
     items=(50, 50, 50), discriminator_widths=(16, 32, 64), smoothing=2.0, lr=1e-3,
 )  # fmt: skip
 SHOWN = 6  # test pictures, half of them anomalous
-ERRORS = {"normal": plots.NORMAL, "anomalous": plots.ANOMALOUS}
+ERRORS = {"normal": figures.NORMAL, "anomalous": figures.ANOMALOUS}
 Values = dict[str, Float[np.ndarray, "S K"]]
 
 
@@ -155,20 +159,20 @@ def text(rates: Sequence[int], values: Values) -> str:
 
 def draw(path: pathlib.Path, rates: Sequence[int], values: Values) -> None:
     """Errors on the left, AUROC on the right; points are seeds, lines their means."""
-    figure = plots.new_figure(8.4, 3.4)
+    figure = figures.new_figure(8.4, 3.4)
     errors, auroc = figure.subplots(1, 2)
     lines = [(errors, name, colour) for name, colour in ERRORS.items()]
-    for axis, name, colour in (*lines, (auroc, "image_auroc", plots.ANOMALOUS)):
+    for axis, name, colour in (*lines, (auroc, "image_auroc", figures.ANOMALOUS)):
         axis.plot(rates, values[name], "o", color=colour, alpha=0.5, ms=4)
         axis.plot(rates, values[name].mean(1), color=colour, linewidth=1.6, label=name)
     for axis, label in ((errors, "reconstruction error R"), (auroc, "image AUROC")):
         axis.set_xscale("log", base=2)
         axis.set_xticks(rates, [str(rate) for rate in rates])
         axis.set(xlabel="blocks a side: coarse to fine", ylabel=label)
-        plots.clean(axis)
+        figures.clean(axis)
     errors.set_yscale("log")
     errors.legend(fontsize=8)
-    plots.save(figure, path)
+    figures.save(figure, path)
 
 
 def draw_pictures(
@@ -184,20 +188,20 @@ def draw_pictures(
     half = SHOWN // 2
     chosen = good[:half] + others[:: max(len(others) // half, 1)][:half]
     size = configs[0].size
-    images = np.stack([pipeline.resized(data.test[i]["image"], size) for i in chosen])
+    images = np.stack([resized(data.test[i]["image"], size) for i in chosen])
     rows = {"picture": images}
     for s, (rate, cfg) in enumerate(zip(rates, configs, strict=True)):
         state = members.state(configs, s, 0)
         prediction = compile.predict(daad.DETECTOR)(cfg, {}, state, images)
         rows[f"rate {rate}"] = np.asarray(prediction.parts["reconstruction"])
-    figure = plots.new_figure(1.5 * len(chosen), 1.6 * len(rows))
+    figure = figures.new_figure(1.5 * len(chosen), 1.6 * len(rows))
     axes = figure.subplots(len(rows), len(chosen), squeeze=False)
     for line, (name, several) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name, fontsize=8)
         for axis, picture in zip(line, several, strict=True):
             axis.imshow(picture)
             axis.set(xticks=[], yticks=[])
-    plots.save(figure, path)
+    figures.save(figure, path)
 
 
 if __name__ == "__main__":

@@ -24,14 +24,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxad import compile, plots, script, train
-from jaxad.checkpoint import write_json
+from jaxad import compile
+from jaxad.cli import script
+from jaxad.data.pictures import image_set, resized
 from jaxad.data import multiclass, pipeline
-from jaxad.detector import Data, Detector, State, config, override, static
-from jaxad.evaluate import evaluate
-from jaxad.evaluation import mean
+from jaxad.data.source import Data
+from jaxad.detector import Detector, State, config, override, static
+from jaxad.evaluation.evaluate import evaluate
+from jaxad.evaluation.results import mean
 from jaxad.methods import feature_reconstruction, uniad
 from jaxad.nets.extractors import load_for
+from jaxad.report import figures
+from jaxad.training import fitting
+from jaxad.training.checkpoint import write_json
 
 NETWORKS = ("mlp", "cnn", "transformer", "uniad")
 SHARED = (
@@ -123,7 +128,7 @@ def trained(
     points = -(-options.epochs // epochs)  # as many for all
     cfg = override(cfg, f"steps={points * every}")
     curve_file = place / "curve.json"
-    heldout = pipeline.image_set(data.heldout, cfg.size)
+    heldout = image_set(data.heldout, cfg.size)
 
     def measure(step: int, state: State) -> None:
         rows = script.read_rows(curve_file, before=step)
@@ -133,7 +138,7 @@ def trained(
         row |= {name: metrics[name] for name in ("image_auroc", "pixel_auroc")}
         write_json(curve_file, [*rows, {"step": step, **row}])
 
-    state = train.run(
+    state = fitting.run(
         detector, cfg, pretrained, data, jax.random.key(options.seed), place,
         save_every=every, cache=workdir / "features", at_save=measure,
     )  # fmt: skip
@@ -169,9 +174,9 @@ def decoded(
     half = SHOWN // 2
     spread = lambda places: places[np.linspace(0, len(places) - 1, half).astype(int)]
     places = np.concatenate([spread(np.flatnonzero(labels == label)) for label in (0, 1)])
-    images = np.stack([pipeline.resized(data.test[int(i)]["image"], cfg.size) for i in places])
+    images = np.stack([resized(data.test[int(i)]["image"], cfg.size) for i in places])
     parts = compile.predict(detector)(cfg, pretrained, state, images).parts
-    known = pipeline.image_set(data.train, cfg.size, limit=PATCHES // cfg.grid**2)
+    known = image_set(data.train, cfg.size, limit=PATCHES // cfg.grid**2)
     bank = np.concatenate(
         [np.asarray(x) for x in compile.sliced(detector.embed, (cfg, pretrained), known)]
     )
@@ -195,7 +200,7 @@ def nearest_rows(features: jax.Array, bank: np.ndarray) -> jax.Array:
 
 def draw_curves(path: pathlib.Path, found: dict) -> None:
     """A row for each protocol, a column for each measurement."""
-    figure = plots.new_figure(4.0 * len(CURVES), 2.9 * len(found))
+    figure = figures.new_figure(4.0 * len(CURVES), 2.9 * len(found))
     axes = figure.subplots(len(found), len(CURVES), squeeze=False)
     for line, (protocol, networks) in zip(axes, found.items(), strict=True):
         for axis, (name, title) in zip(line, CURVES.items(), strict=True):
@@ -203,9 +208,9 @@ def draw_curves(path: pathlib.Path, found: dict) -> None:
                 x, y = (np.array([row[key] for row in rows], float) for key in ("epoch", name))
                 axis.plot(x, y, label=network)
             axis.set(xlabel="epoch", title=f"{protocol}: {title}")
-            plots.clean(axis)
+            figures.clean(axis)
     axes[0, 0].legend(fontsize=8)
-    plots.save(figure, path)
+    figures.save(figure, path)
 
 
 def draw_pictures(path: pathlib.Path, pictures: dict[str, list[np.ndarray]]) -> None:
@@ -213,14 +218,14 @@ def draw_pictures(path: pathlib.Path, pictures: dict[str, list[np.ndarray]]) -> 
     first = next(iter(pictures.values()))
     rows = {"picture": first[0], "its features": first[1]}
     rows |= {name: several[2] for name, several in pictures.items()}
-    figure = plots.new_figure(1.5 * SHOWN, 1.6 * len(rows))
+    figure = figures.new_figure(1.5 * SHOWN, 1.6 * len(rows))
     axes = figure.subplots(len(rows), SHOWN, squeeze=False)
     for line, (name, several) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name, fontsize=8)
         for axis, picture in zip(line, several, strict=True):
             axis.imshow(picture)
             axis.set(xticks=[], yticks=[])
-    plots.save(figure, path)
+    figures.save(figure, path)
 
 
 if __name__ == "__main__":

@@ -20,16 +20,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxad import script, sweep
-from jaxad.checkpoint import settings as settings_of
-from jaxad.checkpoint import write_json
+from jaxad import sweep
+from jaxad.cli import script
 from jaxad.data import multiclass
-from jaxad.detector import Data, Detector, config, override, static
-from jaxad.evaluation import Evaluation
-from jaxad.features import MEMORY
+from jaxad.data.source import Data
+from jaxad.detector import Detector, config, override, static
+from jaxad.evaluation.results import Evaluation
 from jaxad.methods import DETECTORS
 from jaxad.nets.extractors import load_for
 from jaxad.sweep.table import circumstances
+from jaxad.training.checkpoint import settings as settings_of
+from jaxad.training.checkpoint import write_json
+from jaxad.training.features import MEMORY
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro_0.3")
 PROTOCOLS = ("unified", "separate")

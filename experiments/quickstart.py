@@ -18,13 +18,13 @@ import sys
 
 import jax
 
-from jaxad import script
-from jaxad.assess import assess
+from jaxad.cli import script
 from jaxad.data import workpieces
 from jaxad.detector import override
 from jaxad.methods import efficientad
-from jaxad.pretrained import load_pretrained
-from jaxad.train import run
+from jaxad.report.assess import assess
+from jaxad.training.fitting import run
+from jaxad.weights.store import load_pretrained
 
 # A quarter of the paper's pixels, half its student's width and hardly any of its steps; so the rate
 # is higher, and more of the distances are mined in each.

@@ -23,12 +23,17 @@ import jax.numpy as jnp
 import numpy as np
 from diffusionad import check_folders, with_foreground
 
-from jaxad import compile, plots, script, sweep, train
-from jaxad.checkpoint import write_json
+from jaxad import compile, sweep
+from jaxad.cli import script
+from jaxad.data.pictures import image_set, resized
 from jaxad.data import layouts, pipeline, workpieces
-from jaxad.detector import Data, State, config, override, static
-from jaxad.evaluate import evaluate
+from jaxad.data.source import Data
+from jaxad.detector import State, config, override, static
+from jaxad.evaluation.evaluate import evaluate
 from jaxad.methods import diffusionad
+from jaxad.report import figures
+from jaxad.training import fitting
+from jaxad.training.checkpoint import write_json
 
 TRAINED = ["autoencoder", "one_step", "guided"]
 RESTORATIONS = ["autoencoder", "iterative", "one_step", "guided"]
@@ -76,7 +81,7 @@ def main(out: str, *settings: str) -> None:
 
     ends = [f"t_boundary={base.timesteps - 1}", f"t_end={base.timesteps}"]
     cfg = override(base, ["restoration=one_step", *ends])
-    state = train.run(
+    state = fitting.run(
         diffusionad.DETECTOR, cfg, {}, data, keys[0], workdir / "noise", keep=1,
         save_every=options.save_every,
     )  # fmt: skip
@@ -109,7 +114,7 @@ def with_iterative(members: sweep.Members) -> sweep.Members:
 
 def noise_curve(cfg: diffusionad.Config, state: State, data: Data) -> list[dict[str, float]]:
     """Error on held-out pictures and AUROCs, for each timestep at which pictures are restored."""
-    heldout = pipeline.image_set(data.heldout, cfg.size)
+    heldout = image_set(data.heldout, cfg.size)
     state, rows = state._replace(opt=()), []
     for scale in (t for t in SCALES if t < cfg.t_boundary):
         at = override(cfg, f"t_small={scale}")
@@ -134,7 +139,7 @@ def predicted(cfg: diffusionad.Config, state: State, images: np.ndarray) -> list
 
 def draw_curve(path: pathlib.Path, rows: list[dict[str, float]]) -> None:
     """Error and AUROCs over the timestep."""
-    figure = plots.new_figure(8.0, 2.9)
+    figure = figures.new_figure(8.0, 2.9)
     axes = figure.subplots(1, 2)
     timesteps = [row["timestep"] for row in rows]
     axes[0].plot(timesteps, [row["error"] for row in rows], "o-")
@@ -144,8 +149,8 @@ def draw_curve(path: pathlib.Path, rows: list[dict[str, float]]) -> None:
     axes[1].set(xlabel="timestep", title="AUROC")
     axes[1].legend(fontsize=8)
     for axis in axes:
-        plots.clean(axis)
-    plots.save(figure, path)
+        figures.clean(axis)
+    figures.save(figure, path)
 
 
 def draw_pictures(path: pathlib.Path, cfg: diffusionad.Config, state: State, data: Data) -> None:
@@ -153,19 +158,19 @@ def draw_pictures(path: pathlib.Path, cfg: diffusionad.Config, state: State, dat
     labels = np.array([record.label for record in data.test.records])
     spread = lambda places: places[np.linspace(0, len(places) - 1, SHOWN // 2).astype(int)]
     places = np.concatenate([spread(np.flatnonzero(labels == label)) for label in (0, 1)])
-    images = np.stack([pipeline.resized(data.test[int(i)]["image"], cfg.size) for i in places])
+    images = np.stack([resized(data.test[int(i)]["image"], cfg.size) for i in places])
     prediction = compile.predict(diffusionad.DETECTOR)(cfg, {}, state, images)
     rows = {"input": images / 255.0}
     rows |= {name: np.clip(np.asarray(prediction.parts[name]), 0, 1) for name in PARTS}
     rows["map"] = np.asarray(prediction.map)
-    figure = plots.new_figure(1.5 * SHOWN, 1.6 * len(rows))
+    figure = figures.new_figure(1.5 * SHOWN, 1.6 * len(rows))
     axes = figure.subplots(len(rows), SHOWN, squeeze=False)
     for line, (name, several) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name, fontsize=8)
         for axis, picture in zip(line, several, strict=True):
             axis.imshow(picture, vmin=0, vmax=1, cmap="inferno")  # one scale for all maps
             axis.set(xticks=[], yticks=[])
-    plots.save(figure, path)
+    figures.save(figure, path)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxad import script, sweep
+from jaxad import sweep
+from jaxad.cli import script
+from jaxad.data.pictures import image_set
 from jaxad.data import layouts, pipeline, workpieces
-from jaxad.detector import Data, config, override, static
-from jaxad.members import stack
+from jaxad.data.source import Data
+from jaxad.detector import config, override, static
 from jaxad.methods import efficientad
-from jaxad.pretrained import load_pretrained
+from jaxad.ops.stacked import stack
+from jaxad.weights.store import load_pretrained
 
 P_HARD = (0.0, 0.9, 0.99, 0.999, 0.9999)  # table 4 has 0, 0.99, 0.999 and 0.9999
 LEVELS = (
@@ -107,7 +110,7 @@ def calibrated(
     """The base setting's states under every way of normalising maps: nothing is trained again."""
     levels = sweep.zip(base, q_a=[a for a, _ in LEVELS], q_b=[b for _, b in LEVELS])
     configs = (*levels, override(base, "map_norm=gaussian"), override(base, "map_norm=none"))
-    heldout = pipeline.image_set(data.heldout, base.size)
+    heldout = image_set(data.heldout, base.size)
     trained = [members.state(trained_settings(base), 0, seed) for seed in range(seeds)]
 
     def states(cfg: Any) -> Any:

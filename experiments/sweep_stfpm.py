@@ -21,12 +21,14 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxad import script, sweep
+from jaxad import sweep
+from jaxad.cli import script
 from jaxad.data import layouts, workpieces
-from jaxad.detector import Data, config, override, static
-from jaxad.features import MEMORY
+from jaxad.data.source import Data
+from jaxad.detector import config, override, static
 from jaxad.methods import stfpm
 from jaxad.nets.extractors import load_for
+from jaxad.training.features import MEMORY
 
 RATES = (0.1, 0.2, 0.4, 0.8)  # the authors' is 0.4
 SPREAD = ("image_auroc", "pixel_auroc")

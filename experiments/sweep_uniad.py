@@ -15,7 +15,8 @@ import sys
 
 import jax
 
-from jaxad import script, sweep
+from jaxad import sweep
+from jaxad.cli import script
 from jaxad.data import multiclass
 from jaxad.detector import config, override, static
 from jaxad.methods import uniad

@@ -19,14 +19,14 @@ import sys
 
 import jax
 
-from jaxad import script
-from jaxad.assess import assess
+from jaxad.cli import script
 from jaxad.data import multiclass
 from jaxad.data.files import OnBadImage
 from jaxad.detector import config, override, static
 from jaxad.methods import uniad
 from jaxad.nets.extractors import load_for
-from jaxad.train import run
+from jaxad.report.assess import assess
+from jaxad.training.fitting import run
 
 
 @config

@@ -30,14 +30,16 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxad import checkpoint, script, sweep
+from jaxad import sweep
+from jaxad.cli import script
 from jaxad.data import prepared
 from jaxad.data.labelled import Labelled
 from jaxad.detector import config, override, static
-from jaxad.features import MEMORY
 from jaxad.methods import uniad
 from jaxad.nets.extractors import load_for
 from jaxad.sweep.table import circumstances
+from jaxad.training import checkpoint
+from jaxad.training.features import MEMORY
 
 B4_LAYERS = ("block1", "block5", "block9", "block21", "block31")
 WHOLE = (50_000, 10_000)  # training and test pictures of CIFAR-10

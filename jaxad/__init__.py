@@ -3,28 +3,43 @@
 import importlib
 from typing import Any
 
-from jaxad.detector import Data, Detector, Prediction, State, Stream, config, override, static
+from jaxad.detector import (
+    Detector,
+    Pictures,
+    Prediction,
+    State,
+    Stream,
+    config,
+    override,
+    scalar,
+    static,
+)
 
 # Imported when first used: data pipelines and checkpoints take seconds to import.
 _LATER = {
     "DETECTORS": "methods",
-    "fit": "train",
-    "load_pretrained": "pretrained",
-    "run": "train",
+    "Data": "data.source",
+    "evaluate": "evaluation.evaluate",
+    "fit": "training",
+    "load_pretrained": "weights.store",
+    "run": "training",
 }
 
 __all__ = [
     "DETECTORS",
     "Data",
     "Detector",
+    "Pictures",
     "Prediction",
     "State",
     "Stream",
     "config",
+    "evaluate",
     "fit",
     "load_pretrained",
     "override",
     "run",
+    "scalar",
     "static",
 ]
 

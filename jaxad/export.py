@@ -8,7 +8,7 @@ import jax.export
 from jaxtyping import Array, PyTree
 
 from jaxad import compile
-from jaxad.detector import Detector, State, check_finite
+from jaxad.detector import Detector, State
 
 
 def serialize(
@@ -26,7 +26,7 @@ def serialize(
       FloatingPointError: a parameter is not finite.
     """
     state = state._replace(opt=())
-    check_finite((pretrained, state))
+    compile.check_finite((pretrained, state))
 
     def predict(images: Array) -> tuple[Array, Array]:
         prediction = detector.predict(cfg, pretrained, state, compile.unit(images))
@@ -41,4 +41,4 @@ def serialize(
 def deserialize(program: bytes) -> Callable[[Array], tuple[Array, Array]]:
     """The function that `serialize` wrote: uint8 images -> (map, score)."""
     exported = jax.export.deserialize(bytearray(program))
-    return compile.jit(exported.call)
+    return jax.jit(exported.call, compiler_options=compile.compiler_options())

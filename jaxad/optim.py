@@ -36,6 +36,24 @@ def gradient_step(
     return State(state.step + 1, params, stats, opt), {"loss": value, **metrics}
 
 
+def gradient_steps(
+    loss: Callable, optimizer: Callable[[Any], optax.GradientTransformation]
+) -> Callable[..., tuple[State, dict[str, Array]]]:
+    """The `train_step` of a detector that takes one `gradient_step` on one loss.
+
+    Args:
+      loss: as `gradient_step`'s.
+      optimizer: (cfg) -> the optimiser.
+    """
+
+    def train_step(
+        cfg: Any, pretrained: PyTree, state: State, batch: dict[str, PyTree], key: Array
+    ) -> tuple[State, dict[str, Array]]:
+        return gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
+
+    return train_step
+
+
 def adam_l2(
     lr: Scalar | optax.Schedule, weight_decay: Scalar, b1: float = 0.9, b2: float = 0.999
 ) -> optax.GradientTransformation:

@@ -1,10 +1,10 @@
 """Detectors made of detectors: tiles of large images, flips when predicting, ensembles.
 
 A wrapper keeps the contract, so what it gives can be trained, swept, exported, and wrapped again.
-Its settings are those of the detector inside and a few static ones more.
+Its config holds the config of the detector inside, and a few static settings more; a setting of the
+one inside is found there: `cfg.lr` is `cfg.inside.lr`.
 """
 
-import dataclasses
 import functools
 from typing import Any, Literal
 
@@ -14,10 +14,29 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxad import compile
-from jaxad.detector import Detector, Images, ImageSet, Prediction, State, config, static
-from jaxad.members import nth, stack
+from jaxad.detector import (
+    Detector,
+    Images,
+    ImageSet,
+    Pictures,
+    Prediction,
+    State,
+    config,
+    static,
+    takes_no_steps,
+)
+from jaxad.ops.stacked import nth, stack
 
 FLIPS = {"none": ((),), "horizontal": ((), (2,)), "both": ((), (2,), (1,), (1, 2))}
+
+
+class Around:
+    """What the configs of all wrappers share: they lend the settings of the one inside."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "inside":  # nothing of Python's own is inside
+            raise AttributeError(name)
+        return getattr(self.inside, name)
 
 
 @functools.cache
@@ -26,19 +45,26 @@ def flipped(detector: Detector) -> Detector:
 
     Setting `flips`: "horizontal", "both" (four images) or "none".
     """
-    Config = _extended(
-        detector.Config, flips=(Literal["none", "horizontal", "both"], static("horizontal"))
-    )
+
+    @config
+    class Config(Around):
+        """Settings of the detector inside, and which mirror images it sees."""
+
+        inside: detector.Config = detector.Config()
+        flips: Literal["none", "horizontal", "both"] = static("horizontal")
 
     def predict(cfg: Any, pretrained: PyTree, state: State, images: Images) -> Prediction:
         views = []
         for axes in FLIPS[cfg.flips]:
-            map, score, parts = detector.predict(cfg, pretrained, state, jnp.flip(images, axes))
+            flipped = jnp.flip(images, axes)
+            map, score, parts = detector.predict(cfg.inside, pretrained, state, flipped)
             views.append(Prediction(jnp.flip(map, axes), score, parts))
         mean = sum(view.map for view in views), sum(view.score for view in views)
         return Prediction(*(x / len(views) for x in mean), views[0].parts)
 
-    return detector._replace(Config=Config, predict=predict)
+    return _of_inside(detector)._replace(
+        name=f"flipped({detector.name})", Config=Config, predict=predict
+    )
 
 
 @functools.cache
@@ -48,39 +74,49 @@ def ensemble(detector: Detector) -> Detector:
     `parts` are "spread", the standard deviation of the members' maps, and "score_spread". Setting
     `members`: how many.
     """
-    Config = _extended(detector.Config, members=(int, static(3)))
 
-    def check(cfg: Any) -> None:
-        detector.check(cfg)
-        if cfg.members < 1:
-            raise ValueError(f"members={cfg.members}: expected 1 or more")
+    @config
+    class Config(Around):
+        """Settings of the detectors inside, and how many they are."""
 
-    def init(cfg: Any, pretrained: PyTree, images: ImageSet, key: Array) -> State:
+        inside: detector.Config = detector.Config()
+        members: int = static(3, least=1)
+
+    def init(cfg: Any, pretrained: PyTree, key: Array) -> State:
         keys = jax.random.split(key, cfg.members)
-        return joined([detector.init(cfg, pretrained, images, k) for k in keys])
+        return joined([detector.init(cfg.inside, pretrained, k) for k in keys])
 
     def train_step(
         cfg: Any, pretrained: PyTree, state: State, batch: dict, key: Array
     ) -> tuple[State, dict[str, Array]]:
         def step(params: PyTree, stats: PyTree, opt: PyTree, key: Array) -> tuple[State, dict]:
             member = State(state.step, params, stats, opt)
-            return detector.train_step(cfg, pretrained, member, batch, key)
+            return detector.train_step(cfg.inside, pretrained, member, batch, key)
 
         keys = jax.random.split(key, cfg.members)
         moved, metrics = compile.each(step)(state.params, state.stats, state.opt, keys)
         return moved._replace(step=moved.step[0]), {name: x.mean() for name, x in metrics.items()}
 
-    def calibrate(cfg: Any, pretrained: PyTree, state: State, images: ImageSet) -> State:
-        members = [
-            detector.calibrate(cfg, pretrained, member, images) for member in several(cfg, state)
-        ]
-        return joined(members)
+    def measure(cfg: Any, pretrained: PyTree, state: State, pictures: Pictures) -> State:
+        found = [detector.measure(cfg.inside, pretrained, m, pictures) for m in several(cfg, state)]
+        return joined(found)
+
+    def calibrate(cfg: Any, pretrained: PyTree, state: State, pictures: Pictures) -> State:
+        members = several(cfg, state)
+        return joined([detector.calibrate(cfg.inside, pretrained, m, pictures) for m in members])
 
     def predict(cfg: Any, pretrained: PyTree, state: State, images: Images) -> Prediction:
-        found = [detector.predict(cfg, pretrained, m, images) for m in several(cfg, state)]
+        found = [detector.predict(cfg.inside, pretrained, m, images) for m in several(cfg, state)]
         maps, scores = (jnp.stack([x[i] for x in found]) for i in range(2))
         spread = {"spread": maps.std(0), "score_spread": scores.std(0)}
         return Prediction(maps.mean(0), scores.mean(0), spread)
+
+    def heldout_loss(
+        cfg: Any, pretrained: PyTree, state: State, images: Images
+    ) -> Float[Array, "B"]:
+        members = several(cfg, state)
+        losses = [detector.heldout_loss(cfg.inside, pretrained, m, images) for m in members]
+        return sum(losses) / len(losses)
 
     def several(cfg: Any, state: State) -> list[State]:
         learned = state.params, state.stats, state.opt
@@ -89,10 +125,16 @@ def ensemble(detector: Detector) -> Detector:
     def joined(members: list[State]) -> State:
         return stack(members)._replace(step=members[0].step)
 
-    return detector._replace(
-        Config=Config, check=check, init=init, train_step=train_step, calibrate=calibrate,
+    return _of_inside(detector)._replace(
+        name=f"ensemble({detector.name})",
+        Config=Config,
+        init=init,
+        train_step=_where(detector.train_step, takes_no_steps, train_step),
+        measure=measure,
+        calibrate=calibrate,
         predict=predict,
-    )  # fmt: skip
+        heldout_loss=_where(detector.heldout_loss, None, heldout_loss),
+    )
 
 
 @functools.cache
@@ -102,69 +144,113 @@ def tiled(detector: Detector) -> Detector:
     Training sees every tile of every image. A pixel's anomaly comes from the tile in whose middle
     it lies more, an image's score is its highest tile's. Settings `tiles`: on each side; `overlap`:
     of neighbours, in pixels, for which twice the border that a detector leaves blank is a good
-    choice. `size` stays that of the whole image.
+    choice. `inside.size` is the side of a tile, and `size` of the whole image follows from it.
     """
-    Config = _extended(detector.Config, tiles=(int, static(2)), overlap=(int, static(0)))
 
-    def inside(cfg: Any) -> Any:
-        names = [field.name for field in dataclasses.fields(detector.Config)]
-        settings = {name: getattr(cfg, name) for name in names}
-        return detector.Config(**settings | {"size": tile_side(cfg)})
+    @config
+    class Config(Around):
+        """Settings of the detector inside, whose images are the tiles, and how they are cut."""
+
+        inside: detector.Config = detector.Config()
+        tiles: int = static(2, least=1)
+        overlap: int = static(0, least=0)
+
+        @property
+        def size(self) -> int:
+            """Side of a whole image in pixels."""
+            return self.tiles * self.inside.size - (self.tiles - 1) * self.overlap
 
     def check(cfg: Any) -> None:
-        if cfg.tiles < 1 or cfg.overlap < 0 or cfg.overlap % 2:
+        if cfg.overlap % 2 or cfg.overlap >= cfg.inside.size:
             raise ValueError(
-                f"tiles={cfg.tiles}, overlap={cfg.overlap}: expected 1 or more tiles on a side, "
-                "and an even overlap of 0 or more pixels"
+                f"overlap={cfg.overlap}: expected an even number of pixels, and less than the "
+                f"{cfg.inside.size} of a tile"
             )
-        whole = cfg.size + (cfg.tiles - 1) * cfg.overlap
-        if whole % cfg.tiles or tile_side(cfg) <= cfg.overlap:
-            side = -(-whole // cfg.tiles)
-            fits = cfg.tiles * side - (cfg.tiles - 1) * cfg.overlap
-            raise ValueError(
-                f"size={cfg.size} is not {cfg.tiles} tiles that overlap by {cfg.overlap} pixels; "
-                f"size={fits} is, with tiles of {side}"
-            )
-        detector.check(inside(cfg))
+        detector.check(cfg.inside)
 
     def cut(cfg: Any, images: ImageSet) -> Any:
-        return tiles_of(images, cfg.tiles, tile_side(cfg))
-
-    def init(cfg: Any, pretrained: PyTree, images: ImageSet, key: Array) -> State:
-        return detector.init(inside(cfg), pretrained, cut(cfg, images), key)
+        return tiles_of(images, cfg.tiles, cfg.inside.size)
 
     def embed(cfg: Any, pretrained: PyTree, images: Images) -> PyTree:
-        features = detector.embed(inside(cfg), pretrained, cut(cfg, images))
+        features = detector.embed(cfg.inside, pretrained, cut(cfg, images))
         # Features are kept by image, so their first axis is that of images.
         return jax.tree.map(lambda x: x.reshape(images.shape[0], -1, *x.shape[1:]), features)
 
     def train_step(
         cfg: Any, pretrained: PyTree, state: State, batch: dict, key: Array
     ) -> tuple[State, dict[str, Array]]:
-        names = ["image", *(stream.name for stream in detector.streams(cfg))]
-        count = cfg.tiles**2
+        names = ["image", *(stream.name for stream in detector.streams(cfg.inside))]
         tiles = {name: cut(cfg, batch[name]) for name in names}
-        tiles["index"] = jnp.repeat(batch["index"], count)
+        tiles["index"] = jnp.repeat(batch["index"], cfg.tiles**2)
         tiles["features"] = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch["features"])
-        return detector.train_step(inside(cfg), pretrained, state, tiles, key)
+        return detector.train_step(cfg.inside, pretrained, state, tiles, key)
 
-    def calibrate(cfg: Any, pretrained: PyTree, state: State, images: ImageSet) -> State:
-        return detector.calibrate(inside(cfg), pretrained, state, cut(cfg, images))
+    def measure(cfg: Any, pretrained: PyTree, state: State, pictures: Pictures) -> State:
+        return detector.measure(cfg.inside, pretrained, state, Tiles(pictures, cfg))
+
+    def calibrate(cfg: Any, pretrained: PyTree, state: State, pictures: Pictures) -> State:
+        return detector.calibrate(cfg.inside, pretrained, state, Tiles(pictures, cfg))
 
     def predict(cfg: Any, pretrained: PyTree, state: State, images: Images) -> Prediction:
-        map, score, _ = detector.predict(inside(cfg), pretrained, state, cut(cfg, images))
+        map, score, _ = detector.predict(cfg.inside, pretrained, state, cut(cfg, images))
         whole = together(map, cfg.tiles, cfg.overlap)
         return Prediction(whole, score.reshape(images.shape[0], -1).max(1))
 
+    def heldout_loss(
+        cfg: Any, pretrained: PyTree, state: State, images: Images
+    ) -> Float[Array, "B"]:
+        losses = detector.heldout_loss(cfg.inside, pretrained, state, cut(cfg, images))
+        return losses.reshape(images.shape[0], -1).mean(1)
+
+    return _of_inside(detector)._replace(
+        name=f"tiled({detector.name})",
+        Config=Config,
+        check=check,
+        embed=embed,
+        train_step=_where(detector.train_step, takes_no_steps, train_step),
+        measure=measure,
+        calibrate=calibrate,
+        predict=predict,
+        heldout_loss=_where(detector.heldout_loss, None, heldout_loss),
+    )
+
+
+def _of_inside(detector: Detector) -> Detector:
+    """The detector, asked with a config around its own."""
+
+    def inside(function: Any) -> Any:
+        return lambda cfg, *arguments: function(cfg.inside, *arguments)
+
+    fields = ("init", "measure", "calibrate", "embed", "streams", "check")
+    asked = {name: inside(getattr(detector, name)) for name in fields}
     return detector._replace(
-        Config=Config, check=check, init=init, embed=embed, train_step=train_step,
-        calibrate=calibrate, predict=predict,
-    )  # fmt: skip
+        **asked,
+        train_step=_where(detector.train_step, takes_no_steps, inside(detector.train_step)),
+        heldout_loss=_where(detector.heldout_loss, None, inside(detector.heldout_loss)),
+    )
 
 
-def tile_side(cfg: Any) -> int:
-    """Side of the tiles of a `tiled` detector."""
-    return (cfg.size + (cfg.tiles - 1) * cfg.overlap) // cfg.tiles
+def _where(inner: Any, absent: Any, wrapped: Any) -> Any:
+    """`absent` where the detector inside lacks it, otherwise what wraps it."""
+    return absent if inner is absent else wrapped
+
+
+class Tiles:
+    """The tiles of pictures, as pictures: those of one after those of the other."""
+
+    def __init__(self, pictures: Pictures, cfg: Any):
+        """Cut as the config of a `tiled` detector says."""
+        self._pictures, self._tiles, self._side = pictures, cfg.tiles, cfg.inside.size
+
+    def __len__(self) -> int:
+        return len(self._pictures) * self._tiles**2
+
+    def __getitem__(self, some: slice) -> Any:
+        start, stop, _ = some.indices(len(self))
+        each = self._tiles**2
+        first = start // each
+        whole = tiles_of(self._pictures[first : -(-stop // each)], self._tiles, self._side)
+        return whole[start - first * each : stop - first * each]
 
 
 def tiles_of(images: ImageSet, count: int, side: int) -> Any:
@@ -188,14 +274,3 @@ def together(maps: Float[Array, "N h h"], count: int, overlap: int) -> Float[Arr
         for i in range(count)
     ]
     return jnp.concatenate(rows, 1)
-
-
-def _extended(cls: type, **fields: tuple[Any, Any]) -> type:
-    """A config class with more fields: {name: (type, default)}."""
-    body = {
-        "__annotations__": {name: kind for name, (kind, _) in fields.items()},
-        "__module__": cls.__module__,
-        "__doc__": cls.__doc__,
-        **{name: default for name, (_, default) in fields.items()},
-    }
-    return config(type(cls.__name__, (cls,), body))

@@ -124,7 +124,7 @@ def stripes(count: int, size: int, seed: int) -> np.ndarray:
 
 def tiny_data(size: int):
     """Striped pictures, and the same with a painted square."""
-    from jaxad.detector import Data
+    from jaxad.data.source import Data
 
     test = stripes(6, size, 3)
     masks = np.zeros((6, size, size), np.uint8)
@@ -134,8 +134,9 @@ def tiny_data(size: int):
     noise = np.random.default_rng(4).integers(0, 256, (5, size // 8, size // 8, 3), np.uint8)
     aux = Pictures(noise.repeat(8, 1).repeat(8, 2))
     return Data(
-        Pictures(stripes(6, size, 1)), Pictures(stripes(4, size, 2)), Pictures(test, masks), aux
-    )
+        Pictures(stripes(6, size, 1)), Pictures(stripes(4, size, 2)), Pictures(test, masks),
+        {"aux": aux},
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -163,11 +164,11 @@ def tiny():
 @pytest.fixture(scope="session")
 def trained(tiny):
     """name -> the state after the tiny settings' training."""
-    from jaxad import train
+    from jaxad import training
 
     @functools.cache
     def get(name):
         detector, cfg, pretrained, data, _ = tiny(name)
-        return train.fit(detector, cfg, pretrained, data, jax.random.key(0))
+        return training.fit(detector, cfg, pretrained, data, jax.random.key(0))
 
     return get

@@ -6,7 +6,7 @@ import jax
 import pytest
 from PIL import Image
 
-from jaxad.assess import assess
+from jaxad.report.assess import assess
 
 
 def test_a_report_and_the_metrics_are_written(tiny, trained, tmp_path):

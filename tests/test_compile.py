@@ -30,9 +30,10 @@ def test_slices_put_together_are_the_whole_set():
 
 def test_steps_in_a_scan_equal_steps_in_a_loop(tiny, key, monkeypatch):
     detector, cfg, pretrained, data, _ = tiny("stfpm")
+    from jaxad.data.pictures import image_set
     from jaxad.data import pipeline
 
-    images = pipeline.image_set(data.train, cfg.size)
+    images = image_set(data.train, cfg.size)
     iterator = iter(pipeline.train_batches(detector, cfg, data, 0))
     batches = [next(iterator) for _ in range(3)]
     iterator.close()
@@ -60,7 +61,7 @@ def test_a_step_donates_the_state(tiny, key):
     detector, cfg, pretrained, data, _ = tiny("stfpm")
     from jaxad.data import pipeline
 
-    state = detector.init(cfg, pretrained, pipeline.image_set(data.train, cfg.size), key)
+    state = detector.init(cfg, pretrained, image_set(data.train, cfg.size), key)
     iterator = iter(pipeline.train_batches(detector, cfg, data, 0))
     compile.train_step(detector)(cfg, pretrained, state, next(iterator), key)
     iterator.close()

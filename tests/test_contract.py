@@ -10,16 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad import compile, export, train
+from jaxad import compile, export
+from jaxad.data.pictures import image_set
 from jaxad.data import pipeline
 from jaxad.detector import Prediction, State, method_name, override
 from jaxad.methods import DETECTORS
+from jaxad.training import fitting
 
 every_detector = pytest.mark.parametrize("name", list(DETECTORS))
 
 
 def new_state(detector, cfg, pretrained, data, key):
-    return detector.init(cfg, pretrained, pipeline.image_set(data.train, cfg.size), key)
+    return detector.init(cfg, pretrained, image_set(data.train, cfg.size), key)
 
 
 def some_batches(detector, cfg, data, count=1, seed=0):
@@ -145,7 +147,7 @@ def test_every_parameter_has_had_a_gradient_within_eight_steps(name, tiny, key):
 @every_detector
 def test_vmapped_init_and_step_match_single_ones(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
-    images = pipeline.image_set(data.train, cfg.size)
+    images = image_set(data.train, cfg.size)
     keys = jax.random.split(key, 2)
     states = jax.vmap(functools.partial(detector.init, cfg, pretrained, images))(keys)
     second = detector.init(cfg, pretrained, images, keys[1])
@@ -170,8 +172,8 @@ def test_the_same_key_gives_the_same_bits_and_another_key_does_not(name, tiny):
     detector, cfg, pretrained, data, _ = tiny(name)
 
     def begun(key):  # whole runs are compared below
-        init_key, step_key, data_key = train.run_keys(key)
-        iterator = iter(train.train_batches(detector, cfg, data, data_key))
+        init_key, step_key, data_key = fitting.run_keys(key)
+        iterator = iter(fitting.train_batches(detector, cfg, data, data_key))
         batches = [next(iterator) for _ in range(3)]
         iterator.close()
         state = new_state(detector, cfg, pretrained, data, init_key)
@@ -197,16 +199,16 @@ def test_a_run_resumed_from_disk_equals_one_that_never_stopped(name, tiny, train
 
     arguments = (detector, cfg, pretrained, data, jax.random.key(0), tmp_path / "run")
     with pytest.raises(Interruption):
-        train.run(*arguments, save_every=20, at_save=interrupt)
-    state = train.run(*arguments, save_every=20)
+        fitting.run(*arguments, save_every=20, at_save=interrupt)
+    state = fitting.run(*arguments, save_every=20)
     assert_equal(state._replace(opt=()), trained(name)._replace(opt=()))
-    assert_equal(train.run(*arguments), state._replace(opt=()))  # complete: read back
+    assert_equal(fitting.run(*arguments), state._replace(opt=()))  # complete: read back
 
 
 @every_detector
 def test_frozen_features_read_static_settings_only(name, tiny):
     detector, cfg, pretrained, data, _ = tiny(name)
-    images = compile.unit(jnp.asarray(pipeline.image_set(data.train, cfg.size)))
+    images = compile.unit(jnp.asarray(image_set(data.train, cfg.size)))
     scalars = [f.name for f in dataclasses.fields(cfg) if not f.metadata.get("static")]
     changed = dataclasses.replace(cfg, **dict.fromkeys(scalars, 0.5))
     embed = compile.jitted(detector.embed)
@@ -232,7 +234,7 @@ def test_features_from_a_cache_give_the_same_step(name, tiny, key):
 @every_detector
 def test_maps_are_finite_and_of_the_images_size(name, tiny, trained):
     detector, cfg, pretrained, data, _ = tiny(name)
-    images = pipeline.image_set(data.test, cfg.size)
+    images = image_set(data.test, cfg.size)
     prediction = compile.predict(detector)(cfg, pretrained, trained(name), images)
     assert isinstance(prediction, Prediction)
     assert prediction.map.shape == images.shape[:3]
@@ -244,7 +246,7 @@ def test_maps_are_finite_and_of_the_images_size(name, tiny, trained):
 @every_detector
 def test_maps_and_scores_are_higher_on_a_painted_defect(name, tiny, trained):
     detector, cfg, pretrained, data, _ = tiny(name)
-    images = pipeline.image_set(data.test, cfg.size)
+    images = image_set(data.test, cfg.size)
     masks = data.test.masks.astype(bool)
     painted = masks.any((1, 2))
     prediction = compile.predict(detector)(cfg, pretrained, trained(name), images)
@@ -257,7 +259,7 @@ def test_maps_and_scores_are_higher_on_a_painted_defect(name, tiny, trained):
 def test_a_prediction_does_not_depend_on_its_neighbours_in_the_batch(name, tiny, trained):
     detector, cfg, pretrained, data, _ = tiny(name)
     predict = compile.predict(detector)
-    images = pipeline.image_set(data.test, cfg.size)
+    images = image_set(data.test, cfg.size)
     both = predict(cfg, pretrained, trained(name), images)
     alone = predict(cfg, pretrained, trained(name), images[4:5])
     np.testing.assert_allclose(both.map[4], alone.map[0], rtol=1e-4, atol=1e-5)
@@ -269,7 +271,7 @@ def test_a_prediction_does_not_depend_on_its_neighbours_in_the_batch(name, tiny,
 @every_detector
 def test_prediction_needs_no_optimiser_state(name, tiny, trained):
     detector, cfg, pretrained, data, _ = tiny(name)
-    images = pipeline.image_set(data.test, cfg.size)
+    images = image_set(data.test, cfg.size)
     state: State = trained(name)
     predict = compile.predict(detector)
     whole = predict(cfg, pretrained, state, images)
@@ -280,7 +282,7 @@ def test_prediction_needs_no_optimiser_state(name, tiny, trained):
 def test_calibration_keeps_the_structure_and_the_parameters(name, tiny, trained):
     detector, cfg, pretrained, data, _ = tiny(name)
     state = trained(name)
-    heldout = pipeline.image_set(data.heldout, cfg.size)
+    heldout = image_set(data.heldout, cfg.size)
     again = detector.calibrate(cfg, pretrained, state, heldout)
     assert kinds(again) == kinds(state)
     assert_equal(again.params, state.params)
@@ -289,7 +291,7 @@ def test_calibration_keeps_the_structure_and_the_parameters(name, tiny, trained)
 @every_detector
 def test_the_exported_program_agrees_with_predict_for_any_batch_size(name, tiny, trained):
     detector, cfg, pretrained, data, _ = tiny(name)
-    images = pipeline.image_set(data.test, cfg.size)
+    images = image_set(data.test, cfg.size)
     program = export.serialize(detector, cfg, pretrained, trained(name))
     run = export.deserialize(program)
     prediction = compile.predict(detector)(cfg, pretrained, trained(name), images)
@@ -302,7 +304,7 @@ def test_the_exported_program_agrees_with_predict_for_any_batch_size(name, tiny,
 @every_detector
 def test_the_score_has_a_gradient_with_respect_to_the_image(name, tiny, trained):
     detector, cfg, pretrained, data, _ = tiny(name)
-    image = compile.unit(jnp.asarray(pipeline.image_set(data.test, cfg.size, limit=1)))
+    image = compile.unit(jnp.asarray(image_set(data.test, cfg.size, limit=1)))
     score = lambda x: detector.predict(cfg, pretrained, trained(name), x).score.sum()
     saliency = jax.jit(jax.grad(score))(image)
     assert np.isfinite(saliency).all()

@@ -11,7 +11,7 @@ import pytest
 
 from jaxad.nets import convert, efficientnet, extractors
 from jaxad.nets.resnet import ResNet
-from jaxad.pretrained import load_pretrained
+from jaxad.weights.store import load_pretrained
 
 SCRIPT = pathlib.Path(__file__).parents[1] / "checkpoints" / "convert.py"
 

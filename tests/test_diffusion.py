@@ -7,8 +7,8 @@ import pytest
 from weights import nchw, nhwc
 from weights_b import inputs
 
-from jaxad import diffusion
 from jaxad.nets.unet import time_embedding
+from jaxad.ops import diffusion
 
 ROWS = [0, 1, 2, 50, 100, 199, 200, 299, 300, 400, 500, 600, 750, 998, 999]
 

@@ -9,11 +9,10 @@ import pytest
 from PIL import Image
 from scripts import category, script
 
-from jaxad import teacher
 from jaxad.detector import override
 from jaxad.methods import stfpm
 from jaxad.nets.patch_network import PatchNetwork, geometry
-from jaxad.pretrained import load_pretrained, save_pretrained
+from jaxad.weights.store import load_pretrained, save_pretrained
 
 
 @pytest.mark.slow
@@ -210,7 +209,7 @@ def test_a_teachers_rate_rises_and_falls_and_another_does_not_recompile():
     @jax.jit
     def moved(cfg):
         compilations.append(cfg)
-        optimizer = teacher.optimizer(cfg)
+        optimizer = distil.optimizer(cfg)
 
         def step(carry, _):
             at, opt = carry
@@ -220,11 +219,11 @@ def test_a_teachers_rate_rises_and_falls_and_another_does_not_recompile():
         start = jnp.float32(0), optimizer.init(jnp.float32(0))
         return jax.lax.scan(step, start, length=cfg.steps)[1]
 
-    settings = [f"steps={3 * teacher.WARM_UP}", "cosine=true", "weight_decay=0"]
+    settings = [f"steps={3 * distil.WARM_UP}", "cosine=true", "weight_decay=0"]
     cfg = override(distil.Config(), settings)
     share, again = moved(cfg), moved(override(cfg, "lr=1e-3"))
     expected = [0, 0.5, 1, 0.5, 0]  # half way up, at the top, half way down, and past the end
-    at = np.array([0, 0.5, 1, 2, 3]) * teacher.WARM_UP
+    at = np.array([0, 0.5, 1, 2, 3]) * distil.WARM_UP
     np.testing.assert_allclose(
         share[np.minimum(at, cfg.steps - 1).astype(int)], expected, atol=0.01
     )

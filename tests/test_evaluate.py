@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxad import metrics
 from jaxad.data.source import Record, Region
 from jaxad.detector import Detector, Prediction, State, config, static
-from jaxad.evaluate import evaluate
+from jaxad.evaluation import metrics
+from jaxad.evaluation.evaluate import evaluate
 
 STATE = State(jnp.int32(0), (), (), ())
 

@@ -12,7 +12,7 @@ from weights import parameters
 
 from jaxad.methods import efficientad
 from jaxad.nets.pdn import PDN
-from jaxad.pretrained import load_pretrained
+from jaxad.weights.store import load_pretrained
 
 
 def pictures(folder, count, side=40):
@@ -112,7 +112,7 @@ def test_wrong_settings_of_the_experiment_are_named(setting, message):
 
 
 def test_textures_take_the_place_of_photographs_and_the_log_says_so(caplog):
-    from jaxad import script as shared
+    from jaxad.cli import script as shared
 
     textures = shared.photographs(None, 128)
     assert textures[0]["image"].shape == (128, 128, 3)

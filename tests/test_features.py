@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad import compile, features, sweep, train
+from jaxad import compile, sweep
+from jaxad.data.pictures import image_set
 from jaxad.data import pipeline
 from jaxad.detector import override
+from jaxad.training import features, fitting
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def job(tiny):
 
 @pytest.fixture(scope="module")
 def images(job):
-    return pipeline.image_set(job[3].train, job[1].size)
+    return image_set(job[3].train, job[1].size)
 
 
 def rows(kept, count):
@@ -74,7 +76,7 @@ def test_other_pictures_weights_or_settings_have_features_of_their_own(job, imag
         pretrained = jax.tree.map(lambda x: x * 1.01, pretrained)
     else:
         cfg = override(cfg, "size=72")
-        images = pipeline.image_set(data.train, 72)
+        images = image_set(data.train, 72)
     features.frozen_features(detector, cfg, pretrained, images, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -148,7 +150,7 @@ def test_rows_on_disk_travel_to_worker_processes_by_name(job, images, tmp_path):
 def test_batches_carry_the_features_of_their_pictures(job, images):
     detector, cfg, pretrained, data = job
     kept = features.frozen_features(detector, cfg, pretrained, images, "memory")
-    iterator = iter(train.train_batches(detector, cfg, data, jax.random.key(0), 0, kept))
+    iterator = iter(fitting.train_batches(detector, cfg, data, jax.random.key(0), 0, kept))
     batch = next(iterator)
     iterator.close()
     np.testing.assert_array_equal(batch["features"], kept[batch["index"]])
@@ -156,9 +158,9 @@ def test_batches_carry_the_features_of_their_pictures(job, images):
 
 def test_training_on_kept_features_is_close_to_training_without(job, tmp_path):
     key = jax.random.key(0)
-    without = train.fit(*job, key)
-    memory = train.fit(*job, key, cache="memory")
-    disk = train.fit(*job, key, cache=tmp_path / "cache")
+    without = fitting.fit(*job, key)
+    memory = fitting.fit(*job, key, cache="memory")
+    disk = fitting.fit(*job, key, cache=tmp_path / "cache")
     for a, b, c in zip(*map(jax.tree.leaves, (without, memory, disk)), strict=True):
         np.testing.assert_allclose(a, b, rtol=0.05, atol=2e-3)
         np.testing.assert_array_equal(b, c)
@@ -166,17 +168,17 @@ def test_training_on_kept_features_is_close_to_training_without(job, tmp_path):
 
 def test_a_run_with_a_cache_is_another_run(job, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        train.run(*job, jax.random.key(0), tmp_path / "run", cache=tmp_path / "cache")
+        fitting.run(*job, jax.random.key(0), tmp_path / "run", cache=tmp_path / "cache")
     assert "writing frozen features" in caplog.text
     with pytest.raises(ValueError, match="cached_features is True there, False now"):
-        train.run(*job, jax.random.key(0), tmp_path / "run")
+        fitting.run(*job, jax.random.key(0), tmp_path / "run")
 
 
 def test_a_sweep_on_kept_features_is_runs_on_kept_features(job):
     detector, cfg, pretrained, data = job
     configs, key = sweep.grid(cfg, lr=[1e-3, 3e-3]), jax.random.key(0)
     members = sweep.fit(detector, configs, pretrained, data, key[None], cache="memory")
-    alone = train.fit(detector, configs[1], pretrained, data, key, cache="memory")
+    alone = fitting.fit(detector, configs[1], pretrained, data, key, cache="memory")
     for a, b in zip(
         jax.tree.leaves(members.state(configs, 1, 0)), jax.tree.leaves(alone), strict=True
     ):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad import losses
+from jaxad.ops import losses
 
 LOGITS = jnp.array([-200.0, -30.0, -16.5, 0.0, 16.5, 30.0, 200.0])
 

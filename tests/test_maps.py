@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad import maps
+from jaxad.ops import maps
 
 
 def shifted(offset, images):

@@ -11,10 +11,10 @@ import scipy.ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 from weights import load
 
-from jaxad import metrics
 from jaxad.data.source import Region
-from jaxad.pixels import Pixels, bin_edges
-from jaxad.ranking import rank
+from jaxad.evaluation import metrics
+from jaxad.evaluation.pixels import Pixels, bin_edges
+from jaxad.evaluation.ranking import rank
 
 GOLDEN = load("metrics")
 LIMITS = GOLDEN.info["settings"]["aupro limits"]

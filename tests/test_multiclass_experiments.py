@@ -11,7 +11,7 @@ from PIL import Image
 from scripts import script
 
 from jaxad.methods import uniad
-from jaxad.pretrained import save_pretrained
+from jaxad.weights.store import save_pretrained
 
 SMALL = (
     "size=64", "grid=8", "hidden=16", "heads=2", "ffn=16", "batch_size=2", "pool=8",

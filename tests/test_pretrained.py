@@ -8,13 +8,13 @@ import shutil
 
 import jax
 import jax.numpy as jnp
+import jaxad.pretrained
 import numpy as np
 import pytest
 
-import jaxad.pretrained
 from jaxad.nets.patch_network import PatchNetwork
 from jaxad.nets.pdn import PDN
-from jaxad.pretrained import check_tree, load_pretrained, save_pretrained
+from jaxad.weights.store import check_tree, load_pretrained, save_pretrained
 
 ABOUT = {"origin": "drawn", "licence": "Apache-2.0", "command": "make --it"}
 SHIPPED = pathlib.Path(__file__).parents[1] / "checkpoints"

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad import quantile
+from jaxad.ops import quantile
 
 LEVELS = np.array([0, 1e-3, 0.1, 1 / 3, 0.5, 0.9, 0.995, 0.999, 1], np.float32)
 SETS = {

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxad import heatmap, panels
 from jaxad.data.images import image_size
 from jaxad.data.source import Item, Record
-from jaxad.evaluate import category, group
-from jaxad.evaluation import Evaluation, Scored, mean
-from jaxad.pixels import Pixels
-from jaxad.report import Report, Scale, cases, colour_scale, groups, overlay
+from jaxad.evaluation.evaluate import category, group
+from jaxad.evaluation.pixels import Pixels
+from jaxad.evaluation.results import Evaluation, Scored, mean
+from jaxad.report import heatmap, panels
+from jaxad.report.pages import Report, Scale, cases, colour_scale, groups, overlay
 
 SCALE = Scale(0.0, 1.0)
 

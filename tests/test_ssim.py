@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad.ssim import ssim
+from jaxad.ops.ssim import ssim
 
 
 def pictures(seed, *shape):

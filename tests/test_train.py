@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad import checkpoint, train
 from jaxad.detector import override
+from jaxad.training import checkpoint, fitting
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def job_of(name, tiny):
 
 
 def run(job, workdir, key=0, **options):
-    return train.run(*job, jax.random.key(key), workdir, **({"save_every": 2} | options))
+    return fitting.run(*job, jax.random.key(key), workdir, **({"save_every": 2} | options))
 
 
 def assert_equal(one, other):
@@ -75,7 +75,7 @@ def test_a_killed_process_loses_nothing_that_matters(tiny, trained, tmp_path):
     assert not (tmp_path / "model").exists()
 
     detector, cfg, pretrained, data, _ = tiny("efficientad")
-    state = train.run(detector, cfg, pretrained, data, jax.random.key(0), tmp_path, save_every=10)
+    state = fitting.run(detector, cfg, pretrained, data, jax.random.key(0), tmp_path, save_every=10)
     assert_equal(state._replace(opt=()), trained("efficientad")._replace(opt=()))
 
 
@@ -251,7 +251,7 @@ def test_progress_without_a_terminal_is_plain_lines(job, tmp_path, capfd):
 def test_a_missing_stream_says_which(penalised_job):
     detector, cfg, pretrained, data = penalised_job
     with pytest.raises(ValueError, match="aux"):
-        train.fit(detector, cfg, pretrained, data._replace(aux=None), jax.random.key(0))
+        fitting.fit(detector, cfg, pretrained, data._replace(aux=None), jax.random.key(0))
 
 
 def test_a_run_that_could_not_start_does_not_claim_its_folder(penalised_job, tmp_path):
@@ -266,14 +266,14 @@ def test_a_size_too_small_is_refused_before_anything_is_read(penalised_job):
     detector, cfg, pretrained, data = penalised_job
     unread = data._replace(train=[])
     with pytest.raises(ValueError, match="size=40 is too small"):
-        train.fit(detector, override(cfg, "size=40"), pretrained, unread, jax.random.key(0))
+        fitting.fit(detector, override(cfg, "size=40"), pretrained, unread, jax.random.key(0))
 
 
 def test_keys_decide_the_order_of_the_pictures(penalised_job):
     detector, cfg, _, data = penalised_job
 
     def order(key):
-        iterator = iter(train.train_batches(detector, cfg, data, jax.random.key(key)))
+        iterator = iter(fitting.train_batches(detector, cfg, data, jax.random.key(key)))
         batches = [next(iterator)["index"].tolist() for _ in range(6)]
         iterator.close()
         return batches

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad import compile, export, sweep, train, wrappers
+from jaxad import compile, export, sweep, wrappers
+from jaxad.data.pictures import image_set
 from jaxad.data import pipeline
 from jaxad.detector import method_name, override
+from jaxad.training import fitting
 
 WRAPPERS = {
     "flipped": (wrappers.flipped, {"flips": "both"}),
@@ -38,7 +40,7 @@ def fitted(wrapped):
 
     def get(name):
         if name not in found:
-            found[name] = train.fit(*wrapped(name), jax.random.key(0))
+            found[name] = fitting.fit(*wrapped(name), jax.random.key(0))
         return found[name]
 
     return get
@@ -71,7 +73,7 @@ def test_settings_are_the_inner_ones_and_some_more(name, wrapped):
 )
 def test_a_wrapped_detector_trains_resumes_and_predicts(name, wrapped, fitted, tmp_path):
     detector, cfg, pretrained, data = wrapped(name)
-    images = pipeline.image_set(data.test, cfg.size)
+    images = image_set(data.test, cfg.size)
     prediction = compile.predict(detector)(cfg, pretrained, fitted(name), images)
     assert prediction.map.shape == images.shape[:3]
     assert prediction.score.shape == images.shape[:1]
@@ -86,15 +88,15 @@ def test_a_wrapped_detector_trains_resumes_and_predicts(name, wrapped, fitted, t
 
     arguments = detector, cfg, pretrained, data, jax.random.key(0), tmp_path
     with pytest.raises(Stop):
-        train.run(*arguments, save_every=2, at_save=stop)
-    resumed = train.run(*arguments, save_every=2)
+        fitting.run(*arguments, save_every=2, at_save=stop)
+    resumed = fitting.run(*arguments, save_every=2)
     assert_equal(resumed._replace(opt=()), fitted(name)._replace(opt=()))
 
 
 @every_wrapper
 def test_a_wrapped_detector_is_exported(name, wrapped, fitted):
     detector, cfg, pretrained, data = wrapped(name)
-    images = pipeline.image_set(data.test, cfg.size)[:2]
+    images = image_set(data.test, cfg.size)[:2]
     run = export.deserialize(export.serialize(detector, cfg, pretrained, fitted(name)))
     prediction = compile.predict(detector)(cfg, pretrained, fitted(name), images)
     np.testing.assert_allclose(run(images)[0], prediction.map, rtol=1e-4, atol=1e-5)
@@ -112,7 +114,7 @@ def test_a_wrapper_is_swept_over_its_own_setting_too(wrapped, fitted):
 def test_flips_are_the_mean_of_mirrored_predictions(wrapped, fitted, tiny):
     detector, cfg, pretrained, data = wrapped("flipped")
     inside = tiny("stfpm")[0]
-    images = pipeline.image_set(data.test, cfg.size)
+    images = image_set(data.test, cfg.size)
     state = fitted("flipped")
     views = [
         (
@@ -132,7 +134,7 @@ def test_flips_are_the_mean_of_mirrored_predictions(wrapped, fitted, tiny):
 def test_an_ensemble_is_the_mean_of_its_members_and_tells_their_spread(wrapped, fitted, tiny):
     detector, cfg, pretrained, data = wrapped("ensemble")
     inside = tiny("stfpm")[0]
-    images = pipeline.image_set(data.test, cfg.size)
+    images = image_set(data.test, cfg.size)
     state = fitted("ensemble")
     members = [
         state._replace(
@@ -156,7 +158,7 @@ def test_an_ensemble_of_a_sweeps_states_is_a_vmap_of_predict(tiny, trained):
     configs = sweep.grid(override(cfg, "steps=4"), lr=[1e-3])
     keys = jax.random.split(jax.random.key(0), 2)
     members = sweep.fit(detector, configs, pretrained, data, keys)
-    images = compile.unit(jnp.asarray(pipeline.image_set(data.test, cfg.size)))
+    images = compile.unit(jnp.asarray(image_set(data.test, cfg.size)))
     (states,) = members.states
     predict = lambda state: detector.predict(configs[0], pretrained, state, images).map
     maps = jax.jit(jax.vmap(predict))(jax.tree.map(lambda x: x[0], states))
@@ -182,8 +184,8 @@ def test_a_single_tile_is_the_detector_inside(wrapped, tiny):
     detector = wrappers.tiled(inside)
     values = {f: getattr(cfg, f) for f in cfg.__dataclass_fields__}
     one = detector.Config(**values | {"steps": 3, "tiles": 1})
-    state = train.fit(detector, one, pretrained, data, jax.random.key(0))
-    plain = train.fit(inside, override(cfg, "steps=3"), pretrained, data, jax.random.key(0))
+    state = fitting.fit(detector, one, pretrained, data, jax.random.key(0))
+    plain = fitting.fit(inside, override(cfg, "steps=3"), pretrained, data, jax.random.key(0))
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 

@@ -17,8 +17,7 @@ from jaxad.data import files as listing
 from jaxad.data import images
 from jaxad.data.files import File, OnBadImage
 from jaxad.data.image_folder import open_data
-from jaxad.data.source import Record, Source
-from jaxad.detector import Data
+from jaxad.data.source import Data, Record
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,6 @@ def load(
     *,
     seed: int = 0,
     heldout: float = 0.1,
-    aux: Source | None = None,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
     """One class.
@@ -51,7 +49,6 @@ def load(
       folder: of the class, such as `Class1`.
       seed: decides which normal training pictures are held out.
       heldout: fraction of them; one picture at least.
-      aux: pictures of anything else, such as `folder.photographs(...)`.
       on_bad_image: "error" names bad files; "skip" decodes every file now and leaves them out.
 
     Raises:
@@ -74,7 +71,7 @@ def load(
     log.info("%s: %d defective pictures of Train are left out", folder, len(train) - len(normal))
     if not normal:
         raise ValueError(f"{folder / 'Train'}: no normal pictures")
-    return open_data(normal, test, seed=seed, heldout=heldout, aux=aux, on_bad_image=on_bad_image)
+    return open_data(normal, test, seed=seed, heldout=heldout, on_bad_image=on_bad_image)
 
 
 def _pictures(folder: Path, category: str) -> list[File]:

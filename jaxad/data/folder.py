@@ -6,8 +6,7 @@ from jaxad.data import files as listing
 from jaxad.data import images
 from jaxad.data.files import File, OnBadImage
 from jaxad.data.image_folder import ImageFolder, open_data
-from jaxad.data.source import Record, Source
-from jaxad.detector import Data
+from jaxad.data.source import Data, Record
 
 
 def photographs(folder: str | Path, *, on_bad_image: OnBadImage = "error") -> ImageFolder:
@@ -42,7 +41,6 @@ def load(
     category: str | None = None,
     seed: int = 0,
     heldout: float = 0.1,
-    aux: Source | None = None,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
     """A data set from folders of any names.
@@ -56,7 +54,6 @@ def load(
       category: what the pictures show; if not given, the name of the folder `train`.
       seed: decides which pictures are held out.
       heldout: fraction of `train` to hold out; one picture at least.
-      aux: pictures of anything else, such as `photographs(...)`.
       on_bad_image: "error" names bad files; "skip" decodes every file now and leaves them out.
 
     Raises:
@@ -77,7 +74,6 @@ def load(
         test,
         seed=seed,
         heldout=heldout,
-        aux=aux,
         on_bad_image=on_bad_image,
     )
 

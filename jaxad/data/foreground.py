@@ -17,9 +17,9 @@ from PIL import Image
 
 from jaxad.data import files as listing
 from jaxad.data import images
+from jaxad.data.images import OUTLINE, outline
 from jaxad.data.segment import segmented
 from jaxad.data.source import Item, Record, Region, Source
-from jaxad.heatmap import OUTLINE, outline
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ import numpy as np
 from jaxad.data import files as listing
 from jaxad.data import images
 from jaxad.data.files import BadFile, File, OnBadImage
-from jaxad.data.source import Item, Region, Source
-from jaxad.detector import Data
+from jaxad.data.source import Data, Item, Region
 
 
 class ImageFolder:
@@ -68,7 +67,6 @@ def open_data(
     *,
     seed: int,
     heldout: float,
-    aux: Source | None,
     on_bad_image: OnBadImage,
     test_source: Callable[..., ImageFolder] = ImageFolder,
 ) -> Data:
@@ -80,7 +78,6 @@ def open_data(
       validation: normal pictures that the data set holds out itself.
       seed: decides which pictures of `train` are held out.
       heldout: fraction of `train` to hold out; one picture at least.
-      aux: becomes `Data.aux`.
       on_bad_image: see `files.bad_files`.
       test_source: makes `Data.test` of its files and those that were left out.
 
@@ -111,5 +108,4 @@ def open_data(
         train=ImageFolder(learn, skipped(train)),
         heldout=ImageFolder(hold, skipped(validation)),
         test=test_source(usable(test), skipped(test)) if test else None,
-        aux=aux,
     )

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from jaxad.data import dagm, loco, mvtec, visa
 from jaxad.data.files import OnBadImage
-from jaxad.data.source import Source
-from jaxad.detector import Data
+from jaxad.data.source import Data
 
 
 def load(
@@ -13,7 +12,6 @@ def load(
     *,
     seed: int = 0,
     heldout: float = 0.1,
-    aux: Source | None = None,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
     """MVTec LOCO, VisA, DAGM, or MVTec AD and what is laid out like it.
@@ -22,7 +20,6 @@ def load(
       folder: of one category.
       seed: of the held-out split, where the data set has none of its own.
       heldout: share of the training pictures that is held out then.
-      aux: pictures of anything else, for `Data.aux`.
       on_bad_image: see `mvtec.load`.
 
     Raises:
@@ -38,7 +35,7 @@ def load(
         layout = dagm
     else:
         layout = mvtec
-    return layout.load(path, seed=seed, heldout=heldout, aux=aux, on_bad_image=on_bad_image)
+    return layout.load(path, seed=seed, heldout=heldout, on_bad_image=on_bad_image)
 
 
 def categories(root: str | Path) -> list[Path]:

@@ -21,8 +21,7 @@ from jaxad.data import files as listing
 from jaxad.data import images, mvtec
 from jaxad.data.files import BadFile, File, OnBadImage
 from jaxad.data.image_folder import ImageFolder, open_data
-from jaxad.data.source import Region, Source
-from jaxad.detector import Data
+from jaxad.data.source import Data, Region
 
 CONFIG = "defects_config.json"
 KINDS = {"structural_anomalies": "structural", "logical_anomalies": "logical"}
@@ -87,7 +86,6 @@ def load(
     *,
     seed: int = 0,
     heldout: float = 0.1,
-    aux: Source | None = None,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
     """One category; arguments and errors as in `mvtec.load`.
@@ -114,7 +112,6 @@ def load(
         listing.normal_files(folder / "validation", category),
         seed=seed,
         heldout=heldout,
-        aux=aux,
         on_bad_image=on_bad_image,
         test_source=partial(
             LocoFolder, saturations=read_saturations(folder / CONFIG) if masks.is_dir() else {}

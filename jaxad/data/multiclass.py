@@ -8,8 +8,7 @@ import bisect
 import itertools
 from collections.abc import Mapping, Sequence
 
-from jaxad.data.source import Item, Record, Region, Source
-from jaxad.detector import Data
+from jaxad.data.source import Data, Item, Record, Region, Source
 
 
 class Pool:
@@ -67,18 +66,18 @@ def pooled(data: Mapping[str, Data]) -> Data:
             if len(getattr(one, part)) == 0:
                 raise ValueError(f"category {name!r} has no pictures in `{part}`")
     tests = {name: one.test for name, one in data.items() if one.test is not None}
-    others = {}
-    for part in ("aux", "foreground"):
-        sources = [getattr(one, part) for one in data.values()]
-        known = [source for source in sources if source is not None]
-        # Masks of the foreground belong to pictures one by one; other pictures to none.
-        complete = len(known) == len(sources)
-        others[part] = Pool(known) if known and (part == "aux" or complete) else None
+    # One that only some have is pooled of those; where its pictures belong to training pictures one
+    # by one, `pipeline.train_batches` refuses it, since they are too few.
+    names = dict.fromkeys(name for one in data.values() for name in one.streams)
+    streams = {
+        name: Pool([one.streams[name] for one in data.values() if name in one.streams])
+        for name in names
+    }
     return Data(
         train=Pool([Named(one.train, name) for name, one in data.items()]),
         heldout=Pool([Named(one.heldout, name) for name, one in data.items()]),
         test=Pool([Named(source, name) for name, source in tests.items()]) if tests else None,
-        **others,
+        streams=streams,
     )
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from jaxad.data import files as listing
 from jaxad.data.files import File, OnBadImage
 from jaxad.data.image_folder import open_data
-from jaxad.data.source import Source
-from jaxad.detector import Data
+from jaxad.data.source import Data
 
 
 def categories(root: str | Path) -> list[str]:
@@ -37,7 +36,6 @@ def load(
     *,
     seed: int = 0,
     heldout: float = 0.1,
-    aux: Source | None = None,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
     """One category.
@@ -46,7 +44,6 @@ def load(
       folder: of the category, whose name is its last part.
       seed: decides which training pictures are held out where there are no validation pictures.
       heldout: fraction of them; one picture at least.
-      aux: pictures of anything else, such as `folder.photographs(...)`.
       on_bad_image: "error" names bad files; "skip" decodes every file now and leaves them out.
 
     Raises:
@@ -70,7 +67,6 @@ def load(
         listing.normal_files(folder / "validation", category),
         seed=seed,
         heldout=heldout,
-        aux=aux,
         on_bad_image=on_bad_image,
     )
 

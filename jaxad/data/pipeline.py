@@ -1,74 +1,30 @@
 """From sources to batches of one size, uint8 until the device."""
 
 import logging
-import os
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grain
 import jax
 import numpy as np
 from jaxtyping import Int, PyTree, UInt8
-from PIL import Image
 
-from jaxad.data.source import Source
-from jaxad.detector import Data, Detector, Stream
+from jaxad.data.pictures import THREADS, Resized, cost
+from jaxad.data.source import Data, Source
+from jaxad.detector import Detector, Pictures, Stream
 
-MEMORY = 4 * 2**30  # bytes of resized pictures to keep instead of reading them again
+MEMORY = 2**30  # bytes of resized pictures that are kept instead of being read again
 EPOCHS = 2**31  # no end; Grain fails at lengths that float64 rounds beyond 2^63
-THREADS = min(16, os.cpu_count() or 1)
 
-
-def resized(
-    image: UInt8[np.ndarray, "H W 3"], size: int, zoom: int = 1
-) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """The centre of a picture that is resized to a square of `zoom * size`; aspect ignored.
-
-    Bilinear with antialiasing, as Pillow does it; the part that is cut off is not computed.
-    """
-    height, width = image.shape[:2]
-    whole = zoom * size
-    low = (whole - size) // 2
-    box = [edge * side / whole for edge in (low, low + size) for side in (width, height)]
-    centre = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, tuple(box))
-    return np.asarray(centre)
-
-
-def image_set(
-    source: Source, size: int, zoom: int = 1, limit: int | None = None
-) -> UInt8[np.ndarray, "N {size} {size} 3"]:
-    """The pictures of a source in memory, at one size.
-
-    Args:
-      source: read once, in threads.
-      size: side in pixels.
-      zoom: see `resized`.
-      limit: take this many at most, spread evenly over the source.
-
-    Raises:
-      ValueError: there are none, or one cannot be read.
-    """
-    count = len(source) if limit is None else min(limit, len(source))
-    if count < 1:
-        raise ValueError(f"no pictures to take from {source!r}")
-    indices = np.linspace(0, len(source) - 1, count).round().astype(int).tolist()
-    pictures = np.empty((count, size, size, 3), np.uint8)
-
-    def read(place: int) -> None:
-        pictures[place] = resized(source[indices[place]]["image"], size, zoom)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(read, range(count)))
-    return pictures
+Batches = grain.IterDataset
 
 
 def test_batches(
     source: Source, size: int, batch_size: int
 ) -> Iterator[tuple[Int[np.ndarray, "B"], UInt8[np.ndarray, "B {size} {size} 3"]]]:
     """Indices and pictures, each once and in order; the last batch may be smaller."""
-    batches = grain.MapDataset.source(_Resized(source, size)).batch(batch_size)
+    batches = grain.MapDataset.source(_Numbered(Resized(source, size))).batch(batch_size)
     iterator = iter(_read_ahead(batches))
     try:
         for batch in iterator:
@@ -85,8 +41,8 @@ def train_batches(
     workers: int = 0,
     memory: int = MEMORY,
     features: PyTree | None = None,
-    images: UInt8[np.ndarray, "N S S 3"] | None = None,
-) -> grain.IterDataset:
+    images: Pictures | None = None,
+) -> Batches:
     """Endless batches {"image", "index", one entry for each stream, perhaps "features"}.
 
     Pictures come in a new order in every epoch; a batch may hold the end of one epoch and the
@@ -98,12 +54,13 @@ def train_batches(
     Args:
       detector: says which streams it wants.
       cfg: `size` and `batch_size` are read.
-      data: `train`, and what the streams are named after.
+      data: `train`, and the streams.
       seed: of all orders, not negative.
       workers: processes that read; 0 reads in threads.
       memory: bytes; a set of pictures that fits, resized, into what the sets before it left is
-        read once only (by each worker).
-      features: rows for each training picture, by its index.
+        read once only (by each worker, and counted for each).
+      features: rows for each training picture, by its index. They stay in this process: workers
+        have no copy.
       images: the training pictures at this size, if they are in memory: they are not read again.
         Not used with workers, each of which would get a copy.
 
@@ -117,13 +74,13 @@ def train_batches(
     for name, (source, zoom) in sets.items():
         if len(source) == 0:
             raise ValueError(f"no pictures for {name!r}: {source!r} is empty")
-        known = images if name == "image" and not workers else None
-        cost = len(source) * cfg.size**2 * 3 * max(workers, 1) if known is None else 0
-        keep = cost <= memory
-        memory -= cost if keep else 0
-        kept = {} if known is None else dict(enumerate(known))
-        pictures[name] = _Resized(source, cfg.size, zoom, kept if keep else None)
-        order = grain.MapDataset.source(pictures[name]).shuffle(seed=_seed(seed, name))
+        if name == "image" and images is not None and not workers:
+            pictures[name] = images
+        else:
+            need = cost(source, cfg.size) * max(workers, 1)
+            pictures[name] = Resized(source, cfg.size, zoom, keep=need <= memory)
+            memory -= need if need <= memory else 0
+        order = grain.MapDataset.source(_Numbered(pictures[name])).shuffle(seed=_seed(seed, name))
         orders[name] = order.repeat(EPOCHS)
     if len(data.train) < cfg.batch_size:
         logging.getLogger(__name__).warning(
@@ -133,71 +90,64 @@ def train_batches(
         )
     paired = {stream.name: pictures[stream.name] for stream in streams if stream.paired}
     examples = orders.pop("image").map_with_index(_WithStreams(orders, paired))
-    if features is not None:
-        examples = examples.map(_WithFeatures(features))
-    return _read_ahead(examples.batch(cfg.batch_size), workers)
+    return _read_ahead(examples.batch(cfg.batch_size), workers, features)
 
 
-class _Resized:
-    """A source at one size, for Grain."""
+class _Numbered:
+    """Pictures with their numbers, for Grain."""
 
-    def __init__(
-        self, source: Source, size: int, zoom: int = 1, kept: dict[int, np.ndarray] | None = None
-    ) -> None:
-        self._source, self._size, self._zoom, self._kept = source, size, zoom, kept
+    def __init__(self, pictures: Pictures):
+        self._pictures = pictures
 
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self._pictures)
 
     def __repr__(self) -> str:
-        return f"_Resized({self._source!r}, {self._size}, {self._zoom})"
+        return f"_Numbered({len(self)})"
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        image = self._kept.get(index) if self._kept is not None else None
-        if image is None:
-            image = resized(self._source[index]["image"], self._size, self._zoom)
-            if self._kept is not None:
-                self._kept[index] = image
-        return {"image": image, "index": np.asarray(index, np.int32)}
+        return {"image": self._pictures[index], "index": np.asarray(index, np.int32)}
 
 
 class _WithStreams(grain.transforms.MapWithIndex):
     """Adds to each example the picture at the same place of every stream, or of the same index."""
 
-    def __init__(self, streams: dict[str, grain.MapDataset], paired: dict[str, _Resized]) -> None:
+    def __init__(self, streams: dict[str, grain.MapDataset], paired: dict[str, Pictures]) -> None:
         self._streams = {name: order for name, order in streams.items() if name not in paired}
         self._paired = paired
 
     def map_with_index(self, index: int, element: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         own = int(element["index"])
         element = element | {name: x[index]["image"] for name, x in self._streams.items()}
-        return element | {name: x[own]["image"] for name, x in self._paired.items()}
+        return element | {name: x[own] for name, x in self._paired.items()}
 
 
 class _WithFeatures(grain.transforms.Map):
-    """Adds to each example the features of its picture."""
+    """Adds to each batch the features of its pictures."""
 
     def __init__(self, features: PyTree) -> None:
         self._features = features
 
     def map(self, element: dict[str, np.ndarray]) -> dict[str, PyTree]:
-        index = int(element["index"])
-        return element | {"features": jax.tree.map(lambda rows: rows[index], self._features)}
+        places = element["index"].tolist()
+        rows = lambda x: np.stack([x[place] for place in places])
+        return element | {"features": jax.tree.map(rows, self._features)}
 
 
 def _wanted(stream: Stream, data: Data) -> Source:
-    source = getattr(data, stream.name, None)
+    source = data.streams.get(stream.name)
     if source is None:
         such_as = "foreground.load(FOLDER, data.train)" if stream.paired else (
             "folder.photographs(FOLDER)"
         )  # fmt: skip
         raise ValueError(
-            f"the detector wants the stream {stream.name!r}, but data.{stream.name} is None; give "
-            f"it pictures, such as data._replace({stream.name}={such_as})"
+            f"the detector wants the stream {stream.name!r}, but data.streams has "
+            f"{', '.join(map(repr, data.streams)) or 'none'}; give it pictures, such as "
+            f"data.with_streams({stream.name}={such_as})"
         )
     if stream.paired and len(source) != len(data.train):
         raise ValueError(
-            f"data.{stream.name} has {len(source)} pictures, but belongs to the "
+            f"the stream {stream.name!r} has {len(source)} pictures, but belongs to the "
             f"{len(data.train)} of data.train: give one for each, in the same order"
         )
     return source
@@ -208,15 +158,19 @@ def _seed(seed: int, name: str) -> int:
     return int(np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1)[0])
 
 
-def _read_ahead(batches: grain.MapDataset, workers: int = 0) -> grain.IterDataset:
-    """Reads some batches ahead, in threads or in worker processes."""
+def _read_ahead(
+    batches: grain.MapDataset, workers: int = 0, features: PyTree | None = None
+) -> Batches:
+    """Reads some batches ahead, in threads or in worker processes, to which no features go."""
     threads = max(1, THREADS // max(workers, 1))
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(4, threads))
-    dataset = batches.to_iter_dataset(ahead)
+    join = None if features is None else _WithFeatures(features)
     if workers == 0:
-        return dataset
+        return (batches if join is None else batches.map(join)).to_iter_dataset(ahead)
     from absl import flags
 
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain reads a flag, which fails in a program without absl
-    return dataset.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=4))
+    options = grain.MultiprocessingOptions(workers, per_worker_buffer_size=4)
+    read = batches.to_iter_dataset(ahead).mp_prefetch(options)
+    return read if join is None else read.map(join)

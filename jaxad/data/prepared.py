@@ -17,7 +17,7 @@ from jaxtyping import Int, Integer, UInt8
 
 from jaxad.data import archives, array_records
 from jaxad.data.labelled import ClassPictures, Labelled, Part, labelled
-from jaxad.detector import Data
+from jaxad.data.source import Data
 
 # CIFAR-10's normal classes: You et al., NeurIPS 2022 (arXiv:2206.03687), section 4.3.
 UNIFIED_SPLITS = {

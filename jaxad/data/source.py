@@ -1,5 +1,6 @@
 """What every data set looks like to the rest of the library."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from jaxtyping import Bool, UInt8
@@ -76,3 +77,24 @@ class Source(Protocol):
     def regions(self, index: int) -> list[Region]:
         """The defects of one picture; only where `has_regions`."""
         ...
+
+
+class Data(NamedTuple):
+    """What a data module's `load` gives.
+
+    Attributes:
+      train: normal images to learn from.
+      heldout: normal images for `calibrate`, and to select a state by; never from `test`.
+      test: normal and anomalous images with labels and, perhaps, masks.
+      streams: {name: source} of what a detector's `streams` want: "aux", pictures of anything else;
+        "foreground", masks of the objects in `train`, in its order.
+    """
+
+    train: Source
+    heldout: Source
+    test: Source | None = None
+    streams: Mapping[str, Source] = {}
+
+    def with_streams(self, **streams: Source) -> "Data":
+        """The same with these streams too, in place of those of the same names."""
+        return self._replace(streams={**self.streams, **streams})

@@ -13,8 +13,7 @@ from pathlib import Path
 from jaxad.data import files as listing
 from jaxad.data.files import File, OnBadImage
 from jaxad.data.image_folder import open_data
-from jaxad.data.source import Record, Source
-from jaxad.detector import Data
+from jaxad.data.source import Data, Record
 
 COLUMNS = ("object", "split", "label", "image", "mask")
 DEFECTS = {"normal": "good", "anomaly": "anomaly"}
@@ -31,7 +30,6 @@ def load(
     split: str | Path | None = None,
     seed: int = 0,
     heldout: float = 0.1,
-    aux: Source | None = None,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
     """One category.
@@ -41,7 +39,6 @@ def load(
       split: the table; the data set's `split_csv/1cls.csv` if not given.
       seed: decides which training pictures are held out.
       heldout: fraction of them; one picture at least.
-      aux: pictures of anything else, such as `folder.photographs(...)`.
       on_bad_image: "error" names bad files; "skip" decodes every file now and leaves them out.
 
     Raises:
@@ -66,7 +63,7 @@ def load(
         raise FileNotFoundError(f"pictures in {table} are missing:{listing.shown(missing)}")
     if any(file.record.label for file in train):
         raise ValueError(f"{table}: trains on anomalous pictures; use 1cls.csv")
-    return open_data(train, test, seed=seed, heldout=heldout, aux=aux, on_bad_image=on_bad_image)
+    return open_data(train, test, seed=seed, heldout=heldout, on_bad_image=on_bad_image)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

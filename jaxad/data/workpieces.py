@@ -20,9 +20,8 @@ from jaxad.data.rendering.damage import GROUND, LOGICAL, STRUCTURAL, damaged_pla
 from jaxad.data.rendering.parts import DRAW, Component
 from jaxad.data.rendering.scenes import CATEGORIES as SCENES
 from jaxad.data.rendering.shading import shade
-from jaxad.data.source import Item, Record, Region
+from jaxad.data.source import Data, Item, Record, Region
 from jaxad.data.textures import Textures
-from jaxad.detector import Data
 
 CATEGORIES = tuple(SCENES)
 DEFECTS = dict.fromkeys(STRUCTURAL, "structural") | dict.fromkeys(LOGICAL, "logical")
@@ -188,7 +187,7 @@ def load(
 ) -> Data:
     """The embedded data set, ready to train and evaluate on.
 
-    Procedural textures stand in for natural photographs (`Data.aux`), as the log says.
+    Procedural textures stand in for natural photographs (the stream `aux`), as the log says.
 
     Args:
       category: one of `CATEGORIES`.
@@ -209,5 +208,5 @@ def load(
         train=Workpieces(category, "train", good=train, size=size, seed=seed),
         heldout=Workpieces(category, "heldout", good=heldout, size=size, seed=seed),
         test=Workpieces(category, "test", good=good, per_defect=per_defect, size=size, seed=seed),
-        aux=Textures(size=2 * size, seed=seed),
+        streams={"aux": Textures(size=2 * size, seed=seed)},
     )

@@ -16,15 +16,18 @@ from jaxad.methods import (
 )
 
 DETECTORS: dict[str, Detector] = {
-    "efficientad": efficientad.DETECTOR,
-    "uniad": uniad.DETECTOR,
-    "feature_reconstruction": feature_reconstruction.DETECTOR,
-    "autoencoder": autoencoder.DETECTOR,
-    "memae": memae.DETECTOR,
-    "daad": daad.DETECTOR,
-    "diffusionad": diffusionad.DETECTOR,
-    "uninformed_students": uninformed_students.DETECTOR,
-    "stfpm": stfpm.DETECTOR,
-    "reverse_distillation": reverse_distillation.DETECTOR,
-    "mkd": mkd.DETECTOR,
+    method.DETECTOR.name: method.DETECTOR
+    for method in (
+        efficientad,
+        uniad,
+        feature_reconstruction,
+        autoencoder,
+        memae,
+        daad,
+        diffusionad,
+        uninformed_students,
+        stfpm,
+        reverse_distillation,
+        mkd,
+    )
 }

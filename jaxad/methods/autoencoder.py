@@ -5,27 +5,18 @@ al., VISAPP 2019 (arXiv:1807.02011), loss and map; the network is not theirs but
 without skips and memory, and so are optimiser and settings, so that a comparison is of the memory.
 """
 
-import math
 from typing import Any, Literal
 
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import compile, maps, optim
-from jaxad.detector import (
-    Detector,
-    Images,
-    ImageSet,
-    Prediction,
-    Scalar,
-    State,
-    config,
-    static,
-)
+from jaxad import optim
+from jaxad.detector import Detector, Images, Prediction, Scalar, State, config, scalar, static
 from jaxad.nets.image_autoencoder import ImageAutoencoder
 from jaxad.nets.layers import signed
-from jaxad.ssim import ssim
+from jaxad.ops import maps
+from jaxad.ops.ssim import ssim
 
 BETAS = (0.5, 0.999)  # of Adam: Radford et al., ICLR 2016 (arXiv:1511.06434), section 4
 
@@ -36,36 +27,22 @@ Score = Literal["mean", "max"]
 class Config:
     """Settings; all our choice, the same as DAAD's where both have them."""
 
-    size: int = static(256)  # image side in pixels
-    batch_size: int = static(16)
-    steps: int = static(3_025)  # 200 epochs of 242 images, the mean of MVTec AD's categories
-    weights: tuple[str, ...] = static(())  # nothing is pretrained
-    widths: tuple[int, ...] = static((64, 128, 256, 512, 512))  # each level halves the sides
+    size: int = static(256, least=1)  # image side in pixels
+    batch_size: int = static(16, least=1)
+    # 200 epochs of 242 images, the mean of MVTec AD's categories
+    steps: int = static(3_025, least=0)
+    weights: tuple[str, ...] = static((), count=0)  # nothing is pretrained
+    widths: tuple[int, ...] = static((64, 128, 256, 512, 512), 1, fewest=1)  # halving sides
     loss: Literal["l2", "ssim"] = static("l2")  # also of the map
-    smoothing: float = static(4.0)  # deviation of the Gaussian that blurs the map, in pixels
+    # Deviation of the Gaussian that blurs the map, in pixels
+    smoothing: float = static(4.0, least=0)
     score: Score = static("mean")  # of the error of all pixels, or the largest of the map
-    lr: Scalar = 2e-4
-
-
-def check(cfg: Config) -> None:
-    """Raises ValueError for settings that cannot work, and says what would."""
-    check_common(cfg)
+    lr: Scalar = scalar(2e-4, above=0)
 
 
 def check_common(cfg: Any) -> None:
-    """What has to hold for each method that reconstructs images by `ImageAutoencoder`."""
-    if not cfg.widths or min(cfg.widths) < 1:
-        raise ValueError(f"widths={cfg.widths}: expected channels of at least one level")
+    """Raises ValueError where an `ImageAutoencoder` does not suit the size of the images."""
     check_size(cfg.size, len(cfg.widths), "widths")
-    for name in ("batch_size", "steps"):
-        if getattr(cfg, name) < 1:
-            raise ValueError(f"{name}={getattr(cfg, name)}: expected 1 or more")
-    if cfg.weights:
-        raise ValueError(f"weights={','.join(cfg.weights)}: expected none, nothing is pretrained")
-    if not 0 <= cfg.smoothing < math.inf:
-        raise ValueError(f"smoothing={cfg.smoothing}: expected 0 or more pixels")
-    if not 0 < cfg.lr < math.inf:
-        raise ValueError(f"lr={cfg.lr}: expected more than 0")
 
 
 def check_size(size: int, levels: int, name: str) -> None:
@@ -78,10 +55,11 @@ def check_size(size: int, levels: int, name: str) -> None:
         )
 
 
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
     """A new network; the moments of batch norm start at 0 and 1."""
-    params, stats, opt = compile.jitted(_new_parameters)(cfg, key)
-    return State(jnp.int32(0), params, stats, opt)
+    variables = _network(cfg).init(key, jnp.zeros((1, cfg.size, cfg.size, 3)))
+    params, stats = variables["params"], variables["batch_stats"]
+    return State(jnp.int32(0), params, stats, optimizer(cfg).init(params))
 
 
 def loss(
@@ -115,27 +93,26 @@ def reconstruction(
     return (jnp.tanh(restored) + 1) / 2, moved["batch_stats"]
 
 
-def train_step(
-    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
-) -> tuple[State, dict[str, Array]]:
-    """One Adam step."""
-    return optim.gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
-
-
 def optimizer(cfg: Config) -> optax.GradientTransformation:
     """Adam as DCGAN's."""
     return optax.adam(cfg.lr, *BETAS)
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
-    """The state as it is: maps and scores are not scaled."""
-    return state
+train_step = optim.gradient_steps(loss, optimizer)
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
     """Map and score of the reconstruction's error; parts: the reconstruction."""
     restored, _ = reconstruction(cfg, state.params, state.stats, images)
     return prediction(error(cfg, images, restored), restored, cfg.smoothing, cfg.score)
+
+
+def heldout_loss(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B"]:
+    """Mean error of each image's reconstruction."""
+    restored, _ = reconstruction(cfg, state.params, state.stats, images)
+    return error(cfg, images, restored).mean((1, 2))
 
 
 def prediction(
@@ -147,16 +124,17 @@ def prediction(
     return Prediction(map_, scores, {"reconstruction": restored})
 
 
-def _new_parameters(cfg: Config, key: Array) -> tuple[PyTree, PyTree, PyTree]:
-    """Parameters, moments of batch norm, the optimiser's state."""
-    variables = _network(cfg).init(key, jnp.zeros((1, cfg.size, cfg.size, 3)))
-    params = variables["params"]
-    return params, variables["batch_stats"], optimizer(cfg).init(params)
-
-
 def _network(cfg: Config) -> ImageAutoencoder:
     none = (0,) * len(cfg.widths)
     return ImageAutoencoder(cfg.widths, rates=none, items=none)
 
 
-DETECTOR = Detector(Config, init, train_step, calibrate, predict, check=check)
+DETECTOR = Detector(
+    name="autoencoder",
+    Config=Config,
+    init=init,
+    predict=predict,
+    train_step=train_step,
+    check=check_common,
+    heldout_loss=heldout_loss,
+)

@@ -11,7 +11,6 @@ at several scales, items that gradients move, the three losses, and the score R 
 else, every number below included, is our choice: no figure of the paper is claimed.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -23,11 +22,12 @@ from jaxad import compile
 from jaxad.detector import (
     Detector,
     Images,
-    ImageSet,
+    Pictures,
     Prediction,
     Scalar,
     State,
     config,
+    scalar,
     static,
 )
 from jaxad.methods import autoencoder
@@ -47,26 +47,30 @@ class Config:
     `widths`, `rates` and `items` have one number for each level, finest first, the bottleneck last.
     """
 
-    size: int = static(256)  # image side in pixels
-    batch_size: int = static(16)
-    steps: int = static(3_025)  # 200 epochs of 242 images, the mean of MVTec AD's categories
-    weights: tuple[str, ...] = static(())  # nothing is pretrained
+    size: int = static(256, least=1)  # image side in pixels
+    batch_size: int = static(16, least=1)
+    # 200 epochs of 242 images, the mean of MVTec AD's categories
+    steps: int = static(3_025, least=0)
+    weights: tuple[str, ...] = static((), count=0)  # nothing is pretrained
     adversarial: bool = static(True)  # DAAD+; off, there is no discriminator and lambda is not read
-    widths: tuple[int, ...] = static((64, 128, 256, 512, 512))  # each level halves the sides
-    rates: tuple[int, ...] = static((4, 8, 8, 0, 8))  # blocks along each side; 0 is no skip
-    items: tuple[int, ...] = static((500, 500, 500, 0, 500))  # of each memory
+    widths: tuple[int, ...] = static((64, 128, 256, 512, 512), 1, fewest=1)  # halving sides
+    rates: tuple[int, ...] = static((4, 8, 8, 0, 8), 0)  # blocks along each side; 0 is no skip
+    items: tuple[int, ...] = static((500, 500, 500, 0, 500), 0)  # of each memory
     similarity: memory.Similarity = static("cosine")
-    key_channels: int | None = static(None)  # of projected keys; none: blocks are compared in full
-    discriminator_widths: tuple[int, ...] = static((64, 128, 256, 512))
-    smoothing: float = static(4.0)  # deviation of the Gaussian that blurs the map, in pixels
+    # Of projected keys; none: blocks are compared in full
+    key_channels: int | None = static(None, 1)
+    discriminator_widths: tuple[int, ...] = static((64, 128, 256, 512), 1, fewest=1)
+    # Deviation of the Gaussian that blurs the map, in pixels
+    smoothing: float = static(4.0, least=0)
     score: autoencoder.Score = static("mean")  # R: error of all pixels, or the largest of the map
-    temperature: Scalar = 0.1  # of the softmax over items
-    shrinkage: Scalar = 0.0  # threshold of the weights, below 1 / items; 0 for none
-    reconstruction_weight: Scalar = 50.0
-    adversarial_weight: Scalar = 1.0
-    alignment_weight: Scalar = 1.0
-    lam: Scalar = 0.5  # lambda, of the alignment error in the score
-    lr: Scalar = 2e-4  # of generator and discriminator
+    temperature: Scalar = scalar(0.1, above=0)  # of the softmax over items
+    # Threshold of the weights, below 1 / items; 0 for none
+    shrinkage: Scalar = scalar(0.0, least=0)
+    reconstruction_weight: Scalar = scalar(50.0, least=0)
+    adversarial_weight: Scalar = scalar(1.0, least=0)
+    alignment_weight: Scalar = scalar(1.0, least=0)
+    lam: Scalar = scalar(0.5, least=0)  # lambda, of the alignment error in the score
+    lr: Scalar = scalar(2e-4, above=0)  # of generator and discriminator
 
 
 class Stats(NamedTuple):
@@ -102,27 +106,32 @@ def check(cfg: Config) -> None:
             )
         if items < 1:
             raise ValueError(f"items={cfg.items}: expected 1 or more at level {level}")
-        if not 0 <= cfg.shrinkage < 1 / items:
+        if cfg.shrinkage >= 1 / items:
             raise ValueError(
-                f"shrinkage={cfg.shrinkage}: expected 0 or more, and less than {1 / items:.4g}, "
+                f"shrinkage={cfg.shrinkage}: expected less than {1 / items:.4g}, "
                 f"the weight with which the {items} items of level {level} begin"
             )
-    if cfg.key_channels is not None and cfg.key_channels < 1:
-        raise ValueError(f"key_channels={cfg.key_channels}: expected 1 or more, or none")
     if cfg.adversarial:
-        if not cfg.discriminator_widths or min(cfg.discriminator_widths) < 1:
-            raise ValueError("discriminator_widths: expected channels of at least one level")
         autoencoder.check_size(cfg.size, len(cfg.discriminator_widths), "discriminator_widths")
-    if not 0 < cfg.temperature < math.inf:
-        raise ValueError(f"temperature={cfg.temperature}: expected more than 0")
-    for name in ("reconstruction_weight", "adversarial_weight", "alignment_weight", "lam"):
-        if not 0 <= getattr(cfg, name) < math.inf:
-            raise ValueError(f"{name}={getattr(cfg, name)}: expected 0 or more")
 
 
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
     """New networks; the moments of batch norm start at 0 and 1."""
-    params, stats, opt = compile.jitted(_new_parameters)(cfg, key)
+    networks = {"generator": _generator(cfg)}
+    if cfg.adversarial:
+        networks["discriminator"] = Discriminator(cfg.discriminator_widths)
+    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    keys = jax.random.split(key, len(networks))
+    new = {
+        name: network.init(one, image)
+        for (name, network), one in zip(networks.items(), keys, strict=True)
+    }
+    params = {name: variables["params"] for name, variables in new.items()}
+    # A discriminator of one level has no batch norm.
+    moments = {name: variables.get("batch_stats", {}) for name, variables in new.items()}
+    span = jnp.tile(jnp.array([[0.0], [1.0]]), (1, len(networks)))
+    stats = Stats(moments["generator"], moments.get("discriminator", {}), span)
+    opt = {name: optimizer(cfg).init(x) for name, x in params.items()}
     return State(jnp.int32(0), params, stats, opt)
 
 
@@ -223,13 +232,25 @@ def judgement(
     return halves(features), halves(logits), moved.get("batch_stats", {})
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
+def calibrate(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -> State:
     """Measures on held-out normal images which R and L become 0 and 1 in the score."""
-    arguments = (cfg, pretrained, state._replace(opt=()))
-    slices = compile.sliced(_errors, arguments, images)
-    found = jnp.concatenate([errors for _, _, errors in slices])
+    found = compile.over_set(image_errors, (cfg, pretrained, state._replace(opt=())), pictures)
     span = jnp.stack([found.min(0), found.max(0)])
     return state._replace(stats=state.stats._replace(range=span))
+
+
+def image_errors(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B k"]:
+    """R and, if adversarial, L of each image, as they come."""
+    return _errors(cfg, pretrained, state, images)[2]
+
+
+def heldout_loss(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B"]:
+    """Mean squared error of each image's reconstruction; no term is of the discriminator's game."""
+    return _errors(cfg, pretrained, state, images)[0].mean((1, 2))
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
@@ -270,28 +291,18 @@ def optimizer(cfg: Config) -> optax.GradientTransformation:
     return optax.adam(cfg.lr, *autoencoder.BETAS)
 
 
-def _new_parameters(cfg: Config, key: Array) -> tuple[PyTree, Stats, PyTree]:
-    """Parameters, moments of batch norm, and an optimiser's state for each network."""
-    networks = {"generator": _generator(cfg)}
-    if cfg.adversarial:
-        networks["discriminator"] = Discriminator(cfg.discriminator_widths)
-    image = jnp.zeros((1, cfg.size, cfg.size, 3))
-    keys = jax.random.split(key, len(networks))
-    new = {
-        name: network.init(one, image)
-        for (name, network), one in zip(networks.items(), keys, strict=True)
-    }
-    params = {name: variables["params"] for name, variables in new.items()}
-    # A discriminator of one level has no batch norm.
-    moments = {name: variables.get("batch_stats", {}) for name, variables in new.items()}
-    span = jnp.tile(jnp.array([[0.0], [1.0]]), (1, len(networks)))
-    stats = Stats(moments["generator"], moments.get("discriminator", {}), span)
-    return params, stats, {name: optimizer(cfg).init(x) for name, x in params.items()}
-
-
 def _generator(cfg: Config) -> ImageAutoencoder:
     similarity, key_channels = cfg.similarity, cfg.key_channels
     return ImageAutoencoder(cfg.widths, cfg.rates, cfg.items, 4, similarity, key_channels)
 
 
-DETECTOR = Detector(Config, init, train_step, calibrate, predict, check=check)
+DETECTOR = Detector(
+    name="daad",
+    Config=Config,
+    init=init,
+    predict=predict,
+    train_step=train_step,
+    calibrate=calibrate,
+    check=check,
+    heldout_loss=heldout_loss,
+)

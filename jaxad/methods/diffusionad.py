@@ -14,22 +14,23 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from jaxad import compile, diffusion, losses, optim, restoration
+from jaxad import optim
 from jaxad.detector import (
     Detector,
     Images,
-    ImageSet,
     Prediction,
     Scalar,
     State,
     Stream,
     config,
+    scalar,
     static,
 )
-from jaxad.methods import diffusionad_check
+from jaxad.methods import diffusionad_check, restoration
+from jaxad.methods.restoration import Draws, Restored
 from jaxad.nets.segmentation import MULTIPLIERS, SegmentationUNet
 from jaxad.nets.unet import UNet
-from jaxad.restoration import Draws, Restored
+from jaxad.ops import diffusion, losses
 from jaxad.synthesis import perlin
 from jaxad.synthesis.recipe import Damaged, damage
 
@@ -40,54 +41,57 @@ class Config:
 
     # Image side in pixels.
     # Differs from the reference: pictures and masks are made smaller with antialiasing.
-    size: int = static(256)
-    batch_size: int = static(16)
-    steps: int = static(45_000)  # 3000 epochs of a category of MVTec AD, 240 images on average
-    weights: tuple[str, ...] = static(())  # none
+    size: int = static(256, least=1)
+    batch_size: int = static(16, least=1)
+    # 3000 epochs of a category of MVTec AD, 240 images on average
+    steps: int = static(45_000, least=0)
+    weights: tuple[str, ...] = static((), count=0)  # none
     # Synthetic anomalies. Of objects, half are made of the image itself; of textures, none.
     objects: bool = static(True)
     # Where they may be: in masks (of objects; code), a random part (textures; code), or anywhere.
     foreground: Literal["masks", "part", "everywhere"] = static("everywhere")
-    tries: int = static(10)  # masks drawn for one that is not empty; code: 50
-    anomalous: Scalar = 0.5  # probability that an image is damaged
-    opacity_low: Scalar = 0.2  # range of beta, how much of the image shines through
-    opacity_high: Scalar = 0.8
+    tries: int = static(10, 1)  # masks drawn for one that is not empty; code: 50
+    anomalous: Scalar = scalar(0.5, 0, 1)  # probability that an image is damaged
+    opacity_low: Scalar = scalar(0.2, 0, 1)  # range of beta, how much of the image shines through
+    opacity_high: Scalar = scalar(0.8, 0, 1)
     # Restoration; the last two are the paper's ablation (table 3).
     restoration: Literal["guided", "one_step", "iterative", "autoencoder"] = static("guided")
-    timesteps: int = static(1000)  # T
+    timesteps: int = static(1000, 2)  # T
     schedule: Literal["linear", "cosine"] = static("linear")
-    iterations: int = static(10)  # of the iterative restoration
-    noise_seed: int = static(0)  # of the noise in predictions
-    t_boundary: Scalar = 300.0  # in training, small timesteps are below, large ones not
-    t_end: Scalar = 1000.0  # ... and large ones below this
-    t_small: Scalar = 200.0  # in predictions
-    t_large: Scalar = 400.0
-    guidance: Scalar = 1.0  # w
+    iterations: int = static(10, 1)  # of the iterative restoration
+    noise_seed: int = static(0, least=0)  # of the noise in predictions
+    # In training, small timesteps are below, large ones not
+    t_boundary: Scalar = scalar(300.0, least=1)
+    t_end: Scalar = scalar(1000.0, above=1)  # ... and large ones below this
+    t_small: Scalar = scalar(200.0, least=0)  # in predictions
+    t_large: Scalar = scalar(400.0, least=0)
+    guidance: Scalar = scalar(1.0)  # w
     # Networks.
-    width: int = static(128)  # channels of the U-Net's first level
-    multipliers: tuple[int, ...] = static((1, 1, 2, 2, 4, 4))  # of them, for each level
-    blocks: int = static(2)  # on each level
+    width: int = static(128, 2)  # channels of the U-Net's first level
+    # Of them, for each level
+    multipliers: tuple[int, ...] = static((1, 1, 2, 2, 4, 4), 1, fewest=1)
+    blocks: int = static(2, 1)  # on each level
     attention: tuple[int, ...] = static((32, 16, 8))  # sides of the levels that have it, in cells
-    heads: int = static(4)
-    groups: int = static(32)  # of channels that are normalised together
-    segmentation_width: int = static(64)  # channels of the segmentation network's first level
-    segmentation_multipliers: tuple[int, ...] = static(MULTIPLIERS)
+    heads: int = static(4, 1)
+    groups: int = static(32, 1)  # of channels that are normalised together
+    segmentation_width: int = static(64, 1)  # channels of the segmentation network's first level
+    segmentation_multipliers: tuple[int, ...] = static(MULTIPLIERS, 1, fewest=1)
     precision: Literal["float32", "bfloat16"] = static("float32")  # of the U-Net
     remat: bool = static(False)  # compute again for gradients, to save memory
     # Losses and optimisers.
-    noise_weight: Scalar = 1.0
-    focal_weight: Scalar = 5.0
-    smooth_l1_weight: Scalar = 1.0
-    alpha: Scalar = 0.5  # of the focal loss
-    gamma: Scalar = 4.0
-    lr: Scalar = 1e-4  # of the U-Net
-    segmentation_lr: Scalar = 1e-5
+    noise_weight: Scalar = scalar(1.0, least=0)
+    focal_weight: Scalar = scalar(5.0, least=0)
+    smooth_l1_weight: Scalar = scalar(1.0, least=0)
+    alpha: Scalar = scalar(0.5, least=0)  # of the focal loss
+    gamma: Scalar = scalar(4.0, least=0)
+    lr: Scalar = scalar(1e-4, above=0)  # of the U-Net
+    segmentation_lr: Scalar = scalar(1e-5, above=0)
     # Code: half a cosine in `period` steps, back and forth between 0 and the rate above.
     segmentation_schedule: Literal["cosine", "constant"] = static("cosine")
-    period: int = static(10)
+    period: int = static(10, 1)
     average: bool = static(False)  # predict with a moving average of the parameters
-    decay: Scalar = 0.999  # of that average, once steps are many
-    top: int = static(50)  # highest pixels of a map, whose mean is the score
+    decay: Scalar = scalar(0.999, least=0, below=1)  # of that average, once steps are many
+    top: int = static(50, 1)  # highest pixels of a map, whose mean is the score
 
 
 # Learns on two CPU cores in minutes. As in the authors' code the segmentation network learns more
@@ -121,10 +125,19 @@ def streams(cfg: Config) -> tuple[Stream, ...]:
     return (aux, Stream("foreground", paired=True)) if cfg.foreground == "masks" else (aux,)
 
 
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
-    """New networks; nothing is measured on the training set."""
-    params, stats, opt = compile.jitted(_new_parameters)(cfg, key)
-    return State(jnp.int32(0), params, stats, opt)
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
+    """New networks, the U-Net and the one that segments."""
+    unet_key, segmentation_key = jax.random.split(key)
+    image = jnp.zeros((1, cfg.size, cfg.size, 6))
+    network = SegmentationUNet(cfg.segmentation_width, cfg.segmentation_multipliers)
+    segmentation = network.init(segmentation_key, image)
+    unet = _network(cfg).init(unet_key, image[..., :3], jnp.zeros(1, jnp.int32))
+    params = {"unet": unet["params"], "segmentation": segmentation["params"]}
+    # A copy: a state is donated to the next step, and no buffer can be donated twice.
+    both = (params, segmentation["batch_stats"])
+    average = jax.tree.map(jnp.copy, both) if cfg.average else ()
+    stats = Stats(segmentation["batch_stats"], average)
+    return State(jnp.int32(0), params, stats, optimizer(cfg).init(params))
 
 
 def loss(
@@ -255,11 +268,6 @@ def optimizer(cfg: Config) -> optax.GradientTransformation:
     return optax.partition(rules, {name: name for name in rules})
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
-    """The state as it is: maps are probabilities."""
-    return state
-
-
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
     """Map and score; parts: the restoration and its intermediate results.
 
@@ -304,20 +312,12 @@ def _timestep(cfg: Config, t: Scalar) -> Int[Array, "..."]:
     return jnp.clip(jnp.floor(t).astype(jnp.int32), 0, cfg.timesteps - 1)
 
 
-def _new_parameters(cfg: Config, key: Array) -> tuple[PyTree, Stats, PyTree]:
-    """Parameters, running statistics and the optimiser's state."""
-    unet_key, segmentation_key = jax.random.split(key)
-    image = jnp.zeros((1, cfg.size, cfg.size, 6))
-    network = SegmentationUNet(cfg.segmentation_width, cfg.segmentation_multipliers)
-    segmentation = network.init(segmentation_key, image)
-    unet = _network(cfg).init(unet_key, image[..., :3], jnp.zeros(1, jnp.int32))
-    params = {"unet": unet["params"], "segmentation": segmentation["params"]}
-    # A copy: a state is donated to the next step, and no buffer can be donated twice.
-    both = (params, segmentation["batch_stats"])
-    average = jax.tree.map(jnp.copy, both) if cfg.average else ()
-    return params, Stats(segmentation["batch_stats"], average), optimizer(cfg).init(params)
-
-
 DETECTOR = Detector(
-    Config, init, train_step, calibrate, predict, streams=streams, check=diffusionad_check.check
+    name="diffusionad",
+    Config=Config,
+    init=init,
+    predict=predict,
+    train_step=train_step,
+    streams=streams,
+    check=diffusionad_check.check,
 )

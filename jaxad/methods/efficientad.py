@@ -8,7 +8,6 @@ the paper's. It came without code; where it leaves room we follow nelson1425/Eff
 """
 
 import logging
-import math
 from typing import Literal, NamedTuple
 
 import jax
@@ -16,22 +15,24 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import compile, maps, optim, quantile
+from jaxad import compile, optim
 from jaxad.detector import (
     Detector,
     Images,
-    ImageSet,
+    Pictures,
     Prediction,
+    Sample,
     Scalar,
     State,
     Stream,
     config,
+    scalar,
     static,
 )
-from jaxad.nets import augment
 from jaxad.nets.autoencoder import Autoencoder
 from jaxad.nets.pdn import PDN, RECEPTIVE_FIELD, cells, part
-from jaxad.pretrained import check_tree, weights_of
+from jaxad.ops import colour, maps, quantile
+from jaxad.weights.store import check_tree, weights_of
 
 log = logging.getLogger(__name__)
 
@@ -44,26 +45,29 @@ UNCHANGED = ((0.0, 0.1), (0.0, 0.1))  # the range that leaves both maps as they 
 class Config:
     """Settings; the defaults are the paper's EfficientAD-S."""
 
-    size: int = static(256)  # image side in pixels
+    size: int = static(256, least=33)  # image side in pixels
     medium: bool = static(False)  # EfficientAD-M
-    channels: int = static(384)  # C, of the teacher's output
-    width: int | None = static(None)  # first layer of the teacher; None is the paper's
-    student_width: int | None = static(None)  # first layer of the student; None is the teacher's
-    autoencoder_width: int = static(32)  # table 8
-    autoencoder_kernel: int = static(8)  # table 8; its bottleneck is one cell at 32 * 8 pixels
-    steps: int = static(70_000)  # algorithm 1
-    batch_size: int = static(1)  # algorithm 1
-    weights: tuple[str, ...] = static(("pdn_small",))  # the teacher
+    channels: int = static(384, least=1)  # C, of the teacher's output
+    width: int | None = static(None, 1)  # first layer of the teacher; None is the paper's
+    student_width: int | None = static(None, 1)  # first layer of the student; None is the teacher's
+    autoencoder_width: int = static(32, 1)  # table 8
+    autoencoder_kernel: int = static(8, 1)  # table 8; its bottleneck is one cell at 32 * 8 pixels
+    steps: int = static(70_000, least=0)  # algorithm 1
+    batch_size: int = static(1, least=1)  # algorithm 1
+    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # the teacher
     penalty: bool = static(True)  # L_pen, section 3.2; off only for an ablation
     map_norm: Literal["quantile", "gaussian", "none"] = static("quantile")  # section 3.4, table 4
     # As nelson1425/EfficientAD: normalise, combine, border, enlarge. "resize_first" is anomalib's.
     map_order: Literal["normalise_first", "resize_first"] = static("normalise_first")
-    border: int = static(LOST_CELLS)  # cells of zero around a map before it is enlarged; both codes
-    lr: Scalar = 1e-4  # algorithm 1; a tenth of it in the last 5 % of the steps
-    weight_decay: Scalar = 1e-5  # algorithm 1
-    p_hard: Scalar = 0.999  # section 3.2
-    q_a: Scalar = 0.9  # quantile of the held-out maps that becomes 0, section 3.4
-    q_b: Scalar = 0.995  # ... that becomes 0.1
+    # Cells of zero around a map before it is enlarged; both codes
+    border: int = static(LOST_CELLS, least=0)
+    # The teacher's moments are measured on so many training pictures at most.
+    measure_pictures: int = static(4096, least=1)
+    lr: Scalar = scalar(1e-4, above=0)  # algorithm 1; a tenth of it in the last 5 % of the steps
+    weight_decay: Scalar = scalar(1e-5, least=0)  # algorithm 1
+    p_hard: Scalar = scalar(0.999, 0, 1)  # section 3.2
+    q_a: Scalar = scalar(0.9, 0, 1)  # quantile of the held-out maps that becomes 0, section 3.4
+    q_b: Scalar = scalar(0.995, 0, 1)  # ... that becomes 0.1
 
 
 class Stats(NamedTuple):
@@ -89,24 +93,8 @@ def check(cfg: Config) -> None:
             f"{smallest} pixels; use size={smallest} or more, "
             f"or autoencoder_kernel={max(cfg.size // 32, 1)} or less"
         )
-    if len(cfg.weights) != 1:
-        raise ValueError(f"weights={','.join(cfg.weights)}: EfficientAD takes one teacher")
-    for name, least in (("batch_size", 1), ("steps", 1), ("channels", 1), ("border", 0)):
-        if getattr(cfg, name) < least:
-            raise ValueError(f"{name}={getattr(cfg, name)}: expected {least} or more")
-    in_range = {
-        "lr": 0 < cfg.lr < math.inf,
-        "weight_decay": 0 <= cfg.weight_decay < math.inf,
-        "p_hard": 0 <= cfg.p_hard <= 1,
-        "q_a": 0 <= cfg.q_a < cfg.q_b,
-        "q_b": cfg.q_b <= 1,
-    }
-    for name, fine in in_range.items():
-        if not fine:
-            raise ValueError(
-                f"{name}={getattr(cfg, name)}: expected lr > 0, weight_decay >= 0, p_hard from 0 "
-                "to 1, and 0 <= q_a < q_b <= 1"
-            )
+    if cfg.q_a >= cfg.q_b:
+        raise ValueError(f"q_a={cfg.q_a} and q_b={cfg.q_b}: expected q_a to be less than q_b")
     if not cfg.penalty:
         log.warning("penalty=false: the student may generalise too well (table 5: -0.4 AUROC)")
 
@@ -116,14 +104,32 @@ def streams(cfg: Config) -> tuple[Stream, ...]:
     return (Stream("aux", zoom=2),) if cfg.penalty else ()
 
 
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
-    """A new student and autoencoder, and the teacher's moments over the training set."""
-    pdn = PDN(cfg.medium, cfg.channels, width=cfg.width)
-    expected = jax.eval_shape(pdn.init, key, jnp.zeros((1, cfg.size, cfg.size, 3)))
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
+    """A new student and autoencoder; the teacher's moments and the range of maps come later.
+
+    Raises:
+      ValueError: the weights are not the teacher's.
+    """
+    teacher = PDN(cfg.medium, cfg.channels, width=cfg.width)
+    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    expected = jax.eval_shape(teacher.init, key, image)
     check_tree(weights_of(pretrained, cfg.weights[0]), expected, cfg.weights[0])
-    params, opt = compile.jitted(_new_parameters)(cfg, key)
-    mean, std = maps.moments(embed, (cfg, pretrained), images)
-    return State(jnp.int32(0), params, Stats(mean, std, jnp.array(UNCHANGED)), opt)
+    student_key, autoencoder_key = jax.random.split(key)
+    pdn = PDN(cfg.medium, 2 * cfg.channels, width=cfg.student_width or cfg.width)
+    params = {
+        "student": pdn.init(student_key, image)["params"],
+        "autoencoder": _autoencoder(cfg).init(autoencoder_key, image)["params"],
+    }
+    shape = (1, 1, 1, cfg.channels)
+    stats = Stats(jnp.zeros(shape), jnp.ones(shape), jnp.array(UNCHANGED))
+    return State(jnp.int32(0), params, stats, optimizer(cfg).init(params))
+
+
+def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -> State:
+    """The moments of the teacher's channels over the training set."""
+    sample = Sample(pictures, cfg.measure_pictures)
+    mean, std = compile.moments(embed, (cfg, pretrained), sample)
+    return state._replace(stats=state.stats._replace(mean=mean, std=std))
 
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Float[Array, "B h w C"]:
@@ -138,8 +144,8 @@ def loss(
 ) -> tuple[Float[Array, ""], tuple[Stats, dict[str, Array]]]:
     """L_hard + L_pen + L_AE + L_STAE on one batch (algorithm 1), with everything random drawn."""
     jitter_key, grey_key, dropout_key = jax.random.split(key, 3)
-    jittered = augment.jitter(batch["image"], jitter_key)
-    aux = augment.grey(batch["aux"], grey_key, GREY) if cfg.penalty else None
+    jittered = colour.jitter(batch["image"], jitter_key)
+    aux = colour.grey(batch["aux"], grey_key, GREY) if cfg.penalty else None
     teacher = batch["features"]
     terms = losses(
         params, cfg, pretrained, stats, batch["image"], teacher, jittered, aux, dropout_key
@@ -185,31 +191,27 @@ def losses(
     return terms
 
 
-def train_step(
-    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
-) -> tuple[State, dict[str, Array]]:
-    """One Adam step on student and autoencoder."""
-    return optim.gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
-
-
 def optimizer(cfg: Config) -> optax.GradientTransformation:
     """Adam with coupled decay; the rate drops to a tenth at 95 % of the steps (algorithm 1)."""
     return optim.adam_l2(optim.dropped(cfg.lr, cfg.steps, at=0.95), cfg.weight_decay)
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
+train_step = optim.gradient_steps(loss, optimizer)
+
+
+def calibrate(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -> State:
     """Measures on held-out normal images which map values become 0 and 0.1 (section 3.4)."""
     if cfg.map_norm == "none":
         return state._replace(stats=state.stats._replace(range=jnp.array(UNCHANGED)))
     arguments = (cfg, pretrained, state._replace(opt=()))
-    local, global_ = jnp.moveaxis(maps.over_set(_raw_maps, arguments, images), 1, 0)
+    local, global_ = jnp.moveaxis(compile.over_set(raw_maps, arguments, pictures), 1, 0)
     span = jnp.stack([_range(cfg, local), _range(cfg, global_)])
     return state._replace(stats=state.stats._replace(range=span))
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
     """Mean of the normalised local and global map, enlarged; its maximum (algorithm 2)."""
-    raw = _raw_maps(cfg, pretrained, state, images)
+    raw = raw_maps(cfg, pretrained, state, images)
     low, high = jnp.moveaxis(state.stats.range[None, :, :, None, None], 2, 0)
     # A constant held-out map has no range; the floor keeps its maps finite.
     scale = 0.1 / jnp.maximum(high - low, jnp.finfo(jnp.float32).tiny ** 0.5)
@@ -234,6 +236,18 @@ def distances(
         jnp.square(teacher - local).mean(-1),
         jnp.square(reconstruction - global_).mean(-1),
     )
+
+
+def heldout_loss(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B"]:
+    """L_hard + L_AE + L_STAE of each image: in its own colours, without dropout and penalty."""
+    teacher = normalised(state.stats, embed(cfg, pretrained, images))
+    local, global_ = jnp.split(student(cfg, state.params, images, "both"), 2, -1)
+    reconstruction = autoencoder(cfg, state.params, images)
+    hard = jax.vmap(quantile.mined_mean, (0, None))(jnp.square(teacher - local), cfg.p_hard)
+    pairs = (teacher, reconstruction), (reconstruction, global_)
+    return hard + sum(jnp.square(one - other).mean((1, 2, 3)) for one, other in pairs)
 
 
 def normalised(stats: Stats, features: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
@@ -274,19 +288,7 @@ def _autoencoder(cfg: Config) -> Autoencoder:
     return Autoencoder(cfg.channels, (side, side), cfg.autoencoder_width, cfg.autoencoder_kernel)
 
 
-def _new_parameters(cfg: Config, key: Array) -> tuple[PyTree, PyTree]:
-    """Parameters and the optimiser's state."""
-    student_key, autoencoder_key = jax.random.split(key)
-    image = jnp.zeros((1, cfg.size, cfg.size, 3))
-    pdn = PDN(cfg.medium, 2 * cfg.channels, width=cfg.student_width or cfg.width)
-    params = {
-        "student": pdn.init(student_key, image)["params"],
-        "autoencoder": _autoencoder(cfg).init(autoencoder_key, image)["params"],
-    }
-    return params, optimizer(cfg).init(params)
-
-
-def _raw_maps(
+def raw_maps(
     cfg: Config, pretrained: PyTree, state: State, images: Images
 ) -> Float[Array, "B 2 h w"]:
     """Local and global map before normalisation, at the resolution that `map_order` says."""
@@ -302,4 +304,16 @@ def _range(cfg: Config, raw: Float[Array, "N h w"]) -> Float[Array, "2"]:
     return quantile.quantile(raw, jnp.stack([jnp.asarray(cfg.q_a), jnp.asarray(cfg.q_b)]))
 
 
-DETECTOR = Detector(Config, init, train_step, calibrate, predict, embed, streams, check)
+DETECTOR = Detector(
+    name="efficientad",
+    Config=Config,
+    init=init,
+    predict=predict,
+    measure=measure,
+    train_step=train_step,
+    calibrate=calibrate,
+    embed=embed,
+    streams=streams,
+    check=check,
+    heldout_loss=heldout_loss,
+)

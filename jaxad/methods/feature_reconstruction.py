@@ -10,17 +10,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import compile, optim
-from jaxad.detector import (
-    Detector,
-    Images,
-    ImageSet,
-    Prediction,
-    Scalar,
-    State,
-    config,
-    static,
-)
+from jaxad import optim
+from jaxad.detector import Detector, Images, Prediction, Scalar, State, config, scalar, static
 from jaxad.methods import uniad
 from jaxad.methods.uniad import Features
 from jaxad.nets.reconstruction import Stack
@@ -31,25 +22,25 @@ class Config:
     """Settings; the paper does not tell depth and width of these networks."""
 
     # Differs from the reference: hidden channels and depth are UniAD's, for all three networks.
-    size: int = static(224)  # image side in pixels
-    batch_size: int = static(8)
-    steps: int = static(454_000)  # 1000 epochs of MVTec AD's 3629 images
-    weights: tuple[str, ...] = static(("pdn_small",))  # of the extractor
+    size: int = static(224, least=1)  # image side in pixels
+    batch_size: int = static(8, least=1)
+    steps: int = static(454_000, least=0)  # 1000 epochs of MVTec AD's 3629 images
+    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # of the extractor
     extractor: str = static("pdn_small")
     layers: tuple[str, ...] = static(())  # of the extractor; none for its own choice
-    grid: int = static(14)  # tokens a side
+    grid: int = static(14, 1)  # tokens a side
     # Each token on its own, 3x3 convolutions, or encoder and decoder with one table of queries.
     network: Literal["mlp", "cnn", "transformer"] = static("mlp")
-    hidden: int = static(256)  # channels between the projections
-    depth: int = static(4)  # layers between them; of the encoder and of the decoder
-    heads: int = static(8)  # of the transformer
-    ffn: int = static(1024)  # of the transformer
+    hidden: int = static(256, 2)  # channels between the projections
+    depth: int = static(4, 1)  # layers between them; of the encoder and of the decoder
+    heads: int = static(8, 1)  # of the transformer
+    ffn: int = static(1024, 1)  # of the transformer
     score: Literal["max_pool", "mean"] = static("max_pool")
-    pool: int = static(16)  # pixels a side of the mean whose maximum is the score
-    lr: Scalar = 1e-4  # a tenth of it in the last 20 % of the steps
-    weight_decay: Scalar = 1e-4
-    clip: Scalar = 0.1  # norm of the gradient
-    dropout: Scalar = 0.1  # of the transformer
+    pool: int = static(16, 1)  # pixels a side of the mean whose maximum is the score
+    lr: Scalar = scalar(1e-4, above=0)  # a tenth of it in the last 20 % of the steps
+    weight_decay: Scalar = scalar(1e-4, least=0)
+    clip: Scalar = scalar(0.1, above=0, finite=False)  # norm of the gradient
+    dropout: Scalar = scalar(0.1, 0, 0.99)  # of the transformer
 
 
 def as_uniad(cfg: Config) -> uniad.Config:
@@ -66,15 +57,17 @@ def as_uniad(cfg: Config) -> uniad.Config:
 
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
-    if cfg.depth < 1:
-        raise ValueError(f"depth={cfg.depth}: expected 1 or more")
     uniad.check(as_uniad(cfg))
 
 
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
-    """A new network; nothing is measured on the training set."""
-    params, opt = compile.jitted(_new_parameters)(cfg, pretrained, key)
-    return State(jnp.int32(0), params, (), opt)
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
+    """A new network for the features of these weights."""
+    channels = uniad.channels(as_uniad(cfg), pretrained)
+    if cfg.network == "transformer":
+        params = uniad.new_transformer(as_uniad(cfg), channels, key)
+    else:
+        params = _network(cfg).init(key, jnp.zeros((1, cfg.grid, cfg.grid, channels)))["params"]
+    return State(jnp.int32(0), params, (), optimizer(cfg).init(params))
 
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Features:
@@ -100,21 +93,12 @@ def reconstruction(
     return _network(cfg).apply({"params": params}, features)
 
 
-def train_step(
-    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
-) -> tuple[State, dict[str, Array]]:
-    """One step on `batch["features"]`."""
-    return optim.gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
-
-
 def optimizer(cfg: Config) -> optax.GradientTransformation:
     """UniAD's."""
     return uniad.optimizer(as_uniad(cfg))
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
-    """The state as it is: maps and scores are not scaled."""
-    return state
+train_step = optim.gradient_steps(loss, optimizer)
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
@@ -124,18 +108,25 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     return uniad.prediction(features, restored, images.shape[1:3], cfg.score, cfg.pool)
 
 
-def _new_parameters(cfg: Config, pretrained: PyTree, key: Array) -> tuple[PyTree, PyTree]:
-    """Parameters and the optimiser's state."""
-    channels = uniad.channels(as_uniad(cfg), pretrained)
-    if cfg.network == "transformer":
-        params = uniad.new_transformer(as_uniad(cfg), channels, key)
-    else:
-        params = _network(cfg).init(key, jnp.zeros((1, cfg.grid, cfg.grid, channels)))["params"]
-    return params, optimizer(cfg).init(params)
+def heldout_loss(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B"]:
+    """Mean squared error of each image's reconstruction."""
+    features = embed(cfg, pretrained, images)
+    return jnp.square(reconstruction(cfg, state.params, features) - features).mean((1, 2, 3))
 
 
 def _network(cfg: Config) -> Stack:
     return Stack(cfg.network == "cnn", cfg.hidden, cfg.depth)
 
 
-DETECTOR = Detector(Config, init, train_step, calibrate, predict, embed, check=check)
+DETECTOR = Detector(
+    name="feature_reconstruction",
+    Config=Config,
+    init=init,
+    predict=predict,
+    train_step=train_step,
+    embed=embed,
+    check=check,
+    heldout_loss=heldout_loss,
+)

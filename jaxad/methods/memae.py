@@ -8,23 +8,12 @@ which is for video: its 3-D convolutions are 2-D here. It is the limit of DAAD's
 where a block is a cell and no skip is kept.
 """
 
-import math
-
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import compile, optim
-from jaxad.detector import (
-    Detector,
-    Images,
-    ImageSet,
-    Prediction,
-    Scalar,
-    State,
-    config,
-    static,
-)
+from jaxad import optim
+from jaxad.detector import Detector, Images, Prediction, Scalar, State, config, scalar, static
 from jaxad.methods.autoencoder import Score, check_common, prediction, squared_error
 from jaxad.nets import memory
 from jaxad.nets.image_autoencoder import ImageAutoencoder
@@ -40,46 +29,31 @@ class Config:
     The paper takes 100 items for MNIST and 500 for CIFAR-10 (section 4.1), and cosine similarity.
     """
 
-    size: int = static(256)  # image side in pixels, code
-    batch_size: int = static(14)  # code
-    steps: int = static(1_729)  # code: 100 epochs; of 242 images, the mean of MVTec AD's categories
-    weights: tuple[str, ...] = static(())  # nothing is pretrained
-    widths: tuple[int, ...] = static((96, 128, 256, 256))  # code
-    items: int = static(2000)  # code
+    size: int = static(256, least=1)  # image side in pixels, code
+    batch_size: int = static(14, least=1)  # code
+    # Code: 100 epochs; of 242 images, the mean of MVTec AD's categories
+    steps: int = static(1_729, least=0)
+    weights: tuple[str, ...] = static((), count=0)  # nothing is pretrained
+    widths: tuple[int, ...] = static((96, 128, 256, 256), 1, fewest=1)  # code
+    items: int = static(2000, least=1)  # code
     similarity: memory.Similarity = static("dot")  # code
-    smoothing: float = static(4.0)  # of the map, in pixels: ours, MemAE has scores of frames only
+    # Of the map, in pixels: ours, MemAE has scores of frames only
+    smoothing: float = static(4.0, least=0)
     score: Score = static("mean")  # of the error of all pixels (paper), or the largest of the map
     # Above 1 / items, where items begin evenly weighted, a row may start out with nothing above it;
     # such rows are not shrunk, see `nets.memory.shrunk`.
-    shrinkage: Scalar = 0.0025  # code; the paper advises 1 / items to 3 / items
-    temperature: Scalar = 1.0  # of the softmax; code has none
-    entropy_weight: Scalar = 2e-4  # paper and code
-    lr: Scalar = 1e-4  # paper and code
+    # Code; the paper advises 1 / items to 3 / items
+    shrinkage: Scalar = scalar(0.0025, least=0, below=1)
+    temperature: Scalar = scalar(1.0, above=0)  # of the softmax; code has none
+    entropy_weight: Scalar = scalar(2e-4, least=0)  # paper and code
+    lr: Scalar = scalar(1e-4, above=0)  # paper and code
 
 
-def check(cfg: Config) -> None:
-    """Raises ValueError for settings that cannot work, and says what would."""
-    check_common(cfg)
-    if cfg.items < 1:
-        raise ValueError(f"items={cfg.items}: expected 1 or more")
-    in_range = {
-        "shrinkage": 0 <= cfg.shrinkage < 1,
-        "temperature": 0 < cfg.temperature < math.inf,
-        "entropy_weight": 0 <= cfg.entropy_weight < math.inf,
-    }
-    for name, fine in in_range.items():
-        if not fine:
-            raise ValueError(
-                f"{name}={getattr(cfg, name)}: expected shrinkage from 0 to less than 1, "
-                f"temperature > 0 and entropy_weight >= 0; with {cfg.items} items the paper's "
-                f"shrinkage is {1 / cfg.items:.2g} to {3 / cfg.items:.2g}"
-            )
-
-
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
     """A new network; the moments of batch norm start at 0 and 1."""
-    params, stats, opt = compile.jitted(_new_parameters)(cfg, key)
-    return State(jnp.int32(0), params, stats, opt)
+    variables = _network(cfg).init(key, jnp.zeros((1, cfg.size, cfg.size, 3)))
+    params, stats = variables["params"], variables["batch_stats"]
+    return State(jnp.int32(0), params, stats, optimizer(cfg).init(params))
 
 
 def loss(
@@ -110,21 +84,12 @@ def reconstruction(
     return (restored + 1) / 2, last, moved["batch_stats"]
 
 
-def train_step(
-    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
-) -> tuple[State, dict[str, Array]]:
-    """One Adam step."""
-    return optim.gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
-
-
 def optimizer(cfg: Config) -> optax.GradientTransformation:
     """Adam (code)."""
     return optax.adam(cfg.lr)
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
-    """The state as it is: maps and scores are not scaled."""
-    return state
+train_step = optim.gradient_steps(loss, optimizer)
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
@@ -133,11 +98,13 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     return prediction(squared_error(images, restored), restored, cfg.smoothing, cfg.score)
 
 
-def _new_parameters(cfg: Config, key: Array) -> tuple[PyTree, PyTree, PyTree]:
-    """Parameters, moments of batch norm, the optimiser's state."""
-    variables = _network(cfg).init(key, jnp.zeros((1, cfg.size, cfg.size, 3)))
-    params = variables["params"]
-    return params, variables["batch_stats"], optimizer(cfg).init(params)
+def heldout_loss(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B"]:
+    """Squared error of each image plus weighted entropy of its addressing."""
+    restored, weights, _ = reconstruction(cfg, state.params, state.stats, images)
+    entropy = jax.vmap(lambda rows: memory.entropy(rows[None]))(weights)
+    return squared_error(images, restored).mean((1, 2)) + cfg.entropy_weight * entropy
 
 
 def _network(cfg: Config) -> ImageAutoencoder:
@@ -148,4 +115,12 @@ def _network(cfg: Config) -> ImageAutoencoder:
     return ImageAutoencoder(cfg.widths, (*none, cells), (*none, cfg.items), KERNEL, cfg.similarity)
 
 
-DETECTOR = Detector(Config, init, train_step, calibrate, predict, check=check)
+DETECTOR = Detector(
+    name="memae",
+    Config=Config,
+    init=init,
+    predict=predict,
+    train_step=train_step,
+    check=check_common,
+    heldout_loss=heldout_loss,
+)

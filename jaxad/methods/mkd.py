@@ -6,7 +6,6 @@ image says where.
 Salehi et al., CVPR 2021 (arXiv:2011.11108). "Code" is theirs, rohban-lab/Knowledge_Distillation_AD.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -15,25 +14,28 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import compile, distillation, maps, optim
+from jaxad import compile, optim
 from jaxad.detector import (
     Detector,
     Images,
-    ImageSet,
+    Pictures,
     Prediction,
+    Sample,
     Scalar,
     State,
     config,
+    scalar,
     static,
 )
-from jaxad.distillation import RECTIFIED, Pyramid
+from jaxad.methods import students
+from jaxad.methods.students import RECTIFIED, Pyramid
 from jaxad.nets import extractors
 from jaxad.nets.cloner import Cloner, stages_like
 from jaxad.nets.layers import imagenet_normalise
 from jaxad.nets.vgg import VGG
-from jaxad.pretrained import weights_of
+from jaxad.ops import maps
+from jaxad.weights.store import weights_of
 
-SMALLEST = 16  # pixels a side
 AT_ONCE = 256  # noisy images whose gradients are taken together
 LAYERS = {  # where the extractor's own choice leaves some out, or has negative values
     **RECTIFIED,
@@ -52,54 +54,47 @@ class Config:
     normalisation=imagenet`.
     """
 
-    size: int = static(128)  # image side in pixels
-    batch_size: int = static(64)
-    steps: int = static(2400)  # 601 epochs of 4 batches: 242 images, MVTec AD's average
-    weights: tuple[str, ...] = static(("pdn_small",))  # of the teacher
+    size: int = static(128, least=16)  # image side in pixels
+    batch_size: int = static(64, least=1)
+    steps: int = static(2400, least=0)  # 601 epochs of 4 batches: 242 images, MVTec AD's average
+    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # of the teacher
     extractor: str = static("pdn_small")
     layers: tuple[str, ...] = static(())  # of the extractor, finest first, none negative
-    unscored: int = static(1)  # how many of the first layers count in training only
+    unscored: int = static(1, least=0)  # how many of the first layers count in training only
     normalisation: Literal["none", "imagenet"] = static("none")  # of the clone's input, and a VGG's
     # Whether each of the teacher's maps is divided by its root mean square over the training set.
     # Differs from the reference: their VGG-16's maps are not. Other teachers' values are a hundred
     # times as large (SqueezeNet: 43 to 235), and the direction would count for nothing.
     scaled: bool = static(True)
-    narrow: int | None = static(16)  # channels inside the clone; none: the teacher's (ablation)
+    narrow: int | None = static(16, 1)  # channels inside the clone; none: the teacher's (ablation)
     # The map: gradient of the score by the image, its mean over noisy copies (SmoothGrad), or
     # guided back-propagation through the clone.
     saliency: Literal["gradient", "smooth", "guided"] = static("gradient")
-    copies: int = static(50)  # of SmoothGrad
-    noise: float = static(0.05)  # its deviation, as a part of the image's range
-    blur: float = static(4.0)  # deviation of the Gaussian on the map, in pixels
-    value: Scalar = 0.5  # lambda: weight of the values beside the direction
-    lr: Scalar = 1e-3
+    copies: int = static(50, 1)  # of SmoothGrad
+    noise: float = static(0.05, above=0)  # its deviation, as a part of the image's range
+    blur: float = static(4.0, above=0)  # deviation of the Gaussian on the map, in pixels
+    # The scale of the teacher's maps is measured on so many training pictures at most.
+    measure_pictures: int = static(4096, least=1)
+    value: Scalar = scalar(0.5, least=0)  # lambda: weight of the values beside the direction
+    lr: Scalar = scalar(1e-3, above=0)
 
 
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
     strides = extractors.strides(cfg.extractor, layers(cfg))
     stages_like([1] * len(strides), strides, cfg.narrow)
-    distillation.check_teacher(cfg)
-    distillation.warn_of_signed(cfg, layers(cfg))
-    if not 0 <= cfg.unscored < len(strides):
+    students.warn_of_signed(cfg, layers(cfg))
+    if cfg.unscored >= len(strides):
         raise ValueError(
             f"unscored={cfg.unscored}: expected 0 to {len(strides) - 1}, which leaves one of the "
             f"{len(strides)} layers for the score"
         )
-    if cfg.size < max(SMALLEST, max(strides)) or cfg.size % max(strides):
+    if cfg.size < max(strides) or cfg.size % max(strides):
         raise ValueError(
             f"size={cfg.size}: expected a multiple of {max(strides)}, the stride of the coarsest "
-            f"layer, from {max(SMALLEST, max(strides))} on"
+            f"layer, from {max(strides)} on"
         )
-    distillation.check_settings(
-        cfg,
-        copies=(cfg.copies >= 1, "1 or more"),
-        narrow=(cfg.narrow is None or cfg.narrow >= 1, "1 or more, or none"),
-        lr=(0 < cfg.lr < math.inf, "more than 0"),
-        value=(0 <= cfg.value < math.inf, "0 or more"),
-        noise=(0 < cfg.noise < math.inf, "more than 0"),
-        blur=(0 < cfg.blur < cfg.size, f"more than 0 and less than size={cfg.size}"),
-    )
+    students.check_blur(cfg)
 
 
 def layers(cfg: Config) -> tuple[str, ...]:
@@ -119,18 +114,28 @@ class Stats(NamedTuple):
     scale: tuple[Float[Array, ""], ...]
 
 
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
-    """A new clone, and the scale of the teacher's maps over the training set.
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
+    """A new clone for the teacher's maps, which are not yet scaled.
 
     Raises:
       ValueError: the weights are not the extractor's, or end before a layer.
     """
-    params, variables, opt = compile.jitted(_new_parameters)(cfg, pretrained, key)
-    scale = ()
-    if cfg.scaled:
-        squares = maps.over_set(mean_squares, (cfg, pretrained), images).mean(0)
-        scale = tuple(jnp.where(squares > 0, jnp.sqrt(squares), 1))
-    return State(jnp.int32(0), params, Stats(variables, scale), opt)
+    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    channels = [x.shape[-1] for x in jax.eval_shape(embed, cfg, pretrained, image)]
+    variables = dict(_clone(cfg, channels).init(key, image))
+    params = variables.pop("params")
+    scale = tuple(jnp.float32(1) for _ in channels) if cfg.scaled else ()
+    return State(jnp.int32(0), params, Stats(variables, scale), optimizer(cfg).init(params))
+
+
+def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -> State:
+    """The scale of the teacher's maps over the training set, if they are scaled."""
+    if not cfg.scaled:
+        return state
+    sample = Sample(pictures, cfg.measure_pictures)
+    squares = compile.over_set(mean_squares, (cfg, pretrained), sample).mean(0)
+    scale = tuple(jnp.where(squares > 0, jnp.sqrt(squares), 1))
+    return state._replace(stats=state.stats._replace(scale=scale))
 
 
 def mean_squares(cfg: Config, pretrained: PyTree, images: Images) -> Float[Array, "B K"]:
@@ -200,21 +205,12 @@ def direction_and_value(
     return jnp.stack(directions, -1), jnp.stack(values, -1)
 
 
-def train_step(
-    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
-) -> tuple[State, dict[str, Array]]:
-    """One step on the clone; its running batch statistics move along."""
-    return optim.gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
-
-
 def optimizer(cfg: Config) -> optax.GradientTransformation:
     """Adam with a constant rate and no decay."""
     return optax.adam(cfg.lr)
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
-    """The state as it is: maps and scores are not scaled."""
-    return state
+train_step = optim.gradient_steps(loss, optimizer)
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
@@ -231,10 +227,24 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
 
 def score(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Float[Array, "B"]:
     """The loss of each image over the layers that are scored."""
+    return layer_losses(cfg, pretrained, state, images)[:, cfg.unscored :].sum(-1)
+
+
+def heldout_loss(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B"]:
+    """The loss of each image over all layers, with the running statistics."""
+    return layer_losses(cfg, pretrained, state, images).sum(-1)
+
+
+def layer_losses(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B K"]:
+    """Direction plus `value` times value loss of each image and layer."""
     teacher = target(state.stats, embed(cfg, pretrained, images))
     student, _ = cloned(cfg, state.params, state.stats, teacher, images, train=False)
     directions, values = direction_and_value(student, teacher)
-    return (directions + cfg.value * values)[:, cfg.unscored :].sum(-1)
+    return directions + cfg.value * values
 
 
 def score_and_gradient(
@@ -277,13 +287,14 @@ def _clone(cfg: Config, channels: Sequence[int], guided: bool = False) -> Cloner
     return Cloner(stages_like(channels, strides, cfg.narrow), guided)
 
 
-def _new_parameters(cfg: Config, pretrained: PyTree, key: Array) -> tuple[PyTree, PyTree, PyTree]:
-    """The clone's parameters and running statistics, and the optimiser's state."""
-    image = jnp.zeros((1, cfg.size, cfg.size, 3))
-    channels = [x.shape[-1] for x in jax.eval_shape(embed, cfg, pretrained, image)]
-    variables = dict(_clone(cfg, channels).init(key, image))
-    params = variables.pop("params")
-    return params, variables, optimizer(cfg).init(params)
-
-
-DETECTOR = Detector(Config, init, train_step, calibrate, predict, embed, check=check)
+DETECTOR = Detector(
+    name="mkd",
+    Config=Config,
+    init=init,
+    predict=predict,
+    measure=measure,
+    train_step=train_step,
+    embed=embed,
+    check=check,
+    heldout_loss=heldout_loss,
+)

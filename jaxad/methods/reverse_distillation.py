@@ -15,22 +15,15 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import compile, distillation, maps, optim
-from jaxad.detector import (
-    Detector,
-    Images,
-    ImageSet,
-    Prediction,
-    Scalar,
-    State,
-    config,
-    static,
-)
-from jaxad.distillation import FEWEST_CELLS, RECTIFIED, Pyramid
+from jaxad import optim
+from jaxad.detector import Detector, Images, Prediction, Scalar, State, config, scalar, static
+from jaxad.methods import students
+from jaxad.methods.students import FEWEST_CELLS, RECTIFIED, Pyramid
 from jaxad.nets import extractors
 from jaxad.nets.resnet import ResNet
 from jaxad.nets.reversed_resnet import ReversedResNet, reversed_resnet
-from jaxad.pretrained import weights_of
+from jaxad.ops import maps
+from jaxad.weights.store import weights_of
 
 
 @config
@@ -43,39 +36,33 @@ class Config:
     rectifier: maps with negative values cannot be restored.
     """
 
-    size: int = static(256)  # image side in pixels
-    batch_size: int = static(16)
-    steps: int = static(3200)  # 200 epochs of 16 batches: 242 images, MVTec AD's average
-    weights: tuple[str, ...] = static(("pdn_small",))  # of the encoder
+    size: int = static(256, least=1)  # image side in pixels
+    batch_size: int = static(16, least=1)
+    steps: int = static(3200, least=0)  # 200 epochs of 16 batches: 242 images, MVTec AD's average
+    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # of the encoder
     extractor: str = static("pdn_small")
     layers: tuple[str, ...] = static(())  # of the extractor, finest first; none for its pyramid
     # Cosine of each image's whole map (code; users find that it trains better), or of each cell's
     # channels (paper, section 3.1).
     cosine: Literal["flattened", "cell"] = static("flattened")
     combine: Literal["add", "multiply"] = static("add")  # the layers' maps
-    blur: float = static(4.0)  # deviation of the Gaussian in pixels
+    blur: float = static(4.0, above=0)  # deviation of the Gaussian in pixels
     border: Literal["symmetric", "reflect"] = static("symmetric")  # of the blur; reflect: anomalib
-    lr: Scalar = 0.005
-    b1: Scalar = 0.5  # of Adam
+    lr: Scalar = scalar(0.005, above=0)
+    b1: Scalar = scalar(0.5, least=0, below=1)  # of Adam
 
 
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
     coarsest = max(extractors.strides(cfg.extractor, layers(cfg)))
-    distillation.check_teacher(cfg)
-    distillation.warn_of_signed(cfg, layers(cfg))
+    students.warn_of_signed(cfg, layers(cfg))
     if cfg.size < FEWEST_CELLS * coarsest or cfg.size % (2 * coarsest):
         raise ValueError(
             f"size={cfg.size} does not suit the encoder: its coarsest map has {coarsest} pixels a "
             f"cell and is halved once more; use a multiple of {2 * coarsest} from "
             f"{FEWEST_CELLS * coarsest} on"
         )
-    distillation.check_settings(
-        cfg,
-        lr=(0 < cfg.lr < math.inf, "more than 0"),
-        b1=(0 <= cfg.b1 < 1, "0 to less than 1"),
-        blur=(0 < cfg.blur < cfg.size, f"more than 0 and less than size={cfg.size}"),
-    )
+    students.check_blur(cfg)
 
 
 def layers(cfg: Config) -> tuple[str, ...]:
@@ -83,15 +70,17 @@ def layers(cfg: Config) -> tuple[str, ...]:
     return extractors.pyramid(cfg.extractor, cfg.layers or RECTIFIED.get(cfg.extractor, ()))
 
 
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
-    """A new bottleneck and decoder; nothing is measured on the training set.
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
+    """A new bottleneck and decoder.
 
     Raises:
       ValueError: the weights are not the extractor's or end before a layer, or the sides of its
         maps do not divide each other.
     """
-    params, stats, opt = compile.jitted(_new_parameters)(cfg, pretrained, key)
-    return State(jnp.int32(0), params, stats, opt)
+    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    variables = network(cfg, pretrained).init(key, embed(cfg, pretrained, image))
+    params, stats = variables["params"], variables["batch_stats"]
+    return State(jnp.int32(0), params, stats, optimizer(cfg).init(params))
 
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Pyramid:
@@ -123,21 +112,12 @@ def cosine_losses(
     return [maps.cosine_distance(e, d).mean() for e, d in pairs]
 
 
-def train_step(
-    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
-) -> tuple[State, dict[str, Array]]:
-    """One step on bottleneck and decoder; their running batch statistics move along."""
-    return optim.gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
-
-
 def optimizer(cfg: Config) -> optax.GradientTransformation:
     """Adam, b2 = 0.999, with a constant rate and no decay."""
     return optax.adam(cfg.lr, cfg.b1, 0.999)
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
-    """The state as it is: maps and scores are not scaled."""
-    return state
+train_step = optim.gradient_steps(loss, optimizer)
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
@@ -192,12 +172,28 @@ def network(cfg: Config, pretrained: PyTree) -> ReversedResNet:
     return reversed_resnet(channels, strides, units, *kind)
 
 
-def _new_parameters(cfg: Config, pretrained: PyTree, key: Array) -> tuple[PyTree, PyTree, PyTree]:
-    """Parameters and running statistics of both networks, and the optimiser's state."""
-    image = jnp.zeros((1, cfg.size, cfg.size, 3))
-    variables = network(cfg, pretrained).init(key, embed(cfg, pretrained, image))
-    params, stats = variables["params"], variables["batch_stats"]
-    return params, stats, optimizer(cfg).init(params)
+def heldout_loss(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B"]:
+    """The loss of each image, with the running statistics."""
+    encoded = embed(cfg, pretrained, images)
+    decoded, _ = network(cfg, pretrained).restored(state.params, state.stats, encoded)
+    alone = jax.vmap(lambda *pair: sum(cosine_losses(*(_batch(x) for x in pair), cfg.cosine)))
+    return alone(encoded, decoded)
 
 
-DETECTOR = Detector(Config, init, train_step, calibrate, predict, embed, check=check)
+def _batch(pyramid: Pyramid) -> Pyramid:
+    """Maps of one image as a batch of one."""
+    return tuple(x[None] for x in pyramid)
+
+
+DETECTOR = Detector(
+    name="reverse_distillation",
+    Config=Config,
+    init=init,
+    predict=predict,
+    train_step=train_step,
+    embed=embed,
+    check=check,
+    heldout_loss=heldout_loss,
+)

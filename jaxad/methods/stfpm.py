@@ -7,7 +7,6 @@ Wang, Han, Ding & Huang, BMVC 2021 (arXiv:2103.04257). "Code" is theirs, gdwang0
 """
 
 import math
-from functools import partial
 from typing import Literal
 
 import jax
@@ -15,20 +14,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import candidates, compile, distillation, maps, optim
-from jaxad.detector import (
-    Detector,
-    Images,
-    ImageSet,
-    Prediction,
-    Scalar,
-    State,
-    config,
-    static,
-)
-from jaxad.distillation import FEWEST_CELLS, Pyramid
+from jaxad import optim
+from jaxad.detector import Detector, Images, Prediction, Scalar, State, config, scalar, static
+from jaxad.methods.students import FEWEST_CELLS, Pyramid
 from jaxad.nets import extractors
-from jaxad.pretrained import weights_of
+from jaxad.ops import maps
+from jaxad.weights.store import weights_of
 
 
 @config
@@ -39,39 +30,31 @@ class Config:
     layer1,layer2,layer3. Any extractor's network will do.
     """
 
-    size: int = static(256)  # image side in pixels
-    batch_size: int = static(32)
-    steps: int = static(700)  # 100 epochs of 7 batches: 80 % of 242 images, MVTec AD's average
-    weights: tuple[str, ...] = static(("pdn_small",))  # of the teacher
+    size: int = static(256, least=1)  # image side in pixels
+    batch_size: int = static(32, least=1)
+    # 100 epochs of 7 batches: 80 % of 242 images, MVTec AD's average
+    steps: int = static(700, least=0)
+    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # of the teacher
     extractor: str = static("pdn_small")
     layers: tuple[str, ...] = static(())  # of the extractor; none for its pyramid
     # "twice": maps are enlarged to the finest one's size, multiplied, and enlarged to the image's
     # (code); "once": each is enlarged to the image's, then they are multiplied (anomalib).
     upsampling: Literal["twice", "once"] = static("twice")
-    # So many states, evenly spaced over training, of which the one with the lowest held-out loss
-    # becomes the result; 1: the last state.
-    candidates: int = static(1)
-    lr: Scalar = 0.4
-    momentum: Scalar = 0.9
-    weight_decay: Scalar = 1e-4
+    # Differs from the reference: its result is the epoch whose held-out images have the lowest mean
+    # map; here the last state or, by `select="heldout"`, the one of the lowest held-out loss.
+    lr: Scalar = scalar(0.4, above=0)
+    momentum: Scalar = scalar(0.9, least=0, below=1)
+    weight_decay: Scalar = scalar(1e-4, least=0)
 
 
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
     strides = extractors.strides(cfg.extractor, layers(cfg))
-    distillation.check_teacher(cfg)
     if cfg.size < FEWEST_CELLS * max(strides):
         raise ValueError(
             f"size={cfg.size} is too small: the layers {', '.join(layers(cfg))} of {cfg.extractor} "
             f"need {FEWEST_CELLS * max(strides)} pixels for {FEWEST_CELLS} cells on a side"
         )
-    distillation.check_settings(
-        cfg,
-        candidates=(1 <= cfg.candidates <= cfg.steps, f"1 to steps={cfg.steps}"),
-        lr=(0 < cfg.lr < math.inf, "more than 0"),
-        momentum=(0 <= cfg.momentum < 1, "0 to less than 1"),
-        weight_decay=(0 <= cfg.weight_decay < math.inf, "0 or more"),
-    )
 
 
 def layers(cfg: Config) -> tuple[str, ...]:
@@ -79,14 +62,18 @@ def layers(cfg: Config) -> tuple[str, ...]:
     return extractors.pyramid(cfg.extractor, cfg.layers)
 
 
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
-    """A new student with the teacher's shapes; nothing is measured on the training set.
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
+    """A new student with the teacher's shapes.
 
     Raises:
       ValueError: the weights are not the extractor's, or end before a layer.
     """
-    params, stats, opt = compile.jitted(_new_parameters)(cfg, pretrained, key)
-    return State(jnp.int32(0), params, stats, opt)
+    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    jax.eval_shape(embed, cfg, pretrained, image)  # the teacher's weights fit and reach the layers
+    network = extractors.network(cfg.extractor, weights_of(pretrained, cfg.weights[0]))
+    student = dict(network.init(key, image))
+    params = student.pop("params")
+    return State(jnp.int32(0), params, student, optimizer(cfg).init(params))
 
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Pyramid:
@@ -119,46 +106,19 @@ def distances(
     return {layer: 2 * maps.cosine_distance(t, s) for layer, t, s in pairs}
 
 
-def train_step(
-    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
-) -> tuple[State, dict[str, Array]]:
-    """One step on the student; its running batch statistics move along."""
-    step = partial(optim.gradient_step, loss, optimizer(cfg), cfg, pretrained)
-    if cfg.candidates == 1:
-        return step(state, batch, key)
-    moved, metrics = step(state._replace(opt=state.opt.optimizer), batch, key)
-    return candidates.added(moved, state.opt, cfg.steps), metrics
-
-
 def optimizer(cfg: Config) -> optax.GradientTransformation:
     """Momentum descent with coupled decay and a constant rate."""
     return optim.sgd_l2(cfg.lr, cfg.momentum, cfg.weight_decay)
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
-    """The state as it is or, of several candidates, the one with the lowest held-out loss.
-
-    Maps and scores are not scaled.
-    """
-    # Differs from the reference: theirs keeps the epoch whose held-out images have the lowest mean
-    # map. Here it is the last step or, among fewer candidates, the lowest loss.
-    if cfg.candidates == 1 or not state.opt:  # chosen already, and the others dropped
-        return state
-    return candidates.lowest(state, cfg.steps, partial(heldout_loss, cfg, pretrained, images))
+train_step = optim.gradient_steps(loss, optimizer)
 
 
 def heldout_loss(
-    cfg: Config, pretrained: PyTree, images: ImageSet, params: PyTree, stats: PyTree
-) -> Float[Array, ""]:
-    """The loss on images that are not learned from, with the running statistics."""
-    return maps.over_set(image_losses, (cfg, pretrained, params, stats), images).mean()
-
-
-def image_losses(
-    cfg: Config, pretrained: PyTree, params: PyTree, stats: PyTree, images: Images
+    cfg: Config, pretrained: PyTree, state: State, images: Images
 ) -> Float[Array, "B"]:
     """The loss of each image, with the running statistics."""
-    found = compared(cfg, pretrained, params, stats, images)
+    found = compared(cfg, pretrained, state.params, state.stats, images)
     return sum(map_.mean((1, 2)) for map_ in found.values())
 
 
@@ -205,17 +165,13 @@ def training_features(
     return tuple(found[layer] for layer in layers(cfg)), stats
 
 
-def _new_parameters(cfg: Config, pretrained: PyTree, key: Array) -> tuple[PyTree, PyTree, PyTree]:
-    """The student's parameters and running statistics, and the optimiser's state."""
-    image = jnp.zeros((1, cfg.size, cfg.size, 3))
-    jax.eval_shape(embed, cfg, pretrained, image)  # the teacher's weights fit and reach the layers
-    network = extractors.network(cfg.extractor, weights_of(pretrained, cfg.weights[0]))
-    student = dict(network.init(key, image))
-    params = student.pop("params")
-    opt = optimizer(cfg).init(params)
-    if cfg.candidates > 1:
-        opt = candidates.none_yet(opt, params, student, cfg.candidates)
-    return params, student, opt
-
-
-DETECTOR = Detector(Config, init, train_step, calibrate, predict, embed, check=check)
+DETECTOR = Detector(
+    name="stfpm",
+    Config=Config,
+    init=init,
+    predict=predict,
+    train_step=train_step,
+    embed=embed,
+    check=check,
+    heldout_loss=heldout_loss,
+)

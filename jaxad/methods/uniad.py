@@ -7,7 +7,6 @@ You et al., NeurIPS 2022 (arXiv:2206.03687). "Code" is theirs, zhiyuanyou/UniAD,
 for MVTec AD.
 """
 
-import math
 from typing import Literal
 
 import jax
@@ -15,20 +14,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import compile, maps, optim
-from jaxad.detector import (
-    Detector,
-    Images,
-    ImageSet,
-    Prediction,
-    Scalar,
-    State,
-    config,
-    static,
-)
+from jaxad import optim
+from jaxad.detector import Detector, Images, Prediction, Scalar, State, config, scalar, static
 from jaxad.nets import extractors
 from jaxad.nets.reconstruction import Transformer, with_equal_layers
-from jaxad.pretrained import weights_of
+from jaxad.ops import maps
+from jaxad.weights.store import weights_of
 
 Features = Float[Array, "B h w C"]
 
@@ -44,42 +35,36 @@ class Config:
     # Differs from the reference: a tenth of the normal pictures is held out (`Data.heldout`),
     # batches run on over the ends of epochs, masks count at their own size, and the last state is
     # the result, not the one with the best pixel AUROC on the test set.
-    size: int = static(224)  # image side in pixels
-    batch_size: int = static(8)  # on one device; the paper trained on eight
-    steps: int = static(454_000)  # 1000 epochs of MVTec AD's 3629 images
-    weights: tuple[str, ...] = static(("pdn_small",))  # of the extractor
+    size: int = static(224, least=1)  # image side in pixels
+    batch_size: int = static(8, least=1)  # on one device; the paper trained on eight
+    steps: int = static(454_000, least=0)  # 1000 epochs of MVTec AD's 3629 images
+    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # of the extractor
     extractor: str = static("pdn_small")
     layers: tuple[str, ...] = static(())  # of the extractor; none for its own choice
-    grid: int = static(14)  # tokens a side: one for 16 pixels
-    hidden: int = static(256)  # channels of a token
-    heads: int = static(8)
-    ffn: int = static(1024)  # channels between the two dense layers that end a layer
-    encoder_layers: int = static(4)
-    decoder_layers: int = static(4)
+    grid: int = static(14, 1)  # tokens a side: one for 16 pixels
+    hidden: int = static(256, 2)  # channels of a token
+    heads: int = static(8, 1)
+    ffn: int = static(1024, 1)  # channels between the two dense layers that end a layer
+    encoder_layers: int = static(4, 1)
+    decoder_layers: int = static(4, 1)
     layer_wise_query: bool = static(True)  # off: only the first layer of the decoder has queries
     # Neighbour mask of the encoder's attention, and of the decoder's first and second.
     masked: tuple[bool, bool, bool] = static((True, True, True))
-    mask_size: int = static(7)  # tokens a side of what is hidden
+    mask_size: int = static(7, 1)  # tokens a side of what is hidden
     positions: Literal["learned", "sine", "none"] = static("learned")
     score: Literal["max_pool", "mean"] = static("max_pool")  # of the map
-    pool: int = static(16)  # pixels a side of the mean whose maximum is the score
-    jitter: Scalar = 20.0  # alpha; its effect depends on the number of channels
-    jitter_probability: Scalar = 1.0  # that a batch is disturbed
-    lr: Scalar = 1e-4  # a tenth of it in the last 20 % of the steps
-    weight_decay: Scalar = 1e-4
-    clip: Scalar = 0.1  # norm of the gradient; inf for none
-    dropout: Scalar = 0.1
+    pool: int = static(16, 1)  # pixels a side of the mean whose maximum is the score
+    jitter: Scalar = scalar(20.0, least=0)  # alpha; its effect depends on the number of channels
+    jitter_probability: Scalar = scalar(1.0, 0, 1)  # that a batch is disturbed
+    lr: Scalar = scalar(1e-4, above=0)  # a tenth of it in the last 20 % of the steps
+    weight_decay: Scalar = scalar(1e-4, least=0)
+    clip: Scalar = scalar(0.1, above=0, finite=False)  # norm of the gradient; inf for none
+    dropout: Scalar = scalar(0.1, 0, 0.99)
 
 
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
     extractors.select(cfg.extractor, cfg.layers)
-    if len(cfg.weights) != 1:
-        raise ValueError(f"weights={','.join(cfg.weights)}: expected those of one extractor")
-    counts = ("batch_size", "steps", "grid", "hidden", "heads", "ffn", "pool", "mask_size")
-    for name in (*counts, "encoder_layers", "decoder_layers"):
-        if getattr(cfg, name) < 1:
-            raise ValueError(f"{name}={getattr(cfg, name)}: expected 1 or more")
     if cfg.size < cfg.grid or cfg.size % cfg.grid:
         raise ValueError(
             f"size={cfg.size} does not fit the tokens: expected a multiple of grid={cfg.grid}, "
@@ -102,26 +87,12 @@ def check(cfg: Config) -> None:
             f"mask_size={cfg.mask_size} hides every token from the one in the middle of a grid of "
             f"{cfg.grid}: expected less than {cfg.grid}"
         )
-    in_range = {
-        "jitter": 0 <= cfg.jitter < math.inf,
-        "jitter_probability": 0 <= cfg.jitter_probability <= 1,
-        "lr": 0 < cfg.lr < math.inf,
-        "weight_decay": 0 <= cfg.weight_decay < math.inf,
-        "clip": cfg.clip > 0,
-        "dropout": 0 <= cfg.dropout <= 0.99,
-    }
-    for name, fine in in_range.items():
-        if not fine:
-            raise ValueError(
-                f"{name}={getattr(cfg, name)}: expected jitter >= 0, jitter_probability from 0 to "
-                "1, lr > 0, weight_decay >= 0, clip > 0 and dropout from 0 to 0.99"
-            )
 
 
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
-    """A new transformer; nothing is measured on the training set."""
-    params, opt = compile.jitted(_new_parameters)(cfg, pretrained, key)
-    return State(jnp.int32(0), params, (), opt)
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
+    """A new transformer for the features of these weights."""
+    params = new_transformer(cfg, channels(cfg, pretrained), key)
+    return State(jnp.int32(0), params, (), optimizer(cfg).init(params))
 
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Features:
@@ -179,22 +150,13 @@ def reconstruction(
     return network.apply({"params": params}, features, cfg.dropout, rngs={"dropout": key})
 
 
-def train_step(
-    cfg: Config, pretrained: PyTree, state: State, batch: dict, key: Array
-) -> tuple[State, dict[str, Array]]:
-    """One step on `batch["features"]`."""
-    return optim.gradient_step(loss, optimizer(cfg), cfg, pretrained, state, batch, key)
-
-
 def optimizer(cfg: Config) -> optax.GradientTransformation:
     """AdamW on clipped gradients, its learning rate dropped at 80 % of the steps (code)."""
     lr = optim.dropped(cfg.lr, cfg.steps, 0.8)
     return optim.clipped_adamw(lr, cfg.weight_decay, cfg.clip)
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
-    """The state as it is: maps and scores are not scaled."""
-    return state
+train_step = optim.gradient_steps(loss, optimizer)
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
@@ -236,10 +198,13 @@ def new_transformer(cfg: Config, channels: int, key: Array) -> PyTree:
     return with_equal_layers(params)
 
 
-def _new_parameters(cfg: Config, pretrained: PyTree, key: Array) -> tuple[PyTree, PyTree]:
-    """Parameters and the optimiser's state."""
-    params = new_transformer(cfg, channels(cfg, pretrained), key)
-    return params, optimizer(cfg).init(params)
+def heldout_loss(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B"]:
+    """The reconstruction loss of each image, of features as they are."""
+    features = embed(cfg, pretrained, images)
+    restored = reconstruction(cfg, state.params, features)
+    return jnp.square(restored - features).mean((1, 2, 3))
 
 
 def _transformer(cfg: Config) -> Transformer:
@@ -250,4 +215,13 @@ def _transformer(cfg: Config) -> Transformer:
     )  # fmt: skip
 
 
-DETECTOR = Detector(Config, init, train_step, calibrate, predict, embed, check=check)
+DETECTOR = Detector(
+    name="uniad",
+    Config=Config,
+    init=init,
+    predict=predict,
+    train_step=train_step,
+    embed=embed,
+    check=check,
+    heldout_loss=heldout_loss,
+)

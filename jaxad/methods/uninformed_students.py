@@ -6,7 +6,6 @@ other, the image is anomalous. A teacher describes patches of one size; several 
 Bergmann, Fauser, Sattlegger & Steger, CVPR 2020 (arXiv:1911.02357). It came without code.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -14,20 +13,23 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import compile, distillation, maps, optim
+from jaxad import compile, optim
 from jaxad.detector import (
     Detector,
     Images,
-    ImageSet,
+    Pictures,
     Prediction,
+    Sample,
     Scalar,
     State,
     config,
+    scalar,
     static,
 )
 from jaxad.nets.layers import IMAGENET_MEAN, pad
 from jaxad.nets.patch_network import LAYERS, frame, geometry
-from jaxad.pretrained import check_tree, weights_of
+from jaxad.ops import maps
+from jaxad.weights.store import check_tree, weights_of
 
 Descriptors = Float[Array, "B h w C"]
 CONSTANT = 1e-3  # of its mean: what deviates less is constant but for rounding to float16
@@ -43,16 +45,19 @@ class Config:
     sees 33 pixels, has a descriptor for every fourth pixel.
     """
 
-    size: int = static(256)  # image side in pixels
-    batch_size: int = static(1)
-    steps: int = static(24_200)  # 100 epochs of 242 images, MVTec AD's average
-    weights: tuple[str, ...] = static(("pdn_small",))  # of the teachers, one for each scale
-    students: int = static(3)  # M, of each teacher
+    size: int = static(256, least=min(LAYERS))  # image side in pixels
+    batch_size: int = static(1, least=1)
+    steps: int = static(24_200, least=0)  # 100 epochs of 242 images, MVTec AD's average
+    # Of the teachers, one for each scale
+    weights: tuple[str, ...] = static(("pdn_small",), fewest=1)
+    students: int = static(3, least=2)  # M, of each teacher; half of the score is their variance
     # A descriptor for every pixel. Differs from the reference when off: one for every 4 pixels for
     # patches of 33, every 8 for 65, which takes a 16th and a 64th of the time.
     dense: bool = static(True)
-    lr: Scalar = 1e-4
-    weight_decay: Scalar = 1e-5
+    # The teachers' moments are measured on so many training pictures at most.
+    measure_pictures: int = static(4096, least=1)
+    lr: Scalar = scalar(1e-4, above=0)
+    weight_decay: Scalar = scalar(1e-5, least=0)
 
 
 class Stats(NamedTuple):
@@ -71,47 +76,38 @@ class Stats(NamedTuple):
     spread: Float[Array, "1 1 1 2"]
 
 
-def check(cfg: Config) -> None:
-    """Raises ValueError for settings that cannot work, and says what would."""
-    if not cfg.weights:
-        raise ValueError("weights=: expected those of one teacher or more")
-    if cfg.size < min(LAYERS):
-        raise ValueError(
-            f"size={cfg.size} is smaller than a patch: expected {min(LAYERS)} or more, 33 or 65 "
-            "for teachers that see as much"
-        )
-    if cfg.students < 2:
-        raise ValueError(
-            f"students={cfg.students}: expected 2 or more, since the variance of their guesses is "
-            "half of the score"
-        )
-    distillation.check_settings(
-        cfg,
-        lr=(0 < cfg.lr < math.inf, "more than 0"),
-        weight_decay=(0 <= cfg.weight_decay < math.inf, "0 or more"),
-    )
-
-
-def init(cfg: Config, pretrained: PyTree, images: ImageSet, key: Array) -> State:
-    """New students, and the moments of the teachers' descriptors over the training set.
+def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
+    """New students; moments of the teachers' descriptors and of the students' errors come later.
 
     Raises:
       ValueError: weights are no patch network's, or images are smaller than its patches.
     """
-    for name in cfg.weights:
+    scales, stats = [], []
+    for name, scale_key in zip(cfg.weights, jax.random.split(key, len(cfg.weights)), strict=True):
         network, patch, _ = geometry(weights_of(pretrained, name), cfg.dense)
-        expected = jax.eval_shape(network.init, key, jnp.zeros((1, patch, patch, 3)))
+        image = jnp.zeros((1, patch, patch, 3))
+        expected = jax.eval_shape(network.init, key, image)
         check_tree(weights_of(pretrained, name), expected, name)
         if cfg.size < patch:
             raise ValueError(
                 f"size={cfg.size} is smaller than the patches of {name}: expected {patch} or more"
             )
-    params, opt = compile.jitted(_new_parameters)(cfg, pretrained, key)
-    stats = []
-    for name in cfg.weights:
-        moments = maps.moments(describe, (cfg, weights_of(pretrained, name)), images)
-        stats.append(Stats(*moments, jnp.zeros((1, 1, 1, 2)), jnp.ones((1, 1, 1, 2))))
-    return State(jnp.int32(0), params, tuple(stats), opt)
+        keys = jax.random.split(scale_key, cfg.students)
+        scales.append(jax.vmap(network.init, (0, None))(keys, image)["params"])
+        channels = jax.eval_shape(network.apply, expected, image).shape[-1]
+        zero, one = (value * jnp.ones((1, 1, 1, channels)) for value in (0.0, 1.0))
+        stats.append(Stats(zero, one, jnp.zeros((1, 1, 1, 2)), jnp.ones((1, 1, 1, 2))))
+    params = tuple(scales)
+    return State(jnp.int32(0), params, tuple(stats), optimizer(cfg).init(params))
+
+
+def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -> State:
+    """The moments of the teachers' descriptors over the training set."""
+    sample, stats = Sample(pictures, cfg.measure_pictures), []
+    for name, scale in zip(cfg.weights, state.stats, strict=True):
+        mean, std = compile.moments(describe, (cfg, weights_of(pretrained, name)), sample)
+        stats.append(scale._replace(mean=mean, std=std))
+    return state._replace(stats=tuple(stats))
 
 
 def describe(cfg: Config, variables: PyTree, images: Images) -> Descriptors:
@@ -180,15 +176,27 @@ def optimizer(cfg: Config) -> optax.GradientTransformation:
     return optim.adam_l2(cfg.lr, cfg.weight_decay)
 
 
-def calibrate(cfg: Config, pretrained: PyTree, state: State, images: ImageSet) -> State:
+def calibrate(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -> State:
     """Measures error and variance on held-out normal images, over all their pixels."""
     stats = []
     for name, students, scale in zip(cfg.weights, state.params, state.stats, strict=True):
-        center, spread = maps.moments(
-            uncertainty, (cfg, weights_of(pretrained, name), students, scale), images
-        )
+        arguments = cfg, weights_of(pretrained, name), students, scale
+        center, spread = compile.moments(uncertainty, arguments, pictures)
         stats.append(scale._replace(center=center, spread=spread))
     return state._replace(stats=tuple(stats))
+
+
+def heldout_loss(
+    cfg: Config, pretrained: PyTree, state: State, images: Images
+) -> Float[Array, "B"]:
+    """The mean of the students' losses on each image."""
+    losses = []
+    for name, students, stats in zip(cfg.weights, state.params, state.stats, strict=True):
+        target = normalised(stats, describe(cfg, weights_of(pretrained, name), images))
+        guess = lambda params: describe(cfg, {"params": params}, images)
+        guesses = compile.each(guess)(students)
+        losses.append(jnp.square(guesses - target[None]).sum(-1).mean((0, 2, 3)))
+    return sum(losses) / len(losses)
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
@@ -234,15 +242,14 @@ def standardised(stats: Stats, both: Float[Array, "B h w 2"]) -> Float[Array, "B
     return (both - stats.center) / jnp.maximum(stats.spread, LEAST_DEVIATION)
 
 
-def _new_parameters(cfg: Config, pretrained: PyTree, key: Array) -> tuple[PyTree, PyTree]:
-    """Students of each scale, stacked, and the optimiser's state."""
-    scales = []
-    for name, scale_key in zip(cfg.weights, jax.random.split(key, len(cfg.weights)), strict=True):
-        network, patch, _ = geometry(weights_of(pretrained, name), cfg.dense)
-        image = jnp.zeros((1, patch, patch, 3))
-        keys = jax.random.split(scale_key, cfg.students)
-        scales.append(jax.vmap(network.init, (0, None))(keys, image)["params"])
-    return tuple(scales), optimizer(cfg).init(tuple(scales))
-
-
-DETECTOR = Detector(Config, init, train_step, calibrate, predict, embed, check=check)
+DETECTOR = Detector(
+    name="uninformed_students",
+    Config=Config,
+    init=init,
+    predict=predict,
+    measure=measure,
+    train_step=train_step,
+    calibrate=calibrate,
+    embed=embed,
+    heldout_loss=heldout_loss,
+)

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, PyTree
 
 from jaxad.nets import efficientnet, mobilenet, pdn, resnet, squeezenet, vgg
-from jaxad.pretrained import Folder, about, check_tree, load_pretrained
+from jaxad.weights.store import Folder, about, check_tree, load_pretrained
 
 SIDE = 64  # of the images for which shapes of weights are computed; they are the same for any other
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxad import maps
 from jaxad.nets.layers import torch_bias, torch_kernel
+from jaxad.ops import maps
 
 EPSILON = 1e-12  # reference: of the shrinkage, of the division by the sum and of the logarithm
 SMALLEST = 1e-6  # length of a vector with a direction; keeps gradients of shorter ones finite

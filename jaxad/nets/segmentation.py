@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxad import maps
 from jaxad.nets.layers import Conv
 from jaxad.nets.norms import BatchNorm
+from jaxad.ops import maps
 
 MULTIPLIERS = (1, 2, 4, 8, 8, 8)  # DRAEM's
 

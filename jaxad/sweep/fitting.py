@@ -1,6 +1,6 @@
 """Training a sweep: every member as a run alone would train it, the loop and the step shared."""
 
-import functools
+import contextlib
 import json
 import logging
 import os
@@ -11,23 +11,33 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from jaxad import checkpoint, members, train
-from jaxad.detector import Data, Detector, State
-from jaxad.features import Cache
+from jaxad.data.source import Data
+from jaxad.detector import Detector, State
+from jaxad.ops import stacked
 from jaxad.sweep import team as teams
-from jaxad.sweep.memory import members_at_once
-from jaxad.sweep.settings import dividing, groups
-from jaxad.sweep.team import NEVER, Sets, SideBySide, Team, TeamProgress
+from jaxad.sweep.batches import SideBySide
+from jaxad.sweep.planning import checked, planned
+from jaxad.sweep.progress import TeamProgress
+from jaxad.sweep.sets import Sets
+from jaxad.sweep.settings import groups
+from jaxad.sweep.team import NEVER, Task, Team
+from jaxad.training import checkpoint, fitting
+from jaxad.training.features import Cache
+from jaxad.training.loop import loop, loop_in_folder
+from jaxad.training.selection import LOOKS, Select
 
 log = logging.getLogger(__name__)
+
+Place = tuple[int, int]  # of a member: its setting and its seed
 
 
 class Members(NamedTuple):
     """What a sweep learned.
 
     Attributes:
-      states: of each of `settings.groups(configs)`, calibrated; leaves (its settings, seeds, ...).
-        Where no static setting is swept there is one group, and leaves are (settings, seeds, ...).
+      states: of each of `settings.groups(configs)`, calibrated, without optimisers, in the host's
+        memory; leaves (its settings, seeds, ...). Where no static setting is swept there is one
+        group, and leaves are (settings, seeds, ...).
       diverged: by setting and seed, the step at which the loss was first not finite; -1: never.
     """
 
@@ -38,7 +48,7 @@ class Members(NamedTuple):
         """The state of one member."""
         for places, states in zip(groups(configs), self.states, strict=True):
             if setting in places:
-                return members.nth(members.nth(states, places.index(setting)), seed)
+                return stacked.nth(stacked.nth(states, places.index(setting)), seed)
         raise IndexError(f"there is no setting {setting}: the sweep has {len(configs)}")
 
 
@@ -52,11 +62,16 @@ def fit(
     at_once: int | None = None,
     workers: int = 0,
     cache: Cache = None,
+    memory: int | None = None,
+    select: Select = "last",
+    looks: int = LOOKS,
 ) -> Members:
     """Trains and calibrates every setting with every key, in memory.
 
-    A member is what `train.fit` makes of its setting and its key. All settings have the same keys,
-    so their differences are paired; members of one key see the same pictures in the same order.
+    A member is what `training.fit` makes of its setting and its key. All settings have the same
+    keys, so their differences are paired; members of one key see the same pictures in the same
+    order. What is done goes to the host's memory, without its optimiser: the device holds those
+    that train.
 
     Args:
       detector: the method.
@@ -67,12 +82,19 @@ def fit(
       at_once: members that train at once; changes the cost, not the results. By default as many as
         fit into the free memory (on a CPU one: there they take turns anyway).
       workers: processes that read pictures; 0 reads in threads.
-      cache: of frozen features, as `train.fit`'s.
+      cache: of frozen features, as `training.fit`'s.
+      memory: of pictures, for all members together; as `training.fit`'s.
+      select: as `training.fit`'s.
+      looks: as `training.fit`'s.
 
     Raises:
       ValueError: no settings or no keys; settings that cannot work, data missing for them.
     """
-    return _sweep(detector, configs, pretrained, data, keys, at_once, workers, cache)
+    several = checked(detector, configs, data, keys)
+    sets = Sets(detector, pretrained, cache, memory, workers)
+    task = Task(detector, pretrained, sets, workers, select, looks)
+    todo = planned(task, configs, several, keys, at_once)
+    return _trained(task, configs, keys, todo)
 
 
 def run(
@@ -87,209 +109,137 @@ def run(
     save_every: int = 500,
     workers: int = 0,
     cache: Cache = None,
+    memory: int | None = None,
+    select: Select = "last",
+    looks: int = LOOKS,
 ) -> Members:
     """As `fit`, in a folder: started again after an interruption it continues.
 
     Members that are complete are taken from there; those that were training go on from their newest
-    checkpoint, bit for bit. The states come without the optimisers'.
+    checkpoint, bit for bit.
 
     Args:
+      detector: the method.
+      configs: as `fit`'s.
+      pretrained: as `fit`'s.
+      data: as `fit`'s.
+      keys: as `fit`'s.
       workdir: the sweep's folder: `run.json`, and in `teams` a run's folder for the members that
         train at once.
+      at_once: as `fit`'s.
       save_every: steps between checkpoints.
+      workers: as `fit`'s.
+      cache: as `fit`'s.
+      memory: as `fit`'s.
+      select: as `fit`'s.
+      looks: as `fit`'s.
 
     Raises:
       ValueError: as `fit`, or the folder belongs to another run or sweep.
+      BlockingIOError: another process trains in the folder.
       OSError: the folder cannot be written.
     """
-    folder = checkpoint.RunFolder(workdir)
-    return _sweep(
-        detector, configs, pretrained, data, keys, at_once, workers, cache, folder, save_every
-    )
+    several = checked(detector, configs, data, keys)
+    sets = Sets(detector, pretrained, cache, memory, workers)
+    task = Task(detector, pretrained, sets, workers, select, looks)
+    with checkpoint.RunFolder(workdir) as folder:
+        todo = planned(task, configs, several, keys, at_once, _recorded_sizes(folder, at_once))
+        sizes = {"asked": at_once, "taken": [len(team.places) for team in todo]}
+        sets_of = [data] if isinstance(data, Data) else several
+        folder.claim(
+            {
+                "sweep": [checkpoint.settings(detector, cfg) for cfg in configs],
+                "keys": np.asarray(jax.random.key_data(keys)).tolist(),
+                "circumstances": fitting.circumstances(
+                    sets_of, pretrained, workers, cache, select, looks
+                ),
+                "at_once": sizes,
+            }
+        )
+        return _trained(task, configs, keys, todo, folder, save_every)
 
 
-def _sweep(
-    detector: Detector,
+def _trained(
+    task: Task,
     configs: Sequence[Any],
-    pretrained: PyTree,
-    data: Data | Sequence[Data],
     keys: Array,
-    at_once: int | None,
-    workers: int,
-    cache: Cache,
+    todo: Sequence[Team],
     folder: checkpoint.RunFolder | None = None,
     save_every: int = 0,
 ) -> Members:
-    sizes = None if folder is None else _recorded_sizes(folder, at_once)
-    todo = planned(detector, configs, pretrained, data, keys, at_once, sizes)
-    sets = Sets(detector, pretrained, cache)
-    if folder is not None:
-        sizes = {"asked": at_once, "taken": [len(team.places) for team in todo]}
-        record = _record(configs, pretrained, data, keys, workers, cache)
-        folder.claim(record | {"at_once": sizes})
-    found, diverged = {}, np.full((len(configs), len(keys)), NEVER)
+    """The members of all teams, one team after the other."""
+    found: dict[Place, State] = {}
+    diverged = np.full((len(configs), len(keys)), NEVER)
     for n, team in enumerate(todo):
         log.info("members %s (setting, seed), team %d of %d", list(team.places), n + 1, len(todo))
-        where = None
-        if folder is not None:
+        task.sets.keep(data for later in todo[n:] for data in later.data)
+        if folder is None:
+            states, failed = _in_memory(task, team)
+        else:
             where = checkpoint.RunFolder(folder.path / "teams" / f"{n:04d}", keep=1)
-        sets.keep(todo[n:])
-        states, failed = train_team(detector, team, pretrained, sets, workers, where, save_every)
-        for place, state, step in zip(
-            team.places, members.apart(states, len(team.places)), failed, strict=True
-        ):
-            found[place], diverged[place] = (
-                state if folder is None else state._replace(opt=()),
-                step,
-            )
+            states, failed = _in_folder(task, team, where, save_every)
+        found |= on_host(team, states)
+        diverged[tuple(np.transpose(team.places))] = failed
     return Members(grouped(found, groups(configs), len(keys)), diverged)
 
 
-def planned(
-    detector: Detector,
-    configs: Sequence[Any],
-    pretrained: PyTree,
-    data: Data | Sequence[Data],
-    keys: Array,
-    at_once: int | None,
-    sizes: Sequence[int] | None = None,
-) -> list[Team]:
-    """The members of a sweep in teams that train one after the other.
-
-    Args:
-      sizes: of the teams, if they were planned before.
-
-    Raises:
-      ValueError: as `fit`.
-    """
-    several = checked(detector, configs, data, keys)
-    chunks, apart = [], groups(configs)
-    if len(apart) > 1:
-        log.info(
-            "%s: %d groups of settings, each with a compiled step of its own",
-            ", ".join(dividing(configs)), len(apart),
-        )  # fmt: skip
-    for group in apart:
-        # Seed by seed, so that members of a team share their batches.
-        left = [(s, k) for k in range(len(keys)) for s in group]
-        cfg, one = configs[group[0]], several[group[0]]
-        batch = functools.partial(_some_batch, detector, cfg, one, keys)
-        size = None
-        while left:
-            if sizes is not None and len(chunks) < len(sizes):
-                size = sizes[len(chunks)]
-            elif size is None:
-                size = members_at_once(detector, cfg, pretrained, batch, len(left), at_once)
-            chunks.append(left[:size])
-            left = left[size:]
-    return [
-        Team(
-            tuple(configs[s] for s, _ in chunk),
-            tuple(chunk),
-            tuple(keys[k] for _, k in chunk),
-            tuple(several[s] for s, _ in chunk),
-        )
-        for chunk in chunks
-    ]
-
-
-def train_team(
-    detector: Detector,
-    team: Team,
-    pretrained: PyTree,
-    sets: Sets,
-    workers: int,
-    folder: checkpoint.RunFolder | None,
-    save_every: int,
-) -> tuple[State, Int[np.ndarray, "m"]]:
+def _in_memory(task: Task, team: Team) -> tuple[State, Int[np.ndarray, "m"]]:
     """The team's calibrated states, stacked, and the steps at which members diverged."""
-    cfg, progress = team.configs[0], TeamProgress(team.configs[0], len(team.configs))
-    template = teams.abstract_states(detector, team, pretrained)
-    if folder is not None and folder.has_model():
+    with contextlib.closing(SideBySide(task, team)) as batches:
+        states, keeper = teams.new_states(task, team), teams.keeper_of(task, team)
+        keeper.begin(states)
+        cfg, progress = team.configs[0], TeamProgress(team.configs[0], _none_diverged(team))
+        advance = teams.advance(task, team)
+        states = loop(advance, states, batches, 0, cfg.steps, progress, keeper)
+    return _finished(task, team, keeper.kept(states), progress)
+
+
+def _in_folder(
+    task: Task, team: Team, folder: checkpoint.RunFolder, save_every: int
+) -> tuple[State, Int[np.ndarray, "m"]]:
+    """As `_in_memory`, from where the folder's last checkpoint is, or from its finished model."""
+    cfg, progress = team.configs[0], TeamProgress(team.configs[0], _none_diverged(team))
+    template = teams.abstract_states(task, team)
+    if folder.has_model():
         progress.write_to(folder.path / "metrics.jsonl", cfg.steps)
         return folder.restore_model(template), progress.diverged
-    for data in team.data:
-        sets.images(data.heldout, cfg.size)  # before hours of training, not after
-    iterator = SideBySide(detector, team, sets, workers)
-    first = functools.partial(teams.new_states, detector, team, pretrained, sets)
-    advance = teams.advance(detector, team, pretrained)
-    if folder is None:
-        states = train.loop(advance, first(), iterator, 0, cfg.steps, progress)
-        iterator.close()
-    else:
-        record = {"members": [list(place) for place in team.places]}
-        states = train.loop_in_folder(
-            folder, record, template, first, advance, iterator, cfg.steps, progress, save_every
-        )
-    states = teams.calibrated(detector, team, pretrained, states, progress.diverged, sets)
-    progress.check(cfg.steps, states)
-    if folder is not None:
+    with folder, contextlib.closing(SideBySide(task, team)) as batches:
+        folder.claim({"members": [list(place) for place in team.places]})
+        states = loop_in_folder(
+            folder, template, lambda: teams.new_states(task, team), teams.advance(task, team),
+            batches, cfg.steps, progress, teams.keeper_of(task, team), save_every,
+        )  # fmt: skip
+        states, diverged = _finished(task, team, states, progress)
         folder.save_model(states)
+    return states, diverged
+
+
+def _finished(
+    task: Task, team: Team, states: State, progress: TeamProgress
+) -> tuple[State, Int[np.ndarray, "m"]]:
+    states = teams.calibrated(task, team, states._replace(opt=()), progress.diverged)
+    progress.check(team.configs[0].steps, states)
     return states, progress.diverged
 
 
-def checked(
-    detector: Detector, configs: Sequence[Any], data: Data | Sequence[Data], keys: Array
-) -> list[Data]:
-    """The data of each setting.
+def _none_diverged(team: Team) -> Int[np.ndarray, "m"]:
+    return np.full(len(team.places), NEVER)
 
-    Raises:
-      ValueError: keys are missing, a setting cannot work, or data sets are not one for each.
-    """
-    typed = isinstance(keys, jax.Array) and jax.dtypes.issubdtype(keys.dtype, jax.dtypes.prng_key)
-    if not typed or keys.ndim != 1 or len(keys) == 0:
-        raise ValueError(
-            "keys: expected an array of one key for each seed, such as "
-            "jax.random.split(jax.random.key(0), 8)"
-        )
-    for cfg in configs:
-        detector.check(cfg)
-    if isinstance(data, Data):
-        return [data] * len(configs)
-    if len(data) != len(configs):
-        raise ValueError(
-            f"{len(data)} data sets for {len(configs)} settings: expected one for all, or one each"
-        )
-    return list(data)
+
+def on_host(team: Team, states: State) -> dict[Place, State]:
+    """The team's states by place, in the host's memory, without optimisers."""
+    states = jax.device_get(states._replace(opt=()))
+    return {place: stacked.nth(states, i) for i, place in enumerate(team.places)}
 
 
 def grouped(
-    found: dict[tuple[int, int], State], places: Sequence[Sequence[int]], seeds: int
+    found: dict[Place, State], places: Sequence[Sequence[int]], seeds: int
 ) -> tuple[State, ...]:
     """States by setting and seed as one stacked state for each group of settings."""
+    host = stacked.stack_on_host
     return tuple(
-        members.stack([members.stack([found[s, k] for k in range(seeds)]) for s in group])
-        for group in places
+        host([host([found[s, k] for k in range(seeds)]) for s in group]) for group in places
     )
-
-
-def _some_batch(detector: Detector, cfg: Any, data: Data, keys: Array) -> dict:
-    batches = iter(train.train_batches(detector, cfg, data, keys[0]))
-    batch = next(batches)
-    batches.close()
-    return batch
-
-
-def _record(
-    configs: Sequence[Any],
-    pretrained: PyTree,
-    data: Data | Sequence[Data],
-    keys: Array,
-    workers: int,
-    cache: Cache,
-) -> dict:
-    sets = [
-        {name: repr(x) for name, x in one._replace(test=None)._asdict().items()}
-        for one in ([data] if isinstance(data, Data) else data)
-    ]
-    return {
-        "sweep": [checkpoint.settings(cfg) for cfg in configs],
-        "keys": np.asarray(jax.random.key_data(keys)).tolist(),
-        "workers": workers,
-        "cached_features": cache is not None,
-        "data": sets,
-        "pretrained": {name: checkpoint.fingerprint(x) for name, x in pretrained.items()},
-    }
 
 
 def _recorded_sizes(folder: checkpoint.RunFolder, at_once: int | None) -> list[int] | None:

@@ -3,20 +3,28 @@
 Karnin et al., ICML 2013; Jamieson & Talwalkar, AISTATS 2016 (arXiv:1502.07943).
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
-from jaxad import members, train
-from jaxad.detector import Data, Detector, State
-from jaxad.features import Cache
+from jaxad.data.source import Data
+from jaxad.detector import Detector, State
+from jaxad.ops import stacked
 from jaxad.sweep import team as teams
-from jaxad.sweep.fitting import Members, grouped, planned
+from jaxad.sweep.batches import SideBySide
+from jaxad.sweep.fitting import Members, Place, grouped, on_host
+from jaxad.sweep.planning import checked, planned
+from jaxad.sweep.progress import TeamProgress
+from jaxad.sweep.sets import Sets
 from jaxad.sweep.settings import groups
-from jaxad.sweep.team import NEVER, Sets, SideBySide, Team, TeamProgress
+from jaxad.sweep.team import NEVER, Task, Team
+from jaxad.training.features import Cache
+from jaxad.training.loop import loop
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +59,24 @@ class Halved(NamedTuple):
     cuts: tuple[Cut, ...]
 
 
-class _Running(NamedTuple):
+class _Waiting(NamedTuple):
+    """A team between two cuts; nothing of it is on the device.
+
+    Attributes:
+      team: the members that are left.
+      diverged: of each, the step at which it did.
+      step: taken so far.
+      states: stacked, in the host's memory; None before the first step.
+      batches: where its iterators are; None before the first step.
+      loss: of each member, mean since the cut before, NaN if it diverged.
+    """
+
     team: Team
-    states: State
-    batches: SideBySide
-    progress: TeamProgress
+    diverged: Int[np.ndarray, "m"]
+    step: int = 0
+    states: State | None = None
+    batches: dict[str, Any] | None = None
+    loss: Float[np.ndarray, "m"] | None = None
 
 
 def halve(
@@ -70,18 +91,29 @@ def halve(
     at_once: int | None = None,
     workers: int = 0,
     cache: Cache = None,
+    memory: int | None = None,
 ) -> Halved:
     """As `fit`, but after each of the steps `at` the worse half of the settings is dropped.
 
     A setting counts by the mean over its seeds; one with a member that diverged is the worst. What
     survives is what an unpruned sweep finds for it: nothing of a member depends on the others.
+    Teams take turns on the device, and wait in the host's memory for the others to reach a cut.
 
     Args:
+      detector: the method.
+      configs: as `fit`'s.
+      pretrained: as `fit`'s.
+      data: as `fit`'s.
+      keys: as `fit`'s.
       at: steps, rising, before the last.
       score: (cfg, pretrained, state) -> how good a member is, higher is better; the state is not
         yet calibrated. By default the mean training loss since the cut before, negated, which
         compares only settings that have the same loss. A score on test pictures would be a
         selection on test data.
+      at_once: as `fit`'s.
+      workers: as `fit`'s.
+      cache: as `fit`'s.
+      memory: as `fit`'s.
 
     Raises:
       ValueError: as `fit`; or `at` is not rising from 1 to before the fewest steps.
@@ -90,83 +122,76 @@ def halve(
     rising = all(one < other for one, other in zip([0, *at], [*at, last], strict=True))
     if configs and not rising:
         raise ValueError(f"at={list(at)}: expected rising steps from 1 to {last - 1}")
-    sets = Sets(detector, pretrained, cache)
-    running = [
-        _started(detector, team, pretrained, sets, workers)
-        for team in planned(detector, configs, pretrained, data, keys, at_once)
+    several = checked(detector, configs, data, keys)
+    task = Task(detector, pretrained, Sets(detector, pretrained, cache, memory, workers), workers)
+    waiting = [
+        _Waiting(team, np.full(len(team.places), NEVER))
+        for team in planned(task, configs, several, keys, at_once)
     ]
     kept, cuts = tuple(range(len(configs))), []
-    for before, step in zip([0, *at], at, strict=False):
-        running = [_advanced(detector, pretrained, one, before, step) for one in running]
-        values = _values(running, pretrained, score)
+    for step in at:
+        for i, one in enumerate(waiting):
+            waiting[i] = _advanced(task, one, step)
+        values = _values(waiting, pretrained, score)
         best = sorted(kept, key=lambda place: -values[place])[: (len(kept) + 1) // 2]
         kept = tuple(sorted(best))
         cuts.append(Cut(step, values, kept))
         log.info("step %d: settings %s go on", step, list(kept))
-        running = [one for one in (_cut(one, kept) for one in running) if one is not None]
+        waiting = [_cut(one, kept) for one in waiting if set(kept) & _settings(one.team)]
 
-    found, diverged = {}, {}
-    for one in running:
-        end = one.team.configs[0].steps
-        done = _advanced(detector, pretrained, one, at[-1] if at else 0, end)
-        one.batches.close()
-        arguments = (pretrained, done.states, done.progress.diverged, sets)
-        states = teams.calibrated(detector, done.team, *arguments)
-        done.progress.check(end, states)
-        found |= zip(done.team.places, members.apart(states, len(done.team.places)), strict=True)
-        diverged |= zip(done.team.places, done.progress.diverged, strict=True)
+    found: dict[Place, State] = {}
+    steps = np.full((len(kept), len(keys)), NEVER)
+    for one in waiting:
+        done = _advanced(task, one, one.team.configs[0].steps)
+        states = teams.calibrated(task, done.team, jax.device_put(done.states), done.diverged)
+        for (s, k), state in on_host(done.team, states).items():
+            found[kept.index(s), k] = state
+        for (s, k), step in zip(done.team.places, done.diverged, strict=True):
+            steps[kept.index(s), k] = step
     left = tuple(configs[place] for place in kept)
-    moved = {(kept.index(s), k): state for (s, k), state in found.items()}
-    steps = np.array([[diverged[s, k] for k in range(len(keys))] for s in kept])
-    return Halved(left, Members(grouped(moved, groups(left), len(keys)), steps), tuple(cuts))
+    return Halved(left, Members(grouped(found, groups(left), len(keys)), steps), tuple(cuts))
 
 
-def _started(
-    detector: Detector, team: Team, pretrained: PyTree, sets: Sets, workers: int
-) -> _Running:
-    states = teams.new_states(detector, team, pretrained, sets)
-    batches = SideBySide(detector, team, sets, workers)
-    return _Running(team, states, batches, TeamProgress(team.configs[0], len(team.configs)))
-
-
-def _advanced(
-    detector: Detector, pretrained: PyTree, one: _Running, step: int, last: int
-) -> _Running:
-    progress = one.progress.from_step(step)
-    advance = teams.advance(detector, one.team, pretrained)
-    states = train.loop(advance, one.states, one.batches, step, last, progress)
-    return one._replace(states=states, progress=progress)
+def _advanced(task: Task, one: _Waiting, last: int) -> _Waiting:
+    """The team after the step `last`."""
+    team = one.team
+    progress = TeamProgress(team.configs[0], one.diverged, one.step)
+    with contextlib.closing(SideBySide(task, team)) as batches:
+        if one.states is None:
+            states = teams.new_states(task, team)
+        else:
+            states = jax.device_put(one.states)
+            batches.set_state(one.batches)
+        states = loop(teams.advance(task, team), states, batches, one.step, last, progress)
+        place = batches.get_state()
+    progress.check(last, states)
+    return _Waiting(
+        team, progress.diverged, last, jax.device_get(states), place, progress.mean_loss
+    )
 
 
 def _values(
-    running: Sequence[_Running], pretrained: PyTree, score: Score | None
+    waiting: Sequence[_Waiting], pretrained: PyTree, score: Score | None
 ) -> dict[int, float]:
     """Of each setting, the mean over its seeds; -inf if one diverged."""
     found: dict[int, list[float]] = {}
-    for one in running:
-        values = -one.progress.mean_loss
-        if score is not None:
-            states = members.apart(one.states, len(one.team.configs))
-            rows = zip(one.team.configs, states, one.progress.diverged, strict=True)
-            values = np.array(
-                [score(c, pretrained, s) if d == NEVER else np.nan for c, s, d in rows], np.float64
-            )
-        for (place, _), value in zip(one.team.places, values, strict=True):
+    for one in waiting:
+        for i, (place, _) in enumerate(one.team.places):
+            value = -one.loss[i]
+            if score is not None and one.diverged[i] == NEVER:
+                state = jax.device_put(stacked.nth(one.states, i))
+                value = score(one.team.configs[i], pretrained, state)
             found.setdefault(place, []).append(float(value))
     means = {place: float(np.mean(values)) for place, values in found.items()}
     return {place: mean if np.isfinite(mean) else float("-inf") for place, mean in means.items()}
 
 
-def _cut(one: _Running, kept: Sequence[int]) -> _Running | None:
-    """Without the members of dropped settings; None if none is left."""
+def _settings(team: Team) -> set[int]:
+    return {setting for setting, _ in team.places}
+
+
+def _cut(one: _Waiting, kept: Sequence[int]) -> _Waiting:
+    """Without the members of dropped settings."""
     stay = [i for i, (place, _) in enumerate(one.team.places) if place in kept]
-    if not stay:
-        one.batches.close()
-        return None
-    states = members.apart(one.states, len(one.team.configs))
-    return _Running(
-        one.team.taken(stay),
-        members.stack([states[i] for i in stay]),
-        one.batches.taken(stay),
-        one.progress.taken(stay),
-    )
+    states = jax.tree.map(lambda x: x[stay], one.states)
+    return one._replace(team=one.team.taken(stay), diverged=one.diverged[stay], states=states)

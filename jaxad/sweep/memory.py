@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxad import checkpoint, compile
+from jaxad import compile
 from jaxad.detector import Detector
+from jaxad.training import checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def member_bytes(
     detector: Detector, cfg: Any, pretrained: PyTree, batch: Callable[[], dict]
 ) -> int:
     """What one more member needs while it trains."""
-    state = checkpoint.abstract_state(detector, cfg, pretrained, jax.random.key(0))
+    state = checkpoint.abstract_state(detector, cfg, pretrained)
     # Twice: a stacked state is written anew while the one before is still there.
     need = 2 * sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(state))
     if jax.default_backend() == "cpu":

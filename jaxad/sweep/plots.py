@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from jaxad import plots
+from jaxad.report import figures
 from jaxad.sweep.scores import Scores
 from jaxad.sweep.settings import rows
 
@@ -37,31 +37,31 @@ def _draw_field(path: pathlib.Path, field: str, settings: Rows, scores: Scores) 
     numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in levels)
     named = not numbers or len(levels) <= FEW
     places = dict(zip(levels, range(len(levels)) if named else levels, strict=True))
-    figure = plots.new_figure(1.2 + 3.4 * max(len(metrics), 1), 3.2)
+    figure = figures.new_figure(1.2 + 3.4 * max(len(metrics), 1), 3.2)
     axes = figure.subplots(1, max(len(metrics), 1), squeeze=False)[0]
     for axis, name in zip(axes, metrics, strict=False):
         values = scores.metrics[name]
         for row, members in zip(settings, values, strict=True):
             at = np.full(len(members), places[row[field]])
-            axis.plot(at, members, "o", color=plots.NORMAL, alpha=0.5, ms=4)
+            axis.plot(at, members, "o", color=figures.NORMAL, alpha=0.5, ms=4)
         lines = _lines(field, levels, settings, values)
         for line in lines:
             axis.plot(
                 [places[level] for level in line], list(line.values()),
-                color=plots.ANOMALOUS, linewidth=0.8, alpha=0.6,
+                color=figures.ANOMALOUS, linewidth=0.8, alpha=0.6,
             )  # fmt: skip
         if lines and all(len(line) == len(levels) for line in lines):
             means = [np.mean([line[level] for line in lines]) for level in levels]
-            axis.plot(list(places.values()), means, color=plots.ANOMALOUS, linewidth=1.6)
+            axis.plot(list(places.values()), means, color=figures.ANOMALOUS, linewidth=1.6)
         if named:
             axis.set_xticks(list(places.values()), [str(level) for level in levels])
         elif min(levels) > 0 and max(levels) > SPREAD * min(levels):
             axis.set_xscale("log")
         axis.set(xlabel=field, ylabel=METRICS[name])
-        axis.grid(color=plots.FAINT, linewidth=0.6)
+        axis.grid(color=figures.FAINT, linewidth=0.6)
         axis.set_axisbelow(True)
-        plots.clean(axis)
-    plots.save(figure, path)
+        figures.clean(axis)
+    figures.save(figure, path)
 
 
 def _lines(

@@ -8,8 +8,8 @@ from jaxtyping import Float, PyTree
 
 from jaxad.data.source import Source
 from jaxad.detector import Detector
-from jaxad.evaluate import evaluate as evaluate_one
-from jaxad.evaluation import Evaluation
+from jaxad.evaluation.evaluate import evaluate as evaluate_one
+from jaxad.evaluation.results import Evaluation
 from jaxad.sweep.fitting import Members
 from jaxad.sweep.team import NEVER
 

@@ -4,15 +4,14 @@ Sweeps add up: `grid(cfg, lr=[1e-4, 1e-3]) + zip(cfg, p_hard=[0.9, 0.99], penalt
 """
 
 import builtins
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from jaxad import members
-from jaxad.detector import method_name, override
+from jaxad.detector import override, static_settings, values
+from jaxad.ops import stacked
 
 T = TypeVar("T")
 
@@ -31,38 +30,38 @@ class LogUniform(NamedTuple):
     high: float
 
 
-def grid(cfg: T, **values: Any) -> tuple[T, ...]:
+def grid(cfg: T, **swept: Any) -> tuple[T, ...]:
     """`cfg` with every combination of the values of each field; the last field varies fastest.
 
     Raises:
       ValueError: a field is unknown, has no values, or one of another type than the field's.
     """
-    chosen = itertools.product(*(_listed(name, several) for name, several in values.items()))
-    return tuple(_with(cfg, dict(builtins.zip(values, row, strict=True))) for row in chosen)
+    chosen = itertools.product(*(_listed(name, several) for name, several in swept.items()))
+    return tuple(_with(cfg, dict(builtins.zip(swept, row, strict=True))) for row in chosen)
 
 
-def zip(cfg: T, **values: Any) -> tuple[T, ...]:
+def zip(cfg: T, **swept: Any) -> tuple[T, ...]:
     """`cfg` with the first value of every field, with the second of every field, and so on.
 
     Raises:
       ValueError: as `grid`, or fields have different numbers of values, or there are none.
     """
-    lists = {name: _listed(name, several) for name, several in values.items()}
+    lists = {name: _listed(name, several) for name, several in swept.items()}
     counts = {name: len(several) for name, several in lists.items()}
     if len(set(counts.values())) != 1:
         raise ValueError(f"expected as many values of each field, not {counts}")
     rows = builtins.zip(*lists.values(), strict=True)
-    return tuple(_with(cfg, dict(builtins.zip(values, row, strict=True))) for row in rows)
+    return tuple(_with(cfg, dict(builtins.zip(swept, row, strict=True))) for row in rows)
 
 
-def random(cfg: T, count: int, seed: int, **values: Any) -> tuple[T, ...]:
+def random(cfg: T, count: int, seed: int, **swept: Any) -> tuple[T, ...]:
     """`cfg` with `count` draws of the fields.
 
     Args:
       cfg: where the other fields come from.
       count: of settings.
       seed: the same seed gives the same settings.
-      values: of each field, a range or a list to choose from.
+      swept: of each field, a range or a list to choose from.
 
     Raises:
       ValueError: as `grid`, or a range is empty, or `count` is below 1.
@@ -70,7 +69,7 @@ def random(cfg: T, count: int, seed: int, **values: Any) -> tuple[T, ...]:
     if count < 1:
         raise ValueError(f"count={count}: expected 1 or more settings")
     drawn = {}
-    for name, of in values.items():
+    for name, of in swept.items():
         # A generator for each field: adding one leaves the others' draws as they were.
         rng = np.random.default_rng([seed, *name.encode()])
         drawn[name] = _drawn(name, of, count, rng)
@@ -81,7 +80,7 @@ def random(cfg: T, count: int, seed: int, **values: Any) -> tuple[T, ...]:
 
 def rows(configs: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     """Of each config, the fields in which any differ: what a reader wants to see of it."""
-    every = [dataclasses.asdict(cfg) for cfg in configs]
+    every = [values(cfg) for cfg in configs]
     differ = [name for name in every[0] if any(row[name] != every[0][name] for row in every)]
     return tuple({name: row[name] for name in differ} for row in every)
 
@@ -95,11 +94,11 @@ def stack(configs: Sequence[T]) -> T:
     """
     if len(groups(configs)) > 1:
         raise ValueError(
-            f"{', '.join(dividing(configs))} of {method_name(configs[0])} cannot be stacked: "
+            f"{', '.join(dividing(configs))} cannot be stacked: "
             "static settings are part of the compiled program; sweep.fit makes one group for each "
             "of their combinations, sweep.groups tells which"
         )
-    return members.stack(configs)
+    return stacked.stack(configs)
 
 
 def groups(configs: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
@@ -115,27 +114,21 @@ def groups(configs: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
         raise ValueError(f"expected configs of one method, not of {sorted(map(str, kinds))}")
     found: dict[tuple, list[int]] = {}
     for place, cfg in enumerate(configs):
-        found.setdefault(static_settings(cfg), []).append(place)
+        found.setdefault(static_values(cfg), []).append(place)
     return tuple(tuple(places) for places in found.values())
 
 
 def dividing(configs: Sequence[Any]) -> list[str]:
     """The static fields that differ: for them there is more than one group."""
-    return [name for name in _static(configs[0]) if len({_key(c, name) for c in configs}) > 1]
+    rows = [static_values(cfg) for cfg in configs]
+    names = static_settings(configs[0])
+    return [name for i, name in enumerate(names) if len({row[i] for row in rows}) > 1]
 
 
-def static_settings(cfg: Any) -> tuple:
+def static_values(cfg: Any) -> tuple:
     """What two configs have in common if one compiled program serves both."""
-    return tuple(_key(cfg, name) for name in _static(cfg))
-
-
-def _static(cfg: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(cfg) if field.metadata.get("static")]
-
-
-def _key(cfg: Any, name: str) -> tuple:
-    value = getattr(cfg, name)
-    return type(value), value  # True is not 1
+    found = values(cfg)
+    return tuple((type(found[name]), found[name]) for name in static_settings(cfg))  # True is not 1
 
 
 def _with(cfg: T, changes: dict[str, Any]) -> T:
@@ -147,13 +140,13 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def _listed(name: str, values: Any) -> list:
-    if isinstance(values, str) or not hasattr(values, "__iter__"):
-        raise ValueError(f"{name}={values!r}: expected a list of values")
-    values = list(values)
-    if not values:
+def _listed(name: str, several: Any) -> list:
+    if isinstance(several, str) or not hasattr(several, "__iter__"):
+        raise ValueError(f"{name}={several!r}: expected a list of values")
+    several = list(several)
+    if not several:
         raise ValueError(f"{name}: there are no values to sweep over")
-    return values
+    return several
 
 
 def _drawn(name: str, of: Any, count: int, rng: np.random.Generator) -> list:

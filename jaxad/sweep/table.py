@@ -1,7 +1,6 @@
 """A sweep's results as tables: tidy rows for a program, a summary for a person."""
 
 import csv
-import dataclasses
 import importlib.metadata
 import json
 import math
@@ -15,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from jaxad.detector import method_name
+from jaxad.detector import Detector, values
 from jaxad.sweep.scores import Scores, Summary, summary
 from jaxad.sweep.settings import rows
 
@@ -23,7 +22,9 @@ PACKAGES = ("jaxad", "jax", "jaxlib", "flax", "optax", "grain")
 TEXT_METRICS = ("image_auroc", "pixel_auroc", "aupro_0.3")
 
 
-def tidy(configs: Sequence[Any], keys: Array, scores: Scores) -> list[dict[str, Any]]:
+def tidy(
+    detector: Detector, configs: Sequence[Any], keys: Array, scores: Scores
+) -> list[dict[str, Any]]:
     """One row for each member and metric, with all settings, seed, commit, versions and device.
 
     "seed" is the place in `keys`, "key" the key itself; "value" is None for a member that diverged
@@ -33,18 +34,18 @@ def tidy(configs: Sequence[Any], keys: Array, scores: Scores) -> list[dict[str, 
     data = np.asarray(jax.random.key_data(keys))
     return [
         {
-            "method": method_name(cfg),
-            **{name: _cell(value) for name, value in dataclasses.asdict(cfg).items()},
+            "method": detector.name,
+            **{name: _cell(value) for name, value in values(cfg).items()},
             "seed": k,
             "key": " ".join(str(word) for word in data[k].ravel()),
             "metric": metric,
-            "value": None if math.isnan(values[s, k]) else float(values[s, k]),
+            "value": None if math.isnan(found[s, k]) else float(found[s, k]),
             "diverged": scores.evaluations[s][k] is None,
             **around,
         }
         for s, cfg in enumerate(configs)
         for k in range(len(keys))
-        for metric, values in scores.metrics.items()
+        for metric, found in scores.metrics.items()
     ]
 
 
@@ -65,7 +66,13 @@ def circumstances() -> dict[str, str]:
     }
 
 
-def write(folder: str | pathlib.Path, configs: Sequence[Any], keys: Array, scores: Scores) -> None:
+def write(
+    folder: str | pathlib.Path,
+    detector: Detector,
+    configs: Sequence[Any],
+    keys: Array,
+    scores: Scores,
+) -> None:
     """Writes `sweep.csv`, `sweep.jsonl`, `summary.txt` and a plot for each swept field.
 
     Raises:
@@ -75,7 +82,7 @@ def write(folder: str | pathlib.Path, configs: Sequence[Any], keys: Array, score
 
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    table = tidy(configs, keys, scores)
+    table = tidy(detector, configs, keys, scores)
     with open(folder / "sweep.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]) if table else [])
         writer.writeheader()

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxad.nets.augment import luma
+from jaxad.ops.colour import luma
 
 CHOSEN = 3  # augmenters that act on a picture
 COUNT = 10

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxad.detector import Scalar
-from jaxad.nets import augment
+from jaxad.ops import colour
 from jaxad.synthesis.augmenters import rotated
 from jaxad.synthesis.recipe import Damaged, Picture
 
@@ -65,7 +65,7 @@ def jitter(key: Array, image: Picture) -> Picture:
     """
     factors = jax.random.uniform(key, (3, 1), minval=1 - JITTER, maxval=1 + JITTER)
     image = image[None]
-    adjust = (augment.adjust_brightness, augment.adjust_contrast, augment.adjust_saturation)
+    adjust = (colour.adjust_brightness, colour.adjust_contrast, colour.adjust_saturation)
     for change, factor in zip(adjust, factors, strict=True):
         image = change(image, factor)
     return image[0]

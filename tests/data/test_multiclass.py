@@ -4,11 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxad import train
 from jaxad.data import multiclass, pipeline, workpieces
-from jaxad.detector import Data, override
-from jaxad.evaluate import evaluate
+from jaxad.data.source import Data
+from jaxad.detector import override
+from jaxad.evaluation.evaluate import evaluate
 from jaxad.methods import DETECTORS
+from jaxad.training import fitting
 
 
 def plates(category, seed=0):
@@ -47,7 +48,7 @@ def test_every_method_learns_a_pool_and_does_not_see_the_categories(name, tiny):
     detector, cfg, pretrained, data, _ = tiny(name)
     twice = multiclass.pooled({"one": data, "two": data})  # nothing tells them apart but names
     cfg = override(cfg, "steps=2")
-    state = train.fit(detector, cfg, pretrained, twice, jax.random.key(0))
+    state = fitting.fit(detector, cfg, pretrained, twice, jax.random.key(0))
     found = evaluate(detector, cfg, pretrained, state, twice.test).categories
     assert set(found) == {"one", "two"}
     assert found["one"].metrics == pytest.approx(found["two"].metrics, nan_ok=True)

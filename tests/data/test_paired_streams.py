@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxad.data import pipeline
-from jaxad.detector import Data, Detector, Stream
+from jaxad.data.source import Data
+from jaxad.detector import Detector, Stream
 
 
 class Plain:

@@ -9,9 +9,11 @@ import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
 
+from jaxad.data.pictures import image_set, resized
 from jaxad.data import pipeline
 from jaxad.data.source import Record
-from jaxad.detector import Data, Detector, Stream
+from jaxad.data.source import Data
+from jaxad.detector import Detector, Stream
 
 
 @dataclasses.dataclass
@@ -82,7 +84,7 @@ def test_resizing_is_pillows_followed_by_a_centre_crop(shape, size, zoom):
     whole = Image.fromarray(image).resize((zoom * size,) * 2, Image.Resampling.BILINEAR)
     low = (zoom * size - size) // 2
     expected = np.asarray(whole)[low : low + size, low : low + size]
-    difference = pipeline.resized(image, size, zoom).astype(int) - expected
+    difference = resized(image, size, zoom).astype(int) - expected
     # Edges of the cut that are no float32 numbers move some values across a rounding step.
     exact = zoom == 1 or (zoom == 2 and size == 16)
     assert np.abs(difference).max() <= (0 if exact else 1)
@@ -91,23 +93,23 @@ def test_resizing_is_pillows_followed_by_a_centre_crop(shape, size, zoom):
 def test_shrinking_averages():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 200
-    assert np.abs(pipeline.resized(stripes, 8)[1:-1, 1:-1].astype(int) - 100).max() <= 2
+    assert np.abs(resized(stripes, 8)[1:-1, 1:-1].astype(int) - 100).max() <= 2
 
 
 @pytest.mark.parametrize("count", range(1, 11))
 def test_image_set_holds_the_pictures_in_order(count):
-    images = pipeline.image_set(Numbered(count), 4)
+    images = image_set(Numbered(count), 4)
     assert images.shape == (count, 4, 4, 3)
     assert images.dtype == np.uint8
     assert np.array_equal(images[:, 0, 0, 0], np.arange(count))
 
 
 def test_a_limited_image_set_is_spread_over_the_source():
-    images = pipeline.image_set(Numbered(10), 4, limit=4)
+    images = image_set(Numbered(10), 4, limit=4)
     assert images[:, 0, 0, 0].tolist() == [0, 3, 6, 9]
-    assert len(pipeline.image_set(Numbered(10), 4, limit=40)) == 10
+    assert len(image_set(Numbered(10), 4, limit=40)) == 10
     with pytest.raises(ValueError, match="no pictures to take"):
-        pipeline.image_set(Numbered(0), 4)
+        image_set(Numbered(0), 4)
 
 
 @pytest.mark.parametrize("count", [1, 5, 6])
@@ -259,7 +261,7 @@ def test_a_picture_that_cannot_be_read_is_named():
     for read in (
         lambda: take(pipeline.train_batches(detector(), Config(), Data(broken, broken), 0), 1),
         lambda: list(pipeline.test_batches(broken, 4, 2)),
-        lambda: pipeline.image_set(broken, 4),
+        lambda: image_set(broken, 4),
     ):
         with pytest.raises(ValueError, match=r"a/b\.png: cannot be read"):
             read()
@@ -294,7 +296,7 @@ def test_pictures_that_are_in_memory_are_not_read_again(tiny, monkeypatch):
     batches = iter(pipeline.train_batches(detector, cfg, data, 3))
     expected = [next(batches) for _ in range(4)]
     batches.close()
-    images = pipeline.image_set(data.train, cfg.size)
+    images = image_set(data.train, cfg.size)
 
     def never(*arguments):
         raise AssertionError("read again")

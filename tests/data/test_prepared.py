@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from jaxad.data.pictures import image_set
 from jaxad.data import array_records, pipeline, prepared
 from jaxad.data.labelled import ClassPictures, Part, labelled
 from jaxad.data.source import Source
@@ -280,7 +281,7 @@ def test_real_sets_give_one_data_set_for_each_class(shared, name, side):
     for name in source.classes:
         data = prepared.one_class(source, name)
         assert len(data.test) == len(source.test.labels)
-        assert pipeline.image_set(data.heldout, side).shape[1:] == (side, side, 3)
+        assert image_set(data.heldout, side).shape[1:] == (side, side, 3)
     for split in prepared.UNIFIED_SPLITS.values():
         data = prepared.unified(source, split)
         assert len(data.test) == len(source.test.labels)  # half of the classes are normal

@@ -5,6 +5,7 @@ import collections
 import numpy as np
 import pytest
 
+from jaxad.data.pictures import image_set
 from jaxad.data import folder, mvtec, pipeline
 
 pytestmark = pytest.mark.data
@@ -45,6 +46,6 @@ def test_photographs_are_read(shared):
     source = folder.photographs(shared / "data" / "natural")
     assert len(source) == 1000
     assert min(source[10]["image"].shape[:2]) == 288
-    images = pipeline.image_set(source, 64, zoom=2, limit=20)
+    images = image_set(source, 64, zoom=2, limit=20)
     assert images.shape == (20, 64, 64, 3)
     assert len(np.unique(images.reshape(20, -1), axis=0)) == 20

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxad import script
+from jaxad.cli import script
 from jaxad.data import array_records, prepared
 from jaxad.data.textures import Textures
 

@@ -10,7 +10,7 @@ from jaxad import compile
 from jaxad.detector import override
 from jaxad.methods import autoencoder
 from jaxad.nets.image_autoencoder import Decoder, Encoder, ImageAutoencoder, enlarged
-from jaxad.ssim import ssim
+from jaxad.ops.ssim import ssim
 
 TINY = autoencoder.Config(size=16, batch_size=2, steps=10, widths=(4, 6), smoothing=1.0)
 predict = compile.jitted(autoencoder.predict)

@@ -9,8 +9,8 @@ from diffusionad_trees import segmentation_tree, unet, unet_tree
 from weights import nchw, nhwc
 from weights_b import inputs, parameters
 
-from jaxad import losses
 from jaxad.nets.segmentation import SegmentationUNet
+from jaxad.ops import losses
 
 slow = pytest.mark.slow
 

@@ -9,9 +9,9 @@ from diffusionad_trees import segmentation_tree, unet, unet_tree
 from weights import nchw, nhwc
 from weights_b import inputs, parameters
 
-from jaxad import losses
 from jaxad.methods import diffusionad
-from jaxad.restoration import Draws
+from jaxad.methods.restoration import Draws
+from jaxad.ops import losses
 from jaxad.synthesis.recipe import Damaged
 
 

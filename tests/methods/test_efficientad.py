@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxad import compile
+from jaxad.data.pictures import image_set
 from jaxad.data import pipeline
 from jaxad.detector import override
 from jaxad.methods import efficientad
@@ -18,12 +19,12 @@ from jaxad.methods import efficientad
 def setting(tiny):
     """(cfg, pretrained, data, state) before training."""
     detector, cfg, pretrained, data, _ = tiny("efficientad")
-    images = pipeline.image_set(data.train, cfg.size)
+    images = image_set(data.train, cfg.size)
     return cfg, pretrained, data, detector.init(cfg, pretrained, images, jax.random.key(0))
 
 
 def unit_images(data, cfg):
-    return compile.unit(jnp.asarray(pipeline.image_set(data.train, cfg.size)))
+    return compile.unit(jnp.asarray(image_set(data.train, cfg.size)))
 
 
 def terms(cfg, pretrained, state, images, aux, dropout_key=None):
@@ -79,7 +80,7 @@ def test_without_penalty_there_is_no_term_no_stream_and_a_warning(setting, caplo
     cfg, pretrained, data, _ = setting
     off = override(cfg, "penalty=false")
     assert efficientad.streams(off) == ()
-    images = pipeline.image_set(data.train, cfg.size)
+    images = image_set(data.train, cfg.size)
     with caplog.at_level(logging.WARNING):
         efficientad.check(off)
     assert "penalty" in caplog.text
@@ -100,7 +101,7 @@ def test_half_a_student_equals_half_of_the_whole(setting):
 
 def test_quantiles_of_the_heldout_maps_become_zero_and_a_tenth(setting):
     cfg, pretrained, data, state = setting
-    heldout = pipeline.image_set(data.heldout, cfg.size)
+    heldout = image_set(data.heldout, cfg.size)
     state = efficientad.calibrate(cfg, pretrained, state, heldout)
     prediction = efficientad.predict(cfg, pretrained, state, compile.unit(jnp.asarray(heldout)))
     for part in prediction.parts.values():
@@ -111,7 +112,7 @@ def test_quantiles_of_the_heldout_maps_become_zero_and_a_tenth(setting):
 def test_gaussian_normalisation_gives_mean_zero_and_deviation_a_tenth(setting):
     cfg, pretrained, data, state = setting
     cfg = override(cfg, "map_norm=gaussian")
-    heldout = pipeline.image_set(data.heldout, cfg.size)
+    heldout = image_set(data.heldout, cfg.size)
     state = efficientad.calibrate(cfg, pretrained, state, heldout)
     prediction = efficientad.predict(cfg, pretrained, state, compile.unit(jnp.asarray(heldout)))
     for part in prediction.parts.values():
@@ -127,7 +128,7 @@ def test_no_normalisation_gives_the_mean_of_the_raw_maps(setting):
     state = efficientad.calibrate(cfg, pretrained, state, images)
     local, global_ = efficientad.distances(cfg, pretrained, state.params, state.stats, images)
     prediction = efficientad.predict(cfg, pretrained, state, images)
-    from jaxad import maps
+    from jaxad.ops import maps
 
     expected = maps.resize((local + global_) / 2, images.shape[1:3])
     np.testing.assert_allclose(prediction.map, expected, rtol=1e-3, atol=1e-5)
@@ -177,13 +178,13 @@ def test_settings_that_cannot_work_say_what_would(setting, message):
 def test_a_teacher_of_another_network_is_refused(setting):
     cfg, pretrained, data, _ = setting
     wrong = dataclasses.replace(cfg, channels=cfg.channels + 1)
-    images = pipeline.image_set(data.train, cfg.size)
+    images = image_set(data.train, cfg.size)
     with pytest.raises(ValueError, match=r"tiny.*conv4"):
         efficientad.init(wrong, pretrained, images, jax.random.key(0))
 
 
 def test_one_heldout_picture_is_enough_to_calibrate(setting):
     cfg, pretrained, data, state = setting
-    one = pipeline.image_set(data.heldout, cfg.size)[:1]
+    one = image_set(data.heldout, cfg.size)[:1]
     state = efficientad.calibrate(cfg, pretrained, state, one)
     assert np.isfinite(state.stats.range).all()

@@ -10,11 +10,12 @@ import optax
 import pytest
 from weights import images, nchw, nhwc, parameters
 
-from jaxad import compile, maps, optim, quantile
+from jaxad import compile, optim
 from jaxad.methods import efficientad
-from jaxad.nets import augment, convert
+from jaxad.nets import convert
 from jaxad.nets.autoencoder import Autoencoder
 from jaxad.nets.pdn import PDN
+from jaxad.ops import maps, quantile
 
 
 def pdn_tree(weights):

@@ -8,12 +8,13 @@ import pytest
 from weights import hwio, nchw, nhwc
 from weights_b import inputs, parameters
 
-from jaxad import compile, maps
+from jaxad import compile
 from jaxad.detector import State, override
 from jaxad.methods import mkd
 from jaxad.nets import convert
 from jaxad.nets.cloner import Cloner, Stage, guided_relu, stages_like
 from jaxad.nets.squeezenet import SqueezeNet
+from jaxad.ops import maps
 
 POOLS = ("pool2", "pool3", "pool4", "pool5")
 VGG = mkd.Config(size=64, extractor="vgg16", weights=("vgg16",), scaled=False)

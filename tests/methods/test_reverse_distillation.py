@@ -8,7 +8,7 @@ import scipy.ndimage
 from weights import images as draw_images
 from weights import nchw, nhwc, parameters
 
-from jaxad import compile, maps
+from jaxad import compile
 from jaxad.detector import override
 from jaxad.methods import reverse_distillation as rd
 from jaxad.nets import convert
@@ -21,6 +21,7 @@ from jaxad.nets.reversed_resnet import (
     ReversedResNet,
     TransposedConv,
 )
+from jaxad.ops import maps
 
 # anomalib's bottleneck has half the authors' width.
 WIDE = ReversedResNet(

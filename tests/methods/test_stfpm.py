@@ -13,11 +13,11 @@ from weights import nchw, nhwc, parameters
 
 from jaxad import compile
 from jaxad.detector import State, override
-from jaxad.members import nth
 from jaxad.methods import stfpm
 from jaxad.nets import convert
 from jaxad.nets.pdn import PDN
 from jaxad.nets.resnet import ResNet
+from jaxad.ops.stacked import nth
 
 LAYERS = ("layer1", "layer2", "layer3")
 PAPER = stfpm.Config(size=128, extractor="resnet18", weights=("teacher",), batch_size=2)

@@ -8,7 +8,6 @@ import pytest
 from weights import nchw, nhwc
 from weights_b import inputs, parameters
 
-from jaxad import maps
 from jaxad.methods import uniad
 from jaxad.nets.reconstruction import Transformer
 from jaxad.nets.transformer import (
@@ -18,6 +17,7 @@ from jaxad.nets.transformer import (
     neighbours,
     sine_positions,
 )
+from jaxad.ops import maps
 
 every_golden = pytest.mark.parametrize(
     "name", ["uniad_small", "uniad_variant", pytest.param("uniad_full", marks=pytest.mark.slow)]

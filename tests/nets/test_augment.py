@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad.nets import augment
+from jaxad.ops import colour
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +16,9 @@ def pictures():
 
 
 def test_jitter_changes_one_of_three_and_by_at_most_a_fifth(pictures):
-    changed = np.asarray(augment.jitter(pictures, jax.random.key(0)), np.float64)
+    changed = np.asarray(colour.jitter(pictures, jax.random.key(0)), np.float64)
     original = np.asarray(pictures, np.float64)
-    grey = np.asarray(augment.luma(pictures), np.float64)
+    grey = np.asarray(colour.luma(pictures), np.float64)
     targets = {
         "brightness": np.zeros((600, 1, 1, 1)),
         "contrast": grey.mean((1, 2, 3), keepdims=True),
@@ -40,13 +40,13 @@ def test_jitter_changes_one_of_three_and_by_at_most_a_fifth(pictures):
 
 
 def test_factors_differ_between_images_and_repeat_with_the_key(pictures):
-    changed = augment.jitter(pictures, jax.random.key(0))
+    changed = colour.jitter(pictures, jax.random.key(0))
     assert len(np.unique(np.asarray(changed).reshape(600, -1), axis=0)) > 550
-    np.testing.assert_array_equal(changed, augment.jitter(pictures, jax.random.key(0)))
+    np.testing.assert_array_equal(changed, colour.jitter(pictures, jax.random.key(0)))
 
 
 def test_three_of_ten_pictures_lose_their_colours(pictures):
-    found = np.asarray(augment.grey(pictures, jax.random.key(1), 0.3))
+    found = np.asarray(colour.grey(pictures, jax.random.key(1), 0.3))
     colourless = np.ptp(found, -1).max((1, 2)) < 1e-6
     assert 0.3 * 600 - 45 < colourless.sum() < 0.3 * 600 + 45  # four deviations
     np.testing.assert_array_equal(found[~colourless], np.asarray(pictures)[~colourless])

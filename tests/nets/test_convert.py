@@ -11,7 +11,7 @@ from jaxad.nets.autoencoder import Autoencoder
 from jaxad.nets.layers import Conv
 from jaxad.nets.pdn import PDN
 from jaxad.nets.resnet import EPSILON, ResNet
-from jaxad.pretrained import check_tree
+from jaxad.weights.store import check_tree
 
 
 def torch_conv(x, weight, bias):

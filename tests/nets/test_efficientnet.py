@@ -7,7 +7,7 @@ from weights import images, nchw, nhwc, parameters
 
 from jaxad.nets import convert
 from jaxad.nets.efficientnet import SCALING, EfficientNet, blocks, efficientnet, scaled, strides
-from jaxad.pretrained import check_tree
+from jaxad.weights.store import check_tree
 
 # Table 1: expansion, channels, blocks, kernel, stride.
 TABLE_1 = ((1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2),

@@ -12,8 +12,8 @@ from jaxad.nets.extractors import EXTRACTORS, features, load_for, select
 from jaxad.nets.mobilenet import MobileNetV2
 from jaxad.nets.pdn import PDN, PDNLayers
 from jaxad.nets.resnet import resnet18
-from jaxad.nets.weight_file import read_state_dict
-from jaxad.pretrained import load_pretrained, save_pretrained
+from jaxad.weights.files import read_state_dict
+from jaxad.weights.store import load_pretrained, save_pretrained
 
 SIDE = 64
 

@@ -11,8 +11,8 @@ from weights import images, nchw, nhwc, parameters
 
 from jaxad.nets import convert
 from jaxad.nets.mobilenet import BLOCKS, MobileNetV2, strides
-from jaxad.nets.weight_file import read_state_dict
-from jaxad.pretrained import check_tree
+from jaxad.weights.files import read_state_dict
+from jaxad.weights.store import check_tree
 
 TENSORFLOW = MobileNetV2("same", "signed")
 # t, c, n, s of table 2: expansion, channels, blocks, stride of the first

@@ -8,8 +8,8 @@ from PIL import Image
 
 from jaxad.nets import convert
 from jaxad.nets.squeezenet import SqueezeNet, pool, strides
-from jaxad.nets.weight_file import read_state_dict
-from jaxad.pretrained import check_tree
+from jaxad.weights.files import read_state_dict
+from jaxad.weights.store import check_tree
 
 WIDTHS = {2: (96, 16), 3: (128, 16), 4: (128, 32), 5: (256, 32), 6: (256, 48), 7: (384, 48),
           8: (384, 64), 9: (512, 64)}  # fmt: skip

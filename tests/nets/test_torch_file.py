@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxad.nets.weight_file import read_state_dict
+from jaxad.weights.files import read_state_dict
 
 GRID = np.arange(12, dtype=np.float32).reshape(3, 4)
 REAL = {

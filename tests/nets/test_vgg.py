@@ -8,7 +8,7 @@ from weights import images, nchw, nhwc, parameters
 
 from jaxad.nets import convert
 from jaxad.nets.vgg import VGG, strides
-from jaxad.pretrained import check_tree
+from jaxad.weights.store import check_tree
 
 
 def test_backbone_vgg16_matches_torchvision(golden):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxad.nets.weight_file import read_state_dict
+from jaxad.weights.files import read_state_dict
 
 ARRAYS = {
     "conv1.weight": np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2),

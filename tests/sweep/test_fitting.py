@@ -11,11 +11,13 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from jaxad import checkpoint, compile, sweep, train
+from jaxad import compile, sweep
+from jaxad.data.pictures import image_set
 from jaxad.data import pipeline
 from jaxad.detector import override
-from jaxad.members import nth, stack
+from jaxad.ops.stacked import nth, stack
 from jaxad.sweep import fitting, memory, team
+from jaxad.training import checkpoint, fitting
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def fitted(job):
 def alone(job):
     """The second setting with the second key, as a run alone trains it."""
     detector, configs, pretrained, data, keys = job
-    return train.fit(detector, configs[1], pretrained, data, keys[1])
+    return fitting.fit(detector, configs[1], pretrained, data, keys[1])
 
 
 def assert_equal(one, other):
@@ -77,7 +79,7 @@ def test_a_vmapped_sweep_agrees_with_calls_of_the_one_step(job):
     """What an accelerator runs: with batches that all members share, and with their own."""
     detector, configs, pretrained, data, keys = job
     several = (configs[0], configs[2])
-    images = pipeline.image_set(data.train, configs[0].size)
+    images = image_set(data.train, configs[0].size)
     states = stack([detector.init(cfg, pretrained, images, keys[0]) for cfg in several])
     iterator = iter(pipeline.train_batches(detector, configs[0], data, 0))
     one, other = next(iterator), next(iterator)
@@ -106,7 +108,7 @@ def test_a_vmapped_sweep_follows_calls_of_the_one_step_over_fifty_steps(job):
     """Within rounding; later the hard threshold, which is discrete, sets them apart."""
     detector, configs, pretrained, data, keys = job
     several = tuple(override(cfg, "steps=50") for cfg in (configs[0], configs[2]))
-    images = pipeline.image_set(data.train, several[0].size)
+    images = image_set(data.train, several[0].size)
     states = stack([detector.init(cfg, pretrained, images, keys[0]) for cfg in several])
     iterator = iter(pipeline.train_batches(detector, several[0], data, 0))
     batches = [next(iterator) for _ in range(50)]
@@ -126,7 +128,7 @@ def test_a_vmapped_sweep_follows_calls_of_the_one_step_over_fifty_steps(job):
 def test_a_vmapped_sweep_holds_pretrained_and_batch_once(job, monkeypatch):
     """By the compiled program's own analysis: what is not shared grows with the members."""
     detector, configs, pretrained, data, keys = job
-    images = pipeline.image_set(data.train, configs[0].size)
+    images = image_set(data.train, configs[0].size)
     state = detector.init(configs[0], pretrained, images, keys[0])
     iterator = iter(pipeline.train_batches(detector, configs[0], data, 0))
     batch = jax.tree.map(lambda x: x[None], next(iterator))
@@ -158,7 +160,7 @@ def test_one_data_set_for_each_setting(job, tiny):
     turned = data._replace(train=data.heldout, heldout=data.train)
     found = sweep.fit(detector, twice, pretrained, [data, turned], keys[:1], at_once=2)
     assert_equal(
-        found.state(twice, 1, 0), train.fit(detector, configs[0], pretrained, turned, keys[0])
+        found.state(twice, 1, 0), fitting.fit(detector, configs[0], pretrained, turned, keys[0])
     )
     with pytest.raises(ValueError, match="1 data sets for 2 settings"):
         sweep.fit(detector, twice, pretrained, [data], keys)

@@ -9,7 +9,7 @@ import pytest
 
 from jaxad import sweep
 from jaxad.detector import override
-from jaxad.evaluate import evaluate
+from jaxad.evaluation.evaluate import evaluate
 from jaxad.sweep import plots
 from jaxad.sweep import scores as scores_module
 

@@ -6,8 +6,8 @@ import pytest
 
 from jaxad.data import pipeline
 from jaxad.data.source import Source
+from jaxad.data.synthetic import synthetic_set
 from jaxad.data.textures import Textures
-from jaxad.synthesis.validation import synthetic_set
 
 SIZE = 32
 

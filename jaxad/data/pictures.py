@@ -1,0 +1,95 @@
+"""Pictures of a source at one size: read again each time, or kept in memory."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from jaxad.data.source import Source
+
+THREADS = min(16, os.cpu_count() or 1)
+
+
+def resized(
+    image: UInt8[np.ndarray, "H W 3"], size: int, zoom: int = 1
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """The centre of a picture that is resized to a square of `zoom * size`; aspect ignored.
+
+    Bilinear with antialiasing, as Pillow does it; the part that is cut off is not computed.
+    """
+    height, width = image.shape[:2]
+    whole = zoom * size
+    low = (whole - size) // 2
+    box = [edge * side / whole for edge in (low, low + size) for side in (width, height)]
+    centre = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, tuple(box))
+    return np.asarray(centre)
+
+
+class Resized:
+    """The pictures of a source at one size: `jaxad.detector.Pictures` by slices.
+
+    By number it gives single pictures, for Grain. A picture is read whenever it is asked for or,
+    with `keep`, the first time.
+    """
+
+    def __init__(self, source: Source, size: int, zoom: int = 1, keep: bool = False):
+        """Of `source`, at `size`; for `zoom` see `resized`."""
+        self._source, self._size, self._zoom = source, size, zoom
+        self._kept: dict[int, np.ndarray] | None = {} if keep else None
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __repr__(self) -> str:
+        return f"Resized({self._source!r}, {self._size}, {self._zoom})"
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return self._stacked(range(len(self))[index])
+        found = self._kept.get(index) if self._kept is not None else None
+        if found is None:
+            found = resized(self._source[index]["image"], self._size, self._zoom)
+            if self._kept is not None:
+                self._kept[index] = found
+        return found
+
+    def _stacked(self, indices: Sequence[int]) -> UInt8[np.ndarray, "n S S 3"]:
+        """Several pictures, read in threads."""
+        found = np.empty((len(indices), self._size, self._size, 3), np.uint8)
+
+        def read(place: int) -> None:
+            found[place] = self[indices[place]]
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(read, range(len(indices))))
+        return found
+
+
+def image_set(
+    source: Source, size: int, zoom: int = 1, limit: int | None = None
+) -> UInt8[np.ndarray, "N {size} {size} 3"]:
+    """The pictures of a source in memory, at one size.
+
+    Args:
+      source: read once, in threads.
+      size: side in pixels.
+      zoom: see `resized`.
+      limit: take this many at most, spread evenly over the source.
+
+    Raises:
+      ValueError: there are none, or one cannot be read.
+    """
+    count = len(source) if limit is None else min(limit, len(source))
+    if count < 1:
+        raise ValueError(f"no pictures to take from {source!r}")
+    indices = np.linspace(0, len(source) - 1, count).round().astype(int).tolist()
+    return Resized(source, size, zoom)._stacked(indices)
+
+
+def cost(source: Source, size: int) -> int:
+    """Bytes of memory that the pictures of a source take at one size."""
+    return len(source) * size**2 * 3

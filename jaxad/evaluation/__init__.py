@@ -1,0 +1,1 @@
+"""From a detector's predictions over a test set to metrics."""

@@ -1,0 +1,256 @@
+"""Evaluation: a detector's predictions over a test set, and the metrics of each category.
+
+F1-max picks its threshold on the test labels themselves: an oracle, to be compared with other
+oracles, and no operating performance. Pixel metrics are at the size of the masks: each map is
+resized once, from what `predict` gives to what the mask has.
+"""
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import grain
+import jax
+import numpy as np
+from jaxtyping import Float, Float32, PyTree, UInt8
+from numpy import ndarray as NpArray
+from PIL import Image
+
+from jaxad import compile
+from jaxad.data.pictures import THREADS, resized
+from jaxad.data.source import Item, Record, Region, Source
+from jaxad.detector import Detector, Prediction, State
+from jaxad.evaluation.pixels import EXACT_PIXELS, Pixels, Rankings
+from jaxad.evaluation.ranking import Bounded, Ranking, rank
+from jaxad.evaluation.results import Category, Evaluation, Metrics, Scored, mean
+
+# 0.3: MVTec AD (Bergmann et al., IJCV 2021, doi:10.1007/s11263-020-01400-4). 0.05: the limit of
+# MVTec LOCO (Bergmann et al., IJCV 2022) and of MVTec AD 2 (Heckler-Kram et al., 2025), where
+# few false alarms are allowed.
+AUPRO_LIMITS = (0.3, 0.05)
+AU_SPRO_LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)  # Bergmann et al., IJCV 2022
+PIXEL_METRICS = (
+    "pixel_auroc",
+    "pixel_average_precision",
+    "pixel_f1_max",
+    "pixel_f1_max_threshold",
+    *(f"aupro_{limit}" for limit in AUPRO_LIMITS),
+)
+
+Map = Float32[NpArray, "H W"]
+Group = tuple[str, str]  # kind and type of a defect
+
+NORMAL: Group = ("", "good")
+
+
+def evaluate(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    state: State,
+    test: Source,
+    *,
+    exact_pixels: int = EXACT_PIXELS,
+    batch_size: int | None = None,
+    visit: Callable[[int, Item, Map, float], None] | None = None,
+) -> Evaluation:
+    """Predicts every picture of `test` and measures each category.
+
+    Categories are taken one after the other, so that the pixels of only one are held, and their
+    pictures in an order that is shuffled, the same way every time.
+
+    Args:
+      detector: the method.
+      cfg: its settings.
+      pretrained: {name: tree} for `cfg.weights`.
+      state: trained and calibrated.
+      test: pictures with labels, perhaps with masks and regions.
+      exact_pixels: up to which the pixel metrics of a category are exact; beyond, memory stays
+        constant and they come with a bound of their error. See `Pixels`.
+      batch_size: pictures in one call of predict; `cfg.batch_size` by default.
+      visit: called for each picture with index, item, map at the mask's size, and score.
+
+    Raises:
+      ValueError: there are no pictures, or one cannot be read.
+      FloatingPointError: a map or a score is not finite.
+    """
+    if len(test) == 0:
+        raise ValueError(f"no pictures to evaluate on: {test!r} is empty")
+    order = np.random.default_rng(0).permutation(len(test)).tolist()
+    order.sort(key=lambda index: test.records[index].category)
+    arguments = jax.device_put((pretrained, state._replace(opt=())))  # once, not for each batch
+    predict = functools.partial(compile.predict(detector), cfg, *arguments)
+    scores = np.zeros(len(test))
+    categories = {}
+    with contextlib.closing(_reader(test, order, cfg.size)) as pictures:
+        predicted = _predictions(predict, pictures, batch_size or cfg.batch_size)
+        for name, several in itertools.groupby(predicted, lambda x: x[0].record.category):
+            pixels = Pixels(exact_pixels) if test.has_masks else None
+            for picture, map, score in several:
+                scores[picture.index] = score
+                if pixels is not None:
+                    mask = picture.item["mask"]
+                    pixels.add(map, mask, picture.regions, group(picture.record))
+                if visit is not None:
+                    visit(picture.index, picture.item, map, score)
+            members = [i for i, record in enumerate(test.records) if record.category == name]
+            records = [test.records[i] for i in members]
+            categories[name] = category(records, scores[members], pixels, test.has_regions)
+    return Evaluation(
+        mean([found.metrics for found in categories.values()]),
+        categories,
+        tuple(Scored(*pair) for pair in zip(test.records, scores.tolist(), strict=True)),
+    )
+
+
+def group(record: Record) -> Group:
+    """The group of `Pixels` that a picture belongs to: kind and type of its defect, or NORMAL."""
+    return (record.kind, record.defect) if record.label else NORMAL
+
+
+def category(
+    records: Sequence[Record],
+    scores: Float[NpArray, "N"],
+    pixels: Pixels | None = None,
+    has_regions: bool = False,
+) -> Category:
+    """The metrics of one category.
+
+    Args:
+      records: its pictures.
+      scores: of the pictures.
+      pixels: of the pictures, each added to its `group`; None without masks.
+      has_regions: whether `pixels` were added with regions.
+    """
+    labels = np.array([record.label for record in records])
+    anomalous = {group(record) for record in records if record.label}
+
+    def ranked(groups: set[Group]) -> tuple[Ranking, Rankings | None]:
+        """Pictures of these groups together with normal ones."""
+        chosen = {NORMAL, *groups}
+        members = np.array([group(record) in chosen for record in records])
+        image = rank(scores[members], labels[members])
+        return image, None if pixels is None else pixels.rankings(chosen)
+
+    def by(part: int) -> dict[str, dict[str, Bounded | None]]:
+        """What is measured of each kind (part 0 of a group) or type (part 1)."""
+        return {
+            name: _measured(*ranked({x for x in anomalous if x[part] == name}), has_regions)
+            for name in sorted({x[part] for x in anomalous})
+        }
+
+    image, pixel = ranked(anomalous)
+    kinds = by(0) if anomalous and all(kind for kind, _ in anomalous) else {}
+    defects = by(1)
+    rows = list(kinds.values()) or [_measured(image, pixel, has_regions)]
+    metrics = mean([_values(row) for row in rows]) if kinds else _values(rows[0])
+    curves = {"image_roc": image.curve()}
+    errors = {}
+    if pixel is not None:
+        curves |= {"pixel_roc": pixel.pixels.curve(), "pro": pixel.components.curve()}
+        curves |= {"spro": pixel.regions.curve()} if has_regions else {}
+        if pixel.pixels.binned:
+            names = [name for name in rows[0] if not name.startswith("image")]
+            rows += defects.values()
+            errors = {name: max(row[name].error for row in rows) for name in names}
+    return Category(
+        metrics=metrics,
+        kinds={kind: _values(row) for kind, row in kinds.items()},
+        defects={defect: _values(row) for defect, row in defects.items()},
+        errors=errors,
+        curves=curves,
+        normal=int((labels == 0).sum()),
+        anomalous=int((labels == 1).sum()),
+    )
+
+
+def _measured(
+    image: Ranking, pixel: Rankings | None, has_regions: bool
+) -> dict[str, Bounded | None]:
+    found = _over_thresholds("image", image)
+    if pixel is None:
+        return found | dict.fromkeys(PIXEL_METRICS)
+    found |= _over_thresholds("pixel", pixel.pixels)
+    found |= {f"aupro_{limit}": pixel.components.area(limit) for limit in AUPRO_LIMITS}
+    if has_regions:
+        found |= {f"au_spro_{limit}": pixel.regions.area(limit) for limit in AU_SPRO_LIMITS}
+    return found
+
+
+def _over_thresholds(level: str, ranking: Ranking) -> dict[str, Bounded]:
+    best, threshold = ranking.f1_max()
+    return {
+        f"{level}_auroc": ranking.area(),
+        f"{level}_average_precision": ranking.average_precision(),
+        f"{level}_f1_max": best,
+        f"{level}_f1_max_threshold": Bounded(threshold),
+    }
+
+
+def _values(row: dict[str, Bounded | None]) -> Metrics:
+    return {name: None if found is None else found.value for name, found in row.items()}
+
+
+class _Picture(NamedTuple):
+    """A picture of the test set, and what predict gets of it."""
+
+    index: int
+    record: Record
+    item: Item
+    image: UInt8[NpArray, "size size 3"]
+    regions: list[Region]
+
+
+def _reader(test: Source, order: Sequence[int], size: int) -> Any:
+    """Reads pictures ahead, in threads."""
+
+    def read(index: int) -> _Picture:
+        item = test[index]
+        regions = test.regions(index) if test.has_regions and item["label"] else []
+        image = resized(item["image"], size)
+        return _Picture(index, test.records[index], item, image, regions)
+
+    ahead = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=2 * THREADS)
+    return iter(grain.MapDataset.source(order).map(read).to_iter_dataset(ahead))
+
+
+def _predictions(
+    predict: Callable[[NpArray], Prediction], pictures: Iterator[_Picture], batch_size: int
+) -> Iterator[tuple[_Picture, Map, float]]:
+    """Pictures with map, at the mask's size, and score; one batch is predicted ahead."""
+    waiting = None
+    while batch := list(itertools.islice(pictures, batch_size)):
+        # The last batch is filled up with its last picture, for nothing to compile anew.
+        images = [picture.image for picture in batch]
+        images += images[-1:] * (batch_size - len(batch))
+        started = predict(np.stack(images))
+        if waiting is not None:
+            yield from _unpacked(*waiting)
+        waiting = batch, started
+    if waiting is not None:
+        yield from _unpacked(*waiting)
+
+
+def _unpacked(
+    batch: list[_Picture], prediction: Prediction
+) -> Iterator[tuple[_Picture, Map, float]]:
+    maps = np.asarray(prediction.map, np.float32)
+    scores = np.asarray(prediction.score, np.float32)
+    for picture, map, score in zip(batch, maps, scores, strict=False):  # without the filling
+        for name, values in (("map", map), ("score", score)):
+            if not np.isfinite(values).all():
+                raise FloatingPointError(
+                    f"the {name} of picture {picture.record.name!r} (index {picture.index}) is not "
+                    "finite: the weights hold NaN, or training diverged; take an earlier checkpoint"
+                )
+        yield picture, _resized_map(map, picture.item["mask"].shape), float(score)
+
+
+def _resized_map(map: Map, shape: tuple[int, int]) -> Float32[NpArray, "h w"]:
+    """Bilinear, antialiased where it shrinks."""
+    if map.shape == shape:
+        return map
+    height, width = shape
+    return np.asarray(Image.fromarray(map).resize((width, height), Image.Resampling.BILINEAR))

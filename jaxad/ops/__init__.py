@@ -1,0 +1,1 @@
+"""Functions of arrays; nothing here compiles or knows of a method."""

@@ -1,0 +1,106 @@
+"""Anomaly maps: resized, blurred, pooled; distances between feature vectors."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def resize(x: Float[Array, "B h w *C"], shape: tuple[int, int]) -> Float[Array, "B H W *C"]:
+    """Bilinear, half-pixel centres, no antialiasing: torch's `align_corners=False`."""
+    target = (x.shape[0], *shape, *x.shape[3:])
+    return jax.image.resize(x, target, "bilinear", antialias=False)
+
+
+def resize_aligned(x: Float[Array, "B h w *C"], shape: tuple[int, int]) -> Float[Array, "B H W *C"]:
+    """Bilinear, corners on corners, no antialiasing: torch's `align_corners=True`.
+
+    Position i of n samples i (m - 1) / (n - 1) of m.
+    """
+    rows, columns = (_between(old, new) for old, new in zip(x.shape[1:3], shape, strict=True))
+    return _along(rows, columns, x)
+
+
+def pooled_max(x: Float[Array, "B H W"], window: int) -> Float[Array, "B"]:
+    """The largest mean over a window x window square inside each map."""
+    return _along(*(_means(side, window) for side in x.shape[1:]), x).max((1, 2))
+
+
+def gaussian_blur(
+    x: Float[Array, "B H W"],
+    sigma: float,
+    border: Literal["reflect", "symmetric"] = "symmetric",
+    truncate: float = 4.0,
+) -> Float[Array, "B H W"]:
+    """Maps smoothed by a Gaussian, as `scipy.ndimage.gaussian_filter` does.
+
+    Args:
+      x: maps.
+      sigma: deviation in cells.
+      border: what lies outside, in numpy's words: a mirror image without the edge ("reflect") or
+        with it ("symmetric"; scipy says "reflect" for it).
+      truncate: how many deviations the kernel reaches to each side.
+    """
+    return _along(*(_blurred(side, sigma, border, truncate) for side in x.shape[1:]), x)
+
+
+def cosine_distance(
+    x: Float[Array, "*B C"], y: Float[Array, "..."], epsilon: float = 1e-12
+) -> Float[Array, "*B"]:
+    """1 - cos of the angle between vectors along the last axis, of arrays of one shape.
+
+    Computed as half the squared distance of unit vectors, which keeps its digits where they are
+    close. A vector of zeros is at distance 0 from another one, and 1/2 from anything else.
+    Differs from the reference: by torch's `cosine_similarity` both are at distance 1.
+
+    Raises:
+      ValueError: shapes differ.
+    """
+    if x.shape != y.shape:
+        raise ValueError(f"vectors of shapes {x.shape} and {y.shape} cannot be compared")
+    return jnp.square(unit_vectors(x, epsilon) - unit_vectors(y, epsilon)).sum(-1) / 2
+
+
+def unit_vectors(x: Float[Array, "*B C"], epsilon: float = 1e-12) -> Float[Array, "*B C"]:
+    """Vectors along the last axis divided by their length, or by `epsilon` if that is larger."""
+    squares = jnp.square(x).sum(-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.maximum(squares, epsilon**2))
+
+
+def _along(
+    rows: Float[np.ndarray, "H h"], columns: Float[np.ndarray, "W w"], x: Float[Array, "B h w *C"]
+) -> Float[Array, "B H W *C"]:
+    """Rows and columns of `x` multiplied by a matrix each, in full precision on any device."""
+    highest = jax.lax.Precision.HIGHEST
+    x = jnp.einsum("Hh,bh...->bH...", rows, x, precision=highest)
+    return jnp.einsum("Ww,bHw...->bHW...", columns, x, precision=highest)
+
+
+def _between(old: int, new: int) -> Float[np.ndarray, "n m"]:
+    """Weights that interpolate `new` values from `old` ones."""
+    at = np.linspace(0, old - 1, new)[:, None]
+    return np.maximum(1 - np.abs(at - np.arange(old)[None]), 0).astype(np.float32)
+
+
+def _means(side: int, window: int) -> Float[np.ndarray, "n m"]:
+    """Weights that average each `window` of `side` values."""
+    start, at = np.arange(side - window + 1)[:, None], np.arange(side)[None]
+    return ((start <= at) & (at < start + window)).astype(np.float32) / np.float32(window)
+
+
+def _blurred(side: int, sigma: float, border: str, truncate: float) -> Float[np.ndarray, "n n"]:
+    """Weights that smooth `side` values."""
+    reach = int(truncate * sigma + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    inside = np.pad(np.arange(side), reach, mode=border)  # which value each position mirrors
+    result = np.zeros((side, side))
+    for i in range(side):
+        np.add.at(result[i], inside[i : i + len(weights)], weights / weights.sum())
+    return result.astype(np.float32)
+
+
+def bordered(x: Float[Array, "B h w"], width: int) -> Float[Array, "B H W"]:
+    """`x` with `width` cells of zero on each side."""
+    return jnp.pad(x, ((0, 0), (width, width), (width, width)))

@@ -1,0 +1,57 @@
+"""From a trained state to what a person looks at: metrics, heat maps and a page about them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxad import compile
+from jaxad.data.pictures import image_set
+from jaxad.data.source import Data
+from jaxad.detector import Detector, State
+from jaxad.evaluation.evaluate import evaluate
+from jaxad.evaluation.results import Evaluation
+from jaxad.report.pages import Report, colour_scale
+from jaxad.training import checkpoint
+
+HELD_OUT = 64  # normal pictures, at most, that set the colour scale
+
+
+def assess(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    state: State,
+    data: Data,
+    workdir: str | os.PathLike[str],
+    title: str = "Report",
+) -> Evaluation:
+    """Evaluates on `data.test` and writes `evaluation.json` and `report/` under `workdir`.
+
+    The colour scale of all heat maps is set from held-out normal pictures.
+
+    Raises:
+      ValueError: there is no test set, or a picture cannot be read.
+      FloatingPointError: a map or a score is not finite.
+      OSError: the folder cannot be written.
+    """
+    if data.test is None:
+        raise ValueError("there is no test set to evaluate on: data.test is None")
+    images = image_set(data.heldout, cfg.size, limit=HELD_OUT)
+    predict, state = compile.predict(detector), jax.device_put(state._replace(opt=()))
+    size = cfg.batch_size
+    padded = np.resize(images, (-(-len(images) // size) * size, *images.shape[1:]))
+    maps = [
+        predict(cfg, pretrained, state, padded[start : start + size]).map
+        for start in range(0, len(padded), size)
+    ]
+    scale = colour_scale(np.concatenate(maps)[: len(images)])
+    folder = Path(workdir)
+    report = Report(folder / "report", data.test.records, scale)
+    evaluation = evaluate(detector, cfg, pretrained, state, data.test, visit=report.visit)
+    report.finish(evaluation, title)
+    checkpoint.write_json(folder / "evaluation.json", evaluation.as_dict())
+    return evaluation

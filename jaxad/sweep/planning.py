@@ -1,0 +1,110 @@
+"""Which members of a sweep train at once."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jaxtyping import Array
+
+from jaxad.data.source import Data
+from jaxad.detector import Detector, check_settings
+from jaxad.sweep.batches import SideBySide
+from jaxad.sweep.memory import members_at_once
+from jaxad.sweep.settings import dividing, groups
+from jaxad.sweep.team import Task, Team
+
+log = logging.getLogger(__name__)
+
+
+def checked(
+    detector: Detector, configs: Sequence[Any], data: Data | Sequence[Data], keys: Array
+) -> list[Data]:
+    """The data of each setting.
+
+    Raises:
+      ValueError: keys are missing, a setting cannot work, or data sets are not one for each.
+    """
+    typed = isinstance(keys, jax.Array) and jax.dtypes.issubdtype(keys.dtype, jax.dtypes.prng_key)
+    if not typed or keys.ndim != 1 or len(keys) == 0:
+        raise ValueError(
+            "keys: expected an array of one key for each seed, such as "
+            "jax.random.split(jax.random.key(0), 8)"
+        )
+    for cfg in configs:
+        check_settings(detector, cfg)
+    if isinstance(data, Data):
+        return [data] * len(configs)
+    if len(data) != len(configs):
+        raise ValueError(
+            f"{len(data)} data sets for {len(configs)} settings: expected one for all, or one each"
+        )
+    return list(data)
+
+
+def planned(
+    task: Task,
+    configs: Sequence[Any],
+    several: Sequence[Data],
+    keys: Array,
+    at_once: int | None,
+    sizes: Sequence[int] | None = None,
+) -> list[Team]:
+    """The members of a sweep in teams that train one after the other.
+
+    Args:
+      task: what they have in common.
+      configs: the settings.
+      several: the data of each.
+      keys: of each seed.
+      at_once: members of a team, if the user says so.
+      sizes: of the teams, if they were planned before.
+    """
+    chunks, apart = [], groups(configs)
+    if len(apart) > 1:
+        log.info(
+            "%s: %d groups of settings, each with a compiled step of its own",
+            ", ".join(dividing(configs)), len(apart),
+        )  # fmt: skip
+    for group in apart:
+        # Seed by seed, so that members of a team share their batches.
+        left = [(s, k) for k in range(len(keys)) for s in group]
+        size = None
+        while left:
+            if sizes is not None and len(chunks) < len(sizes):
+                size = sizes[len(chunks)]
+            elif size is None:
+                one = team_of(left[:1], configs, several, keys)
+                batch = lambda one=one: _some_batch(task, one)
+                cfg = configs[group[0]]
+                size = members_at_once(
+                    task.detector, cfg, task.pretrained, batch, len(left), at_once
+                )
+            chunks.append(left[:size])
+            left = left[size:]
+    return [team_of(chunk, configs, several, keys) for chunk in chunks]
+
+
+def team_of(
+    places: Sequence[tuple[int, int]],
+    configs: Sequence[Any],
+    several: Sequence[Data],
+    keys: Array,
+) -> Team:
+    """The members with these settings and seeds."""
+    first = {id(data): place for place, data in reversed(list(enumerate(several)))}
+    return Team(
+        configs=tuple(configs[s] for s, _ in places),
+        places=tuple(places),
+        keys=tuple(keys[k] for _, k in places),
+        data=tuple(several[s] for s, _ in places),
+        orders=tuple(f"data {first[id(several[s])]}, seed {k}" for s, k in places),
+    )
+
+
+def _some_batch(task: Task, team: Team) -> dict:
+    batches = SideBySide(task, team)
+    try:
+        return next(batches)[0]
+    finally:
+        batches.close()

@@ -1,0 +1,251 @@
+"""Training of one run: in memory (`fit`) or in a folder, resumable (`run`)."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import grain
+import jax
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from jaxad import compile
+from jaxad.data import pipeline
+from jaxad.data.pictures import Resized
+from jaxad.data.source import Data
+from jaxad.detector import Detector, Pictures, State, check_settings
+from jaxad.training import checkpoint
+from jaxad.training.features import Cache, frozen_features
+from jaxad.training.loop import Advance, loop, loop_in_folder
+from jaxad.training.memory import MEMORY, Budget
+from jaxad.training.progress import Progress
+from jaxad.training.selection import LOOKS, Keeper, Select, heldout_loss, keeper
+
+log = logging.getLogger(__name__)
+
+
+class Sets(NamedTuple):
+    """The pictures of a run.
+
+    Attributes:
+      train: what is measured and learned from.
+      heldout: what is calibrated on, and what may select a state.
+      batches: of what is learned from, in the order that belongs to the run's key.
+    """
+
+    train: Pictures
+    heldout: Pictures
+    batches: grain.DatasetIterator
+
+
+def fit(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    data: Data,
+    key: Array,
+    *,
+    workers: int = 0,
+    cache: Cache = None,
+    memory: int | None = None,
+    select: Select = "last",
+    looks: int = LOOKS,
+) -> State:
+    """Measures, trains and calibrates in memory.
+
+    Args:
+      detector: the method.
+      cfg: its settings.
+      pretrained: {name: tree} for `cfg.weights`.
+      data: what to learn from; `data.test` is not read.
+      key: of everything random, the order of the pictures included.
+      workers: processes that read pictures; 0 reads in threads.
+      cache: where the frozen features of the training set are kept in half precision: "memory", or
+        a folder for later runs too; None computes them in every step. See `features`.
+      memory: bytes of resized pictures that are kept, by this process and all workers together, 1
+        GiB by default; sets that do not fit are read whenever they are needed.
+      select: "last", or "heldout" for the state whose held-out loss is lowest.
+      looks: at the held-out loss, evenly spaced over the steps.
+
+    Raises:
+      ValueError: settings that cannot work, or data missing for them.
+      FloatingPointError: the loss or the state is not finite.
+      MemoryError: pictures or features would take more than half of this machine's memory.
+    """
+    check_settings(detector, cfg)
+    init_key, step_key, data_key = run_keys(key)
+    with opened(detector, cfg, pretrained, data, data_key, workers, cache, memory) as sets:
+        keeps = _keeper(detector, cfg, pretrained, sets, select, looks)
+        state = begun(detector, cfg, pretrained, sets.train, init_key)
+        keeps.begin(state)
+        advance = _advance(detector, cfg, pretrained, step_key)
+        state = loop(advance, state, sets.batches, 0, cfg.steps, Progress(cfg), keeps)
+        return detector.calibrate(cfg, pretrained, keeps.kept(state), sets.heldout)
+
+
+def run(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    data: Data,
+    key: Array,
+    workdir: str | os.PathLike,
+    *,
+    save_every: int = 500,
+    keep: int = 2,
+    workers: int = 0,
+    cache: Cache = None,
+    memory: int | None = None,
+    select: Select = "last",
+    looks: int = LOOKS,
+    at_save: Callable[[int, State], None] | None = None,
+) -> State:
+    """As `fit`, in a folder: started again after an interruption it continues bit for bit.
+
+    Args:
+      detector: the method.
+      cfg: its settings.
+      pretrained: {name: tree} for `cfg.weights`.
+      data: what to learn from; `data.test` is not read.
+      key: of everything random.
+      workdir: the run's folder; see `checkpoint`.
+      save_every: steps between checkpoints.
+      keep: how many checkpoints stay.
+      workers: processes that read pictures; 0 reads in threads.
+      cache: as `fit`'s; whether there is one belongs to the run, where it lies does not.
+      memory: as `fit`'s.
+      select: as `fit`'s.
+      looks: as `fit`'s.
+      at_save: called with step and state whenever a checkpoint is saved: to draw a curve. What it
+        finds must not decide which state is kept.
+
+    Raises:
+      ValueError: settings that cannot work, data missing for them, or another run's folder.
+      FloatingPointError: the loss or the state is not finite; the checkpoints before are kept.
+      BlockingIOError: another process trains in the folder.
+      OSError: the folder cannot be written.
+      MemoryError: as `fit`.
+    """
+    check_settings(detector, cfg)
+    init_key, step_key, data_key = run_keys(key)
+    record = {
+        **checkpoint.settings(detector, cfg),
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        **circumstances([data], pretrained, workers, cache, select, looks)[0],
+    }
+    folder = checkpoint.RunFolder(workdir, keep)
+    folder.check(record)
+    template = checkpoint.abstract_state(detector, cfg, pretrained)
+    if folder.has_model():
+        log.info("%s is complete; taking its model", folder.path)
+        return folder.restore_model(template)
+    with (
+        folder,
+        opened(detector, cfg, pretrained, data, data_key, workers, cache, memory) as sets,
+    ):
+        keeps = _keeper(detector, cfg, pretrained, sets, select, looks)
+        folder.claim(record)  # now that nothing is missing
+        first = lambda: begun(detector, cfg, pretrained, sets.train, init_key)
+        advance = _advance(detector, cfg, pretrained, step_key)
+        state = loop_in_folder(
+            folder, template, first, advance, sets.batches, cfg.steps, Progress(cfg), keeps,
+            save_every, at_save,
+        )  # fmt: skip
+        state = detector.calibrate(cfg, pretrained, state, sets.heldout)
+        compile.check_finite(state)
+        folder.save_model(state)
+    return state
+
+
+def run_keys(key: Array) -> tuple[Array, Array, Array]:
+    """The keys of a run's parts: initial state, steps, order of the pictures."""
+    return tuple(jax.random.split(key, 3))
+
+
+def begun(
+    detector: Detector, cfg: Any, pretrained: PyTree, pictures: Pictures, key: Array
+) -> State:
+    """The state before the first step: new, and measured over the training pictures."""
+    state = compile.init(detector)(cfg, pretrained, key)
+    return detector.measure(cfg, pretrained, state, pictures)
+
+
+@contextlib.contextmanager
+def opened(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    data: Data,
+    key: Array,
+    workers: int,
+    cache: Cache,
+    memory: int | None,
+) -> Iterator[Sets]:
+    """The pictures of a run, which are let go of at the end however it ends; see `fit`."""
+    budget = Budget(memory)
+    heldout = budget.pictures(data.heldout, cfg.size)  # before hours of training, not after
+    # Workers keep pictures of their own.
+    read = Resized if workers else budget.pictures
+    train = read(data.train, cfg.size)
+    features = frozen_features(detector, cfg, pretrained, train, cache, budget.limit)
+    batches = iter(train_batches(detector, cfg, data, key, workers, features, train, budget.left))
+    with contextlib.closing(batches):
+        yield Sets(train, heldout, batches)
+
+
+def train_batches(
+    detector: Detector,
+    cfg: Any,
+    data: Data,
+    key: Array,
+    workers: int = 0,
+    features: PyTree | None = None,
+    images: Pictures | None = None,
+    memory: int = MEMORY,
+) -> grain.IterDataset:
+    """The batches of a run, in the order that belongs to `key`; see `pipeline.train_batches`."""
+    seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+    return pipeline.train_batches(
+        detector, cfg, data, seed, workers, memory, features=features, images=images
+    )
+
+
+def circumstances(
+    several: list[Data],
+    pretrained: PyTree,
+    workers: int,
+    cache: Cache,
+    select: Select,
+    looks: int,
+) -> list[dict]:
+    """Beside settings and key, what a run's numbers depend on: for each data set, as plain JSON."""
+    return [
+        {
+            "workers": workers,
+            "cached_features": cache is not None,
+            "select": f"{select}, {looks} looks" if select == "heldout" else select,
+            "data": {
+                "train": repr(data.train),
+                "heldout": repr(data.heldout),
+                "streams": {name: repr(source) for name, source in data.streams.items()},
+            },
+            "pretrained": {name: checkpoint.fingerprint(x) for name, x in pretrained.items()},
+        }
+        for data in several
+    ]
+
+
+def _keeper(
+    detector: Detector, cfg: Any, pretrained: PyTree, sets: Sets, select: Select, looks: int
+) -> Keeper:
+    losses = lambda state: heldout_loss(detector, cfg, pretrained, state, sets.heldout)
+    return keeper(detector, cfg, select, losses, looks)
+
+
+def _advance(detector: Detector, cfg: Any, pretrained: PyTree, key: Array) -> Advance:
+    def advance(state: State, batches: list) -> tuple[State, dict[str, Array]]:
+        return compile.steps(detector, cfg, pretrained, state, batches, key)
+
+    return advance

@@ -1,0 +1,122 @@
+"""What a person sees of a run while it goes on, and what it writes down."""
+
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+from tqdm import tqdm
+
+from jaxad import compile
+from jaxad.detector import State
+
+CHUNK = 10  # steps at most between two looks at the clock, one scan on an accelerator
+
+
+class Progress:
+    """What a person sees of a run, and its metrics as JSON lines.
+
+    Attributes:
+      stopped: whether going on makes no sense; never of a single run, which raises instead.
+    """
+
+    stopped = False
+
+    def __init__(self, cfg: Any):
+        """Of a run with these settings, from its first step, shown only."""
+        self._cfg, self._file, self._step = cfg, None, 0
+
+    def write_to(self, file: os.PathLike, step: int) -> None:
+        """From `step` on, in `file` too, whose lines of later steps an interrupted run left."""
+        self._file, self._step = pathlib.Path(file), step
+        if self._file.exists():
+            lines = self._file.read_text().splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith("\n")]
+            self._take_up([line for line in whole if json.loads(line)["step"] <= step])
+
+    def _take_up(self, lines: list[str]) -> None:
+        """Keeps these lines of the interrupted run."""
+        part = self._file.with_name(self._file.name + ".part")
+        part.write_text("".join(lines))
+        part.replace(self._file)
+
+    def __enter__(self) -> "Progress":
+        self._tty = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=self._cfg.steps, initial=self._step, unit="step", disable=not self._tty
+        )
+        self._last_line, self._last_time = self._step, time.monotonic()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def add(self, step: int, metrics: dict[str, Array]) -> None:
+        """Takes in the stacked metrics of the steps up to `step`.
+
+        Raises:
+          FloatingPointError: one is not finite.
+        """
+        values = jax.device_get(metrics)
+        for name, series in values.items():
+            if not np.isfinite(series).all():
+                bad = step - len(series) + 1 + int(np.argmin(np.isfinite(series)))
+                raise FloatingPointError(
+                    f"{name} is {series[~np.isfinite(series)][0]} at step {bad}: the learning rate "
+                    "may be too high, or a setting or a weight out of range; checkpoints saved "
+                    "before are kept"
+                )
+        means = {name: float(np.mean(series)) for name, series in values.items()}
+        self._write({"step": step, **means})
+        self._show(step, means["loss"])
+
+    def note(self, step: int, **values: Any) -> None:
+        """Writes down what was measured after `step` beside the metrics: numbers, or one a member.
+
+        NaN of a member that diverged is written as null.
+        """
+        plain = {name: plain(value) for name, value in values.items()}
+        self._write({"step": step, **plain})
+
+    def check(self, step: int, state: State) -> None:
+        """Looks at the state after `step`.
+
+        Raises:
+          FloatingPointError: it is not finite.
+        """
+        compile.check_finite(state)
+
+    def _write(self, line: dict) -> None:
+        if self._file is not None:
+            with open(self._file, "a") as lines:
+                lines.write(json.dumps(line, allow_nan=False) + "\n")
+
+    def _show(self, step: int, loss: float) -> None:
+        now = time.monotonic()
+        self._bar.update(step - self._bar.n)
+        rate = (step - self._last_line) * self._cfg.batch_size / max(now - self._last_time, 1e-9)
+        self._bar.set_postfix_str(f"loss {loss:.4f}, {rate:.1f} images/s")
+        every = max(self._cfg.steps // 20, CHUNK)
+        if self._tty or (step // every == self._last_line // every and step < self._cfg.steps):
+            return
+        left = (self._cfg.steps - step) * self._cfg.batch_size / rate
+        print(
+            f"step {step}/{self._cfg.steps}  loss {loss:.4f}  {rate:.1f} images/s  "
+            f"{math.ceil(left)} s left",
+            file=sys.stderr,
+        )
+        self._last_line, self._last_time = step, now
+
+
+def plain(value: Any) -> Any:
+    """A number or an array of them as JSON has them."""
+    value = np.asarray(value, np.float64)
+    if value.ndim:
+        return [plain(x) for x in value]
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Weight sets that come from outside a run: found, read, checked, written."""
