@@ -3,8 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxad import compile
+from jaxad import compile, training
+from jaxad.compile import finite, programs
+from jaxad.data import pipeline
+from jaxad.data.pictures import image_set
 
 
 def double(x):
@@ -12,7 +16,7 @@ def double(x):
 
 
 def test_the_same_function_is_compiled_once():
-    assert compile.jitted(double) is compile.jitted(double)
+    assert compile.jit(double) is compile.jit(double)
 
 
 def test_uint8_becomes_the_unit_range_and_all_else_stays():
@@ -23,46 +27,139 @@ def test_uint8_becomes_the_unit_range_and_all_else_stays():
 
 def test_slices_put_together_are_the_whole_set():
     images = np.random.default_rng(0).integers(0, 256, (21, 4, 4, 3), np.uint8)
-    parts = list(compile.sliced(double, (), images, size=8))
+    parts = list(compile.slices(double, (), images, size=8))
     assert [len(part) for part in parts] == [8, 8, 5]
     np.testing.assert_allclose(np.concatenate(parts), 2 * (images / np.float32(255)), rtol=1e-6)
 
 
-def test_steps_in_a_scan_equal_steps_in_a_loop(tiny, key, monkeypatch):
+def test_both_executors_take_the_same_steps(tiny, key):
     detector, cfg, pretrained, data, _ = tiny("stfpm")
-    from jaxad.data.pictures import image_set
-    from jaxad.data import pipeline
-
-    images = image_set(data.train, cfg.size)
     iterator = iter(pipeline.train_batches(detector, cfg, data, 0))
     batches = [next(iterator) for _ in range(3)]
     iterator.close()
-    state = lambda: detector.init(cfg, pretrained, images, key)
-    looped, values = compile.steps(detector, cfg, pretrained, state(), batches, key)
-    compile.compiler_options()  # cached for the real backend before it is said to be another
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    scanned, others = compile.steps(detector, cfg, pretrained, state(), batches, key)
+    state = lambda: compile.init(detector)(cfg, pretrained, key)
+    looped, values = compile.IN_TURNS.steps(detector, cfg, pretrained, state(), batches, key)
+    scanned, others = compile.TOGETHER.steps(detector, cfg, pretrained, state(), batches, key)
     assert values.keys() == others.keys()
     for one, other in zip(jax.tree.leaves(looped), jax.tree.leaves(scanned), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(values["loss"], others["loss"], rtol=1e-3)
 
 
+def test_the_backend_chooses_the_executor(monkeypatch):
+    assert compile.executor() is compile.IN_TURNS
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert compile.executor() is compile.TOGETHER
+
+
 def test_an_option_that_this_jaxlib_does_not_know_is_left_out(monkeypatch):
-    monkeypatch.setattr(compile, "CPU_OPTIONS", {"xla_cpu_no_such_option": ""})
-    compile.compiler_options.cache_clear()
+    monkeypatch.setattr(programs, "CPU_OPTIONS", {"xla_cpu_no_such_option": ""})
+    programs.compiler_options.cache_clear()
     try:
-        assert compile.compiler_options() == {}
+        assert programs.compiler_options() == {}
     finally:
-        compile.compiler_options.cache_clear()
+        programs.compiler_options.cache_clear()
 
 
 def test_a_step_donates_the_state(tiny, key):
     detector, cfg, pretrained, data, _ = tiny("stfpm")
-    from jaxad.data import pipeline
-
-    state = detector.init(cfg, pretrained, image_set(data.train, cfg.size), key)
+    state = compile.init(detector)(cfg, pretrained, key)
     iterator = iter(pipeline.train_batches(detector, cfg, data, 0))
     compile.train_step(detector)(cfg, pretrained, state, next(iterator), key)
     iterator.close()
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+
+
+def shifted(offset, images):
+    """Features of 4 channels around `offset`, for moments."""
+    return jnp.concatenate([offset + images, images.mean(-1, keepdims=True)], -1)
+
+
+def test_moments_combine_slices_as_one_pass_over_all():
+    images = np.random.default_rng(0).integers(0, 256, (21, 4, 4, 3), np.uint8)
+    mean, std = compile.moments(shifted, (100.0,), images)
+    features = np.asarray(shifted(100.0, images / np.float64(255)))
+    np.testing.assert_allclose(mean[0, 0, 0], features.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(std[0, 0, 0], features.std((0, 1, 2)), rtol=1e-4)
+
+
+class Slow:
+    """Pictures that say which slices were asked for."""
+
+    def __init__(self, images):
+        self.images, self.asked = images, []
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, some):
+        self.asked.append((some.start, some.stop))
+        return self.images[some]
+
+
+def test_a_set_is_read_slice_by_slice_and_one_ahead():
+    images = np.zeros((21, 4, 4, 3), np.uint8)
+    pictures = Slow(images)
+    found = iter(compile.slices(double, (), pictures))
+    next(found)
+    assert len(pictures.asked) <= 2
+    assert len(list(found)) == 2
+    assert pictures.asked == [(0, 8), (8, 16), (16, 21)]
+
+
+def test_a_set_that_cannot_be_read_is_an_error():
+    class Broken(Slow):
+        def __getitem__(self, some):
+            raise OSError("003.png is truncated")
+
+    with pytest.raises(OSError, match="truncated"):
+        list(compile.slices(double, (), Broken(np.zeros((3, 4, 4, 3), np.uint8))))
+
+
+def test_the_first_leaf_that_is_not_finite_is_named():
+    tree = {"a": jnp.ones(3), "b": jnp.array([1.0, jnp.inf]), "c": jnp.array(jnp.nan), "n": 3}
+    with pytest.raises(FloatingPointError, match=r"\['b'\]"):
+        compile.check_finite(tree)
+    compile.check_finite({"a": jnp.ones(3), "n": jnp.int32(2)})
+
+
+def test_looking_at_a_state_is_one_program(monkeypatch):
+    """Whatever the number of leaves: one program reduces them all."""
+    tree = {str(i): jnp.full((2, i + 1), i, jnp.float32) for i in range(20)}
+    calls, real = [], finite._finite
+    monkeypatch.setattr(finite, "_finite", lambda *x: calls.append(1) or real(*x))
+    compile.check_finite(tree)
+    assert compile.finite_members(tree).tolist() == [True, True]
+    assert len(calls) == 2
+
+
+def test_members_that_are_not_finite_are_told_apart():
+    states = {"w": jnp.array([[1.0, 2.0], [jnp.nan, 1.0], [1.0, 1.0]]), "step": jnp.arange(3)}
+    np.testing.assert_array_equal(compile.finite_members(states), [True, False, True])
+
+
+def broken_step(metrics):
+    return lambda cfg, pretrained, state, batch, key: (state, metrics)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({}, "expected 'loss' among them"),
+        ({"error": jnp.float32(1)}, "returned the metrics error: expected 'loss'"),
+        ({"loss": jnp.zeros(2)}, "no scalars: loss"),
+    ],
+)
+def test_metrics_that_a_run_cannot_use_are_an_error_of_the_contract(tiny, key, metrics, message):
+    detector, cfg, pretrained, data, _ = tiny("stfpm")
+    wrong = detector._replace(name="mine", train_step=broken_step(metrics))
+    with pytest.raises(ValueError, match=f"mine.*{message}"):
+        training.fit(wrong, cfg, pretrained, data, key)
+
+
+def test_a_batch_without_a_wanted_stream_is_an_error_of_the_contract(tiny, key):
+    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    batch = {"image": image_set(data.train, cfg.size)[:2], "index": np.arange(2)}
+    state = compile.init(detector)(cfg, pretrained, key)
+    with pytest.raises(ValueError, match="efficientad wants the stream 'aux', but the batch has"):
+        compile.train_step(detector)(cfg, pretrained, state, batch, key)

@@ -3,17 +3,18 @@
 import dataclasses
 import functools
 import itertools
-import typing
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
-from jaxad import compile, export
-from jaxad.data.pictures import image_set
+from jaxad import compile, export, training
 from jaxad.data import pipeline
-from jaxad.detector import Prediction, State, method_name, override
+from jaxad.data.pictures import image_set
+from jaxad.detector import Prediction, State, check_settings, override
 from jaxad.methods import DETECTORS
 from jaxad.training import fitting
 
@@ -21,7 +22,8 @@ every_detector = pytest.mark.parametrize("name", list(DETECTORS))
 
 
 def new_state(detector, cfg, pretrained, data, key):
-    return detector.init(cfg, pretrained, image_set(data.train, cfg.size), key)
+    """As a run begins."""
+    return fitting.begun(detector, cfg, pretrained, image_set(data.train, cfg.size), key)
 
 
 def some_batches(detector, cfg, data, count=1, seed=0):
@@ -34,7 +36,8 @@ def some_batches(detector, cfg, data, count=1, seed=0):
 def ready(detector, cfg, pretrained, batch):
     """A batch as the compiled step hands it to `train_step`."""
     batch = compile.unit(jax.tree.map(jnp.asarray, batch))
-    return {**batch, "features": detector.embed(cfg, pretrained, batch["image"])}
+    features = compile.jit(detector.embed)(cfg, pretrained, batch["image"])
+    return {**batch, "features": features}
 
 
 def stack(trees):
@@ -51,10 +54,15 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-def assert_close(one, other, rtol=1e-3, atol=1e-5):
+def assert_close(one, other, tolerance=1e-3):
+    """Equal but for rounding, which is measured by each leaf's own scale."""
     assert jax.tree.structure(one) == jax.tree.structure(other)
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+    leaves = zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True)
+    for (path, a), b in leaves:
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        scale = np.abs(b).max(initial=0.0)
+        error = np.abs(a - b).max(initial=0.0)
+        assert error <= tolerance * scale, f"{jax.tree_util.keystr(path)}: {error} of {scale}"
 
 
 def kinds(tree):
@@ -77,7 +85,7 @@ def test_config_is_a_frozen_pytree_with_the_common_settings(name):
 
 @every_detector
 def test_the_list_of_methods_uses_their_own_names(name):
-    assert method_name(DETECTORS[name].Config()) == name
+    assert DETECTORS[name].name == name
 
 
 @every_detector
@@ -90,12 +98,20 @@ def test_every_setting_survives_being_written_and_read_as_text(name):
 
 
 @every_detector
-def test_settings_that_cannot_work_are_refused(name):
+def test_settings_that_cannot_work_are_refused_by_name(name):
     detector = DETECTORS[name]
-    detector.check(detector.Config())
-    for wrong in ("size=8", "steps=0", "batch_size=0"):
-        with pytest.raises(ValueError, match=wrong.partition("=")[0]):
-            detector.check(override(detector.Config(), wrong))
+    check_settings(detector, detector.Config())
+    check_settings(detector, override(detector.Config(), "steps=0"))
+    for wrong in ("size=8", "size=0", "steps=-1", "batch_size=0"):
+        with pytest.raises(ValueError, match=rf"^{wrong}"):
+            check_settings(detector, override(detector.Config(), wrong))
+
+
+@every_detector
+def test_every_number_has_a_range_that_its_default_lies_in(name):
+    for field in dataclasses.fields(DETECTORS[name].Config):
+        if field.type in (int, float) or "Scalar" in str(field.type) or field.type is float:
+            assert "range" in field.metadata, field.name
 
 
 @every_detector
@@ -145,13 +161,25 @@ def test_every_parameter_has_had_a_gradient_within_eight_steps(name, tiny, key):
 
 
 @every_detector
+def test_init_needs_no_data_and_suits_every_transformation(name, tiny, key):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    init = functools.partial(detector.init, cfg, pretrained)
+    shapes = jax.eval_shape(init, key)
+    single = jax.jit(init)(key)
+    assert kinds(single) == kinds(shapes)
+    assert_equal(single, compile.init(detector)(cfg, pretrained, key))
+    assert kinds(new_state(detector, cfg, pretrained, data, key)) == kinds(shapes)
+    assert_equal(jax.eval_shape(init, key).step, shapes.step)
+
+
+@every_detector
 def test_vmapped_init_and_step_match_single_ones(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
-    images = image_set(data.train, cfg.size)
+    pictures = image_set(data.train, cfg.size)
     keys = jax.random.split(key, 2)
-    states = jax.vmap(functools.partial(detector.init, cfg, pretrained, images))(keys)
-    second = detector.init(cfg, pretrained, images, keys[1])
-    assert_close(nth(states, 1), second)
+    states = jax.jit(jax.vmap(functools.partial(detector.init, cfg, pretrained)))(keys)
+    assert_close(nth(states, 1), compile.init(detector)(cfg, pretrained, keys[1]))
+    several = [detector.measure(cfg, pretrained, nth(states, i), pictures) for i in range(2)]
 
     rates = (1e-4, 1e-3)
     configs = [dataclasses.replace(cfg, lr=rate) for rate in rates]
@@ -162,8 +190,8 @@ def test_vmapped_init_and_step_match_single_ones(name, tiny, key):
         key = jax.random.fold_in(key, state.step)
         return detector.train_step(cfg, pretrained, state, shared, key)[0]
 
-    together = jax.jit(jax.vmap(step))(stack(configs), states, keys)
-    alone, _ = compile.train_step(detector)(configs[1], pretrained, second, batch, keys[1])
+    together = jax.jit(jax.vmap(step))(stack(configs), stack(several), keys)
+    alone, _ = compile.train_step(detector)(configs[1], pretrained, several[1], batch, keys[1])
     assert_close(nth(together, 1), alone)
 
 
@@ -211,7 +239,7 @@ def test_frozen_features_read_static_settings_only(name, tiny):
     images = compile.unit(jnp.asarray(image_set(data.train, cfg.size)))
     scalars = [f.name for f in dataclasses.fields(cfg) if not f.metadata.get("static")]
     changed = dataclasses.replace(cfg, **dict.fromkeys(scalars, 0.5))
-    embed = compile.jitted(detector.embed)
+    embed = compile.jit(detector.embed)
     assert_equal(embed(cfg, pretrained, images), embed(changed, pretrained, images))
 
 
@@ -219,7 +247,7 @@ def test_frozen_features_read_static_settings_only(name, tiny):
 def test_features_from_a_cache_give_the_same_step(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
     (batch,) = some_batches(detector, cfg, data)
-    features = compile.jitted(detector.embed)(
+    features = compile.jit(detector.embed)(
         cfg, pretrained, compile.unit(jnp.asarray(batch["image"]))
     )
     step = compile.train_step(detector)
@@ -289,6 +317,35 @@ def test_calibration_keeps_the_structure_and_the_parameters(name, tiny, trained)
 
 
 @every_detector
+def test_a_run_of_no_steps_is_measured_saved_and_read_back(name, tiny, tmp_path, key):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    cfg = dataclasses.replace(cfg, steps=0)
+    state = training.run(detector, cfg, pretrained, data, key, tmp_path)
+    assert int(state.step) == 0
+    again = training.run(detector, cfg, pretrained, data, key, tmp_path)
+    assert_equal(state._replace(opt=()), again)
+
+
+@every_detector
+def test_the_heldout_loss_is_of_each_image_and_repeats(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    if detector.heldout_loss is None:
+        with pytest.raises(ValueError, match="has no held-out loss"):
+            training.fit(detector, cfg, pretrained, data, jax.random.key(0), select="heldout")
+        return
+    images = image_set(data.heldout, cfg.size)
+    loss = compile.of_pictures(detector.heldout_loss)
+    state = trained(name)._replace(opt=())
+    found = loss(cfg, pretrained, state, images)
+    assert found.shape == (len(images),)
+    np.testing.assert_array_equal(found, loss(cfg, pretrained, state, images))
+    turned = loss(cfg, pretrained, state, images[::-1].copy())
+    np.testing.assert_allclose(found[::-1], turned, rtol=1e-4)
+    new = new_state(detector, cfg, pretrained, data, jax.random.key(0))._replace(opt=())
+    assert found.mean() < loss(cfg, pretrained, new, images).mean()
+
+
+@every_detector
 def test_the_exported_program_agrees_with_predict_for_any_batch_size(name, tiny, trained):
     detector, cfg, pretrained, data, _ = tiny(name)
     images = image_set(data.test, cfg.size)
@@ -322,8 +379,40 @@ def test_a_state_that_is_not_finite_is_not_exported(name, tiny, trained):
 
 
 @every_detector
-def test_public_functions_of_a_method_neither_take_nor_return_modules(name):
-    detector = DETECTORS[name]
-    for function in (detector.init, detector.train_step, detector.calibrate, detector.predict):
-        hints = typing.get_type_hints(function)
-        assert "Module" not in repr(hints)
+def test_no_public_function_of_a_method_takes_or_returns_a_module(name, tiny, trained, key):
+    """Looks at the values themselves, in every call while the detector is traced once."""
+    detector, cfg, pretrained, data, _ = tiny(name)
+    file, seen, found = sys.modules[detector.predict.__module__].__file__, set(), []
+
+    def holds_a_module(value):
+        leaves = jax.tree.leaves(value, is_leaf=lambda x: isinstance(x, nn.Module))
+        return any(isinstance(leaf, nn.Module) for leaf in leaves)
+
+    def look(frame, event, value):
+        code = frame.f_code
+        if code.co_filename != file or code.co_name.startswith(("_", "<")):
+            return
+        if "<locals>" in code.co_qualname or event not in ("call", "return"):
+            return
+        seen.add(code.co_name)
+        given = value if event == "return" else dict(frame.f_locals)
+        if holds_a_module(given):
+            found.append(f"{code.co_name} {event}")
+
+    batch = ready(detector, cfg, pretrained, some_batches(detector, cfg, data)[0])
+    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    arguments = cfg, pretrained, trained(name)
+    sys.setprofile(look)
+    try:
+        jax.eval_shape(functools.partial(detector.init, cfg, pretrained), key)
+        jax.eval_shape(detector.train_step, *arguments, batch, key)
+        jax.eval_shape(detector.predict, *arguments, image)
+        jax.eval_shape(detector.embed, cfg, pretrained, image)
+        if detector.heldout_loss is not None:
+            jax.eval_shape(detector.heldout_loss, *arguments, image)
+        detector.measure(*arguments, image_set(data.train, cfg.size))
+        detector.calibrate(*arguments, image_set(data.heldout, cfg.size))
+    finally:
+        sys.setprofile(None)
+    assert "predict" in seen
+    assert not found

@@ -1,11 +1,30 @@
 """Configs: pytrees of scalars, changed by text."""
 
+import logging
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from jaxad.detector import Scalar, config, override, static
+from jaxad.data.pictures import Resized, image_set
+from jaxad.detector import (
+    Detector,
+    Pictures,
+    Sample,
+    Scalar,
+    State,
+    check_settings,
+    config,
+    override,
+    replace,
+    scalar,
+    static,
+    static_settings,
+    takes_no_steps,
+    values,
+)
 
 
 @config
@@ -59,3 +78,113 @@ def test_an_unknown_field_names_what_there_is_and_what_is_close():
 def test_an_ill_typed_value_says_what_was_expected(setting, expected):
     with pytest.raises(ValueError, match=expected):
         override(Config(), setting)
+
+
+@config
+class Ranged:
+    size: int = static(64, least=1)
+    batch_size: int = static(1, least=1)
+    steps: int = static(10, least=0)
+    weights: tuple[str, ...] = static(("a",), count=1)
+    widths: tuple[int, ...] = static((4, 8), 1, fewest=1)
+    mode: Literal["slow", "fast"] = static("slow")
+    narrow: int | None = static(None, 1)
+    lr: Scalar = scalar(1e-4, above=0)
+    share: Scalar = scalar(0.5, 0, 1)
+    decay: Scalar = scalar(0.5, least=0, below=1)
+    clip: Scalar = scalar(0.1, above=0, finite=False)
+    low: Scalar = scalar(0.1)
+
+
+def rule(cfg):
+    if cfg.low >= cfg.share:
+        raise ValueError(f"low={cfg.low} and share={cfg.share}: expected low to be less")
+
+
+DETECTOR = Detector(
+    name="mine", Config=Ranged, init=None, predict=None, train_step=print, check=rule
+)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"lr": -1.0}, "lr=-1.0: expected more than 0"),
+        ({"lr": float("nan")}, "lr=nan: expected more than 0"),
+        ({"lr": float("inf")}, "lr=inf: expected more than 0"),
+        ({"share": 1.5}, "share=1.5: expected 0 to 1"),
+        ({"decay": 1.0}, "decay=1.0: expected 0 to less than 1"),
+        ({"low": float("inf")}, "low=inf: expected a finite number"),
+        ({"steps": -1}, "steps=-1: expected 0 or more"),
+        ({"steps": 1e3}, "steps=1000.0: expected a whole number"),
+        ({"size": True}, "size=True: expected a whole number"),
+        ({"widths": ()}, "widths=: expected 1 or more values"),
+        ({"widths": (4, 0)}, "widths=4,0: expected 1 or more"),
+        ({"widths": [4, 8]}, "widths=.*: expected a tuple, each a whole number"),
+        ({"weights": ("a", "b")}, "weights=a,b: expected 1 value"),
+        ({"mode": "medium"}, "mode=medium: expected one of slow, fast"),
+        ({"narrow": 0}, "narrow=0: expected 1 or more"),
+        ({"low": 0.7}, "low=0.7 and share=0.5: expected low to be less"),
+    ],
+)
+def test_only_what_is_wrong_with_the_field_that_is_wrong_is_said(setting, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        check_settings(DETECTOR, Ranged(**setting))
+
+
+def test_what_is_in_range_passes():
+    check_settings(DETECTOR, Ranged())
+    check_settings(DETECTOR, Ranged(clip=float("inf"), narrow=3, share=1, lr=jnp.float32(0.1)))
+
+
+def test_a_config_without_a_common_setting_is_an_error_of_the_contract():
+    with pytest.raises(ValueError, match="config of mine has no batch_size, steps: every"):
+        check_settings(DETECTOR, Config())
+
+
+def test_steps_of_a_detector_that_takes_none_are_refused():
+    still = DETECTOR._replace(train_step=takes_no_steps)
+    with pytest.raises(ValueError, match="steps=10: expected 0, mine takes no steps"):
+        check_settings(still, Ranged())
+    check_settings(still, Ranged(steps=0))
+    state = State(jnp.int32(0), (), (), ())
+    with pytest.raises(ValueError, match="takes no steps"):
+        takes_no_steps(Ranged(), {}, state, {}, jax.random.key(0))
+
+
+@config
+class Outer:
+    inside: Ranged = Ranged()
+    size: int = static(3)
+
+
+def test_settings_of_a_config_inside_are_found_by_name_or_by_path():
+    cfg = override(Outer(), ["lr=0.5", "size=7", "inside.size=32"])
+    assert (cfg.inside.lr, cfg.size, cfg.inside.size) == (0.5, 7, 32)
+    assert replace(Outer(), mode="fast").inside.mode == "fast"
+    assert values(cfg)["inside.size"] == 32
+    assert "inside.size" in static_settings(cfg)
+    assert "lr" not in static_settings(cfg)
+    with pytest.raises(ValueError, match="no setting 'nothing'"):
+        replace(Outer(), nothing=1)
+
+
+def test_a_sample_is_spread_evenly_and_said(caplog):
+    pictures = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    with caplog.at_level(logging.INFO):
+        some = Sample(pictures, 4)
+    assert "measured on 4 of 10 pictures" in caplog.text
+    assert len(some) == 4
+    np.testing.assert_array_equal(some[0:4][:, 0, 0, 0], [0, 3, 6, 9])
+    np.testing.assert_array_equal(some[1:3][:, 0, 0, 0], [3, 6])
+    np.testing.assert_array_equal(Sample(pictures, 20)[0:20], pictures)
+
+
+def test_an_array_and_a_source_that_reads_are_both_pictures(striped):
+    source = striped(16).train
+    read, kept = Resized(source, 16), image_set(source, 16)
+    assert isinstance(read, Pictures)
+    assert isinstance(kept, Pictures)
+    for some in (slice(0, 4), slice(4, 6), slice(3, 100), slice(None)):
+        np.testing.assert_array_equal(read[some], kept[some])
+    np.testing.assert_array_equal(read[0:2], read[0:2])

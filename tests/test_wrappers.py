@@ -5,16 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad import compile, export, sweep, wrappers
+from jaxad import compile, export, sweep, training, wrappers
 from jaxad.data.pictures import image_set
-from jaxad.data import pipeline
-from jaxad.detector import method_name, override
-from jaxad.training import fitting
+from jaxad.detector import check_settings, override, takes_no_steps
 
 WRAPPERS = {
     "flipped": (wrappers.flipped, {"flips": "both"}),
     "ensemble": (wrappers.ensemble, {"members": 2}),
-    "tiled": (wrappers.tiled, {"tiles": 2, "overlap": 16, "size": 112}),
+    "tiled": (wrappers.tiled, {"tiles": 2, "overlap": 16}),
 }
 every_wrapper = pytest.mark.parametrize("name", list(WRAPPERS))
 
@@ -26,9 +24,8 @@ def wrapped(tiny, striped):
     def get(name):
         inside, cfg, pretrained, _data, _ = tiny("stfpm")
         wrap, settings = WRAPPERS[name]
-        values = {**{f: getattr(cfg, f) for f in cfg.__dataclass_fields__}, "steps": 10}
         outside = wrap(inside)
-        cfg = outside.Config(**values | settings)
+        cfg = outside.Config(inside=override(cfg, "steps=10"), **settings)
         return outside, cfg, pretrained, striped(cfg.size)
 
     return get
@@ -40,7 +37,7 @@ def fitted(wrapped):
 
     def get(name):
         if name not in found:
-            found[name] = fitting.fit(*wrapped(name), jax.random.key(0))
+            found[name] = training.fit(*wrapped(name), jax.random.key(0))
         return found[name]
 
     return get
@@ -62,8 +59,10 @@ def test_wrapping_twice_gives_the_same_detector_and_nothing_recompiles(name, tin
 @every_wrapper
 def test_settings_are_the_inner_ones_and_some_more(name, wrapped):
     detector, cfg, _, _ = wrapped(name)
-    assert method_name(cfg) == "stfpm"
-    assert override(cfg, "lr=0.5").lr == 0.5
+    assert detector.name == f"{name}(stfpm)"
+    assert override(cfg, "lr=0.5").lr == override(cfg, "lr=0.5").inside.lr == 0.5
+    assert cfg.steps == cfg.inside.steps == 10
+    check_settings(detector, cfg)
     for setting, value in WRAPPERS[name][1].items():
         assert getattr(override(detector.Config(), f"{setting}={value}"), setting) == value
 
@@ -88,8 +87,8 @@ def test_a_wrapped_detector_trains_resumes_and_predicts(name, wrapped, fitted, t
 
     arguments = detector, cfg, pretrained, data, jax.random.key(0), tmp_path
     with pytest.raises(Stop):
-        fitting.run(*arguments, save_every=2, at_save=stop)
-    resumed = fitting.run(*arguments, save_every=2)
+        training.run(*arguments, save_every=2, at_save=stop)
+    resumed = training.run(*arguments, save_every=2)
     assert_equal(resumed._replace(opt=()), fitted(name)._replace(opt=()))
 
 
@@ -106,7 +105,7 @@ def test_a_wrapper_is_swept_over_its_own_setting_too(wrapped, fitted):
     detector, cfg, pretrained, data = wrapped("flipped")
     configs = sweep.grid(cfg, flips=["both", "none"], lr=[cfg.lr])
     members = sweep.fit(detector, configs, pretrained, data, jax.random.key(0)[None])
-    assert_equal(members.state(configs, 0, 0), fitted("flipped"))
+    assert_equal(members.state(configs, 0, 0), fitted("flipped")._replace(opt=()))
     scores = sweep.evaluate(detector, configs, pretrained, members, data.test)
     assert scores.image_auroc.shape == (2, 1)
 
@@ -120,7 +119,7 @@ def test_flips_are_the_mean_of_mirrored_predictions(wrapped, fitted, tiny):
         (
             rows,
             columns,
-            compile.predict(inside)(cfg, pretrained, state, images[:, ::rows, ::columns]),
+            compile.predict(inside)(cfg.inside, pretrained, state, images[:, ::rows, ::columns]),
         )
         for rows in (1, -1)
         for columns in (1, -1)
@@ -145,7 +144,7 @@ def test_an_ensemble_is_the_mean_of_its_members_and_tells_their_spread(wrapped, 
         )
         for i in range(2)
     ]
-    views = [compile.predict(inside)(cfg, pretrained, member, images) for member in members]
+    views = [compile.predict(inside)(cfg.inside, pretrained, m, images) for m in members]
     assert (views[0].map != views[1].map).any()
     found = compile.predict(detector)(cfg, pretrained, state, images)
     maps = np.stack([view.map for view in views])
@@ -182,10 +181,9 @@ def test_tiles_put_together_are_the_image(count, overlap):
 def test_a_single_tile_is_the_detector_inside(wrapped, tiny):
     inside, cfg, pretrained, data, _ = tiny("stfpm")
     detector = wrappers.tiled(inside)
-    values = {f: getattr(cfg, f) for f in cfg.__dataclass_fields__}
-    one = detector.Config(**values | {"steps": 3, "tiles": 1})
-    state = fitting.fit(detector, one, pretrained, data, jax.random.key(0))
-    plain = fitting.fit(inside, override(cfg, "steps=3"), pretrained, data, jax.random.key(0))
+    one = detector.Config(inside=override(cfg, "steps=3"), tiles=1)
+    state = training.fit(detector, one, pretrained, data, jax.random.key(0))
+    plain = training.fit(inside, override(cfg, "steps=3"), pretrained, data, jax.random.key(0))
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
@@ -195,17 +193,65 @@ def test_a_single_tile_is_the_detector_inside(wrapped, tiny):
     [
         ("tiles=0", "tiles=0"),
         ("overlap=3", "overlap=3"),
-        ("size=113", r"size=113 is not 2 tiles that overlap by 16 pixels; size=114 is"),
-        ("size=6 overlap=0", "size=3 is too small"),
+        ("overlap=64", "overlap=64: expected an even number of pixels, and less than the 64"),
+        ("size=3 overlap=0", "size=3 is too small"),
+        ("lr=-1", "lr=-1.0: expected more than 0"),
     ],
 )
 def test_tiles_that_do_not_fit_are_refused(wrapped, settings, message):
     detector, cfg, _, _ = wrapped("tiled")
     with pytest.raises(ValueError, match=message):
-        detector.check(override(cfg, settings.split()))
+        check_settings(detector, override(cfg, settings.split()))
 
 
 def test_an_ensemble_of_nobody_is_refused(wrapped):
     detector, cfg, _, _ = wrapped("ensemble")
     with pytest.raises(ValueError, match="members=0"):
-        detector.check(override(cfg, "members=0"))
+        check_settings(detector, override(cfg, "members=0"))
+
+
+def test_the_side_of_a_whole_image_follows_from_its_tiles(wrapped):
+    _, cfg, _, _ = wrapped("tiled")
+    assert cfg.size == 2 * 64 - 16
+    assert override(cfg, ["tiles=3", "overlap=8"]).size == 3 * 64 - 2 * 8
+
+
+def test_a_run_of_one_composition_is_not_taken_for_another(tiny, tmp_path):
+    inside, cfg, pretrained, data, _ = tiny("stfpm")
+    one = wrappers.flipped(wrappers.ensemble(inside))
+    other = wrappers.ensemble(wrappers.flipped(inside))
+    assert one.name == "flipped(ensemble(stfpm))"
+    cfg = override(cfg, "steps=0")
+    settings = one.Config(inside=one.Config().inside.__class__(inside=cfg, members=1))
+    training.run(one, settings, pretrained, data, jax.random.key(0), tmp_path)
+    settings = other.Config(inside=other.Config().inside.__class__(inside=cfg), members=1)
+    with pytest.raises(ValueError, match=r"method is 'flipped\(ensemble\(stfpm\)\)' there"):
+        training.run(other, settings, pretrained, data, jax.random.key(0), tmp_path)
+
+
+def test_settings_of_tiles_within_tiles_are_told_apart(tiny):
+    inside, cfg, _, _, _ = tiny("stfpm")
+    twice = wrappers.tiled(wrappers.tiled(inside))
+    cfg = override(twice.Config(), ["tiles=3", "inside.tiles=2", f"inside.inside.size={cfg.size}"])
+    assert (cfg.tiles, cfg.inside.tiles, cfg.inside.size, cfg.size) == (3, 2, 128, 384)
+
+
+@every_wrapper
+def test_a_wrapper_of_a_detector_without_steps_takes_none(name, tiny):
+    inside = tiny("stfpm")[0]._replace(train_step=takes_no_steps, heldout_loss=None)
+    outside = WRAPPERS[name][0](inside)
+    assert outside.train_step is takes_no_steps
+    assert outside.heldout_loss is None
+
+
+def test_tiles_of_pictures_are_read_in_any_slices(striped):
+    class Cfg:
+        tiles, overlap = 2, 4
+        inside = type("Inside", (), {"size": 10})
+
+    images = image_set(striped(16).train, 16)
+    tiles = wrappers.Tiles(images, Cfg)
+    whole = wrappers.tiles_of(images, 2, 10)
+    assert len(tiles) == len(whole) == 24
+    for some in (slice(0, 8), slice(8, 16), slice(3, 5), slice(21, 40), slice(None)):
+        np.testing.assert_array_equal(tiles[some], whole[some])

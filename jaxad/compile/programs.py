@@ -121,7 +121,8 @@ def step_memory(
     detector: Detector, cfg: Any, pretrained: PyTree, state: State, batch: Batch, key: Array
 ) -> Any:
     """What a train step needs beside its arguments, by the compiled program's own analysis."""
-    lowered = train_step(detector).lower(cfg, pretrained, state, batch, key)
+    one = functools.partial(step, detector, cfg)
+    lowered = jax.jit(one, compiler_options=compiler_options()).lower(pretrained, state, batch, key)
     return lowered.compile().memory_analysis()
 
 

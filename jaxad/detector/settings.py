@@ -103,9 +103,8 @@ def replace(cfg: T, **changes: Any) -> T:
     Raises:
       ValueError: there is no such setting; the message lists what there is.
     """
-    places = settings(cfg)
     for name, value in changes.items():
-        cfg = _replaced(cfg, places[_known(name, places)], value)
+        cfg = _replaced(cfg, _place(name, settings(cfg)), value)
     return cfg
 
 
@@ -121,17 +120,19 @@ def override(cfg: T, settings_: Sequence[str] | str) -> T:
         name, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"{setting!r} is not a setting: write name=value, such as steps=1000")
-        path = places[_known(name, places)]
+        path = _place(name, places)
         cfg = _replaced(cfg, path, parsed(name, text, _hints(_owner(cfg, path))[path[-1]]))
     return cfg
 
 
-def _known(name: str, places: dict[str, tuple[str, ...]]) -> str:
-    if name not in places:
+def _place(name: str, places: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Where a setting lies, given its name or its path."""
+    path = places.get(name, tuple(name.split(".")))
+    if path not in places.values():
         close = difflib.get_close_matches(name, places, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"there is no setting {name!r}; {hint}settings are: {', '.join(places)}")
-    return name
+    return path
 
 
 def _owner(cfg: Any, path: Sequence[str]) -> Any:

@@ -8,6 +8,7 @@ which is for video: its 3-D convolutions are 2-D here. It is the limit of DAAD's
 where a block is a cell and no skip is kept.
 """
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree

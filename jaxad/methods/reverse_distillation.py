@@ -78,7 +78,7 @@ def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
         maps do not divide each other.
     """
     image = jnp.zeros((1, cfg.size, cfg.size, 3))
-    variables = network(cfg, pretrained).init(key, embed(cfg, pretrained, image))
+    variables = _network(cfg, pretrained).init(key, embed(cfg, pretrained, image))
     params, stats = variables["params"], variables["batch_stats"]
     return State(jnp.int32(0), params, stats, optimizer(cfg).init(params))
 
@@ -95,7 +95,7 @@ def loss(
 ) -> tuple[Float[Array, ""], tuple[PyTree, dict[str, Array]]]:
     """Sum over layers of the cosine distance between the encoder's and the decoder's maps."""
     encoded = batch["features"]
-    decoded, stats = network(cfg, pretrained).restored(params, stats, encoded, train=True)
+    decoded, stats = _network(cfg, pretrained).restored(params, stats, encoded, train=True)
     terms = dict(zip(layers(cfg), cosine_losses(encoded, decoded, cfg.cosine), strict=True))
     return sum(terms.values()), (stats, terms)
 
@@ -104,12 +104,18 @@ def cosine_losses(
     encoded: Pyramid, decoded: Pyramid, cosine: Literal["flattened", "cell"]
 ) -> list[Float[Array, ""]]:
     """The mean cosine distance of each pair of maps."""
+    return [x.mean() for x in compared(encoded, decoded, cosine)]
+
+
+def compared(
+    encoded: Pyramid, decoded: Pyramid, cosine: Literal["flattened", "cell"]
+) -> list[Float[Array, "B *cells"]]:
+    """Cosine distances of each pair of maps: of each image, or of each of its cells."""
     if cosine == "flattened":
         encoded, decoded = (
             tuple(x.reshape(x.shape[0], -1) for x in pyramid) for pyramid in (encoded, decoded)
         )
-    pairs = zip(encoded, decoded, strict=True)
-    return [maps.cosine_distance(e, d).mean() for e, d in pairs]
+    return [maps.cosine_distance(e, d) for e, d in zip(encoded, decoded, strict=True)]
 
 
 def optimizer(cfg: Config) -> optax.GradientTransformation:
@@ -123,7 +129,7 @@ train_step = optim.gradient_steps(loss, optimizer)
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
     """The layers' maps put together and smoothed, its maximum; parts: the layers' own maps."""
     encoded = embed(cfg, pretrained, images)
-    decoded, _ = network(cfg, pretrained).restored(state.params, state.stats, encoded)
+    decoded, _ = _network(cfg, pretrained).restored(state.params, state.stats, encoded)
     found = dict(zip(layers(cfg), distances(encoded, decoded), strict=True))
     map_ = maps.gaussian_blur(
         combined(list(found.values()), images.shape[1:3], cfg.combine), cfg.blur, cfg.border
@@ -146,7 +152,7 @@ def combined(
     return sum(enlarged) if combine == "add" else math.prod(enlarged)
 
 
-def network(cfg: Config, pretrained: PyTree) -> ReversedResNet:
+def _network(cfg: Config, pretrained: PyTree) -> ReversedResNet:
     """Bottleneck and decoder for the encoder's maps.
 
     Raises:
@@ -177,14 +183,9 @@ def heldout_loss(
 ) -> Float[Array, "B"]:
     """The loss of each image, with the running statistics."""
     encoded = embed(cfg, pretrained, images)
-    decoded, _ = network(cfg, pretrained).restored(state.params, state.stats, encoded)
-    alone = jax.vmap(lambda *pair: sum(cosine_losses(*(_batch(x) for x in pair), cfg.cosine)))
-    return alone(encoded, decoded)
-
-
-def _batch(pyramid: Pyramid) -> Pyramid:
-    """Maps of one image as a batch of one."""
-    return tuple(x[None] for x in pyramid)
+    decoded, _ = _network(cfg, pretrained).restored(state.params, state.stats, encoded)
+    found = compared(encoded, decoded, cfg.cosine)
+    return sum(x.reshape(x.shape[0], -1).mean(-1) for x in found)
 
 
 DETECTOR = Detector(

@@ -178,48 +178,48 @@ def _trained(
         else:
             where = checkpoint.RunFolder(folder.path / "teams" / f"{n:04d}", keep=1)
             states, failed = _in_folder(task, team, where, save_every)
-        found |= on_host(team, states)
+        found |= states
         diverged[tuple(np.transpose(team.places))] = failed
     return Members(grouped(found, groups(configs), len(keys)), diverged)
 
 
-def _in_memory(task: Task, team: Team) -> tuple[State, Int[np.ndarray, "m"]]:
-    """The team's calibrated states, stacked, and the steps at which members diverged."""
+def _in_memory(task: Task, team: Team) -> tuple[dict[Place, State], Int[np.ndarray, "m"]]:
+    """The team's calibrated states on the host, and the steps at which members diverged."""
     with contextlib.closing(SideBySide(task, team)) as batches:
         states, keeper = teams.new_states(task, team), teams.keeper_of(task, team)
         keeper.begin(states)
         cfg, progress = team.configs[0], TeamProgress(team.configs[0], _none_diverged(team))
         advance = teams.advance(task, team)
         states = loop(advance, states, batches, 0, cfg.steps, progress, keeper)
-    return _finished(task, team, keeper.kept(states), progress)
+    states = _finished(task, team, keeper.kept(states), progress)
+    return on_host(team, states), progress.diverged
 
 
 def _in_folder(
     task: Task, team: Team, folder: checkpoint.RunFolder, save_every: int
-) -> tuple[State, Int[np.ndarray, "m"]]:
+) -> tuple[dict[Place, State], Int[np.ndarray, "m"]]:
     """As `_in_memory`, from where the folder's last checkpoint is, or from its finished model."""
     cfg, progress = team.configs[0], TeamProgress(team.configs[0], _none_diverged(team))
     template = teams.abstract_states(task, team)
     if folder.has_model():
         progress.write_to(folder.path / "metrics.jsonl", cfg.steps)
-        return folder.restore_model(template), progress.diverged
+        return on_host(team, folder.restore_model(template)), progress.diverged
     with folder, contextlib.closing(SideBySide(task, team)) as batches:
         folder.claim({"members": [list(place) for place in team.places]})
         states = loop_in_folder(
             folder, template, lambda: teams.new_states(task, team), teams.advance(task, team),
             batches, cfg.steps, progress, teams.keeper_of(task, team), save_every,
         )  # fmt: skip
-        states, diverged = _finished(task, team, states, progress)
+        states = _finished(task, team, states, progress)
         folder.save_model(states)
-    return states, diverged
+    return on_host(team, states), progress.diverged
 
 
-def _finished(
-    task: Task, team: Team, states: State, progress: TeamProgress
-) -> tuple[State, Int[np.ndarray, "m"]]:
+def _finished(task: Task, team: Team, states: State, progress: TeamProgress) -> State:
+    """The states after calibration, looked at once more."""
     states = teams.calibrated(task, team, states._replace(opt=()), progress.diverged)
     progress.check(team.configs[0].steps, states)
-    return states, progress.diverged
+    return states
 
 
 def _none_diverged(team: Team) -> Int[np.ndarray, "m"]:

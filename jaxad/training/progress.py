@@ -81,8 +81,7 @@ class Progress:
 
         NaN of a member that diverged is written as null.
         """
-        plain = {name: plain(value) for name, value in values.items()}
-        self._write({"step": step, **plain})
+        self._write({"step": step, **{name: plain(value) for name, value in values.items()}})
 
     def check(self, step: int, state: State) -> None:
         """Looks at the state after `step`.

@@ -126,7 +126,7 @@ def _better(best: Best, loss: Float[Array, "*m"], params: PyTree, stats: PyTree)
     return jax.tree.map(chosen, best, Best(loss, params, stats))
 
 
-def _like(x: Any, dtype: Any, value: float) -> Any:
+def _like(x: Any, dtype: Any, value: int | float) -> Any:
     """As many numbers `value`, or the shape of them where `x` is only a shape."""
     if isinstance(x, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding)

@@ -9,10 +9,9 @@ import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
 
-from jaxad.data.pictures import image_set, resized
 from jaxad.data import pipeline
-from jaxad.data.source import Record
-from jaxad.data.source import Data
+from jaxad.data.pictures import image_set, resized
+from jaxad.data.source import Data, Record
 from jaxad.detector import Detector, Stream
 
 

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from jaxad.data.pictures import image_set
 from jaxad.data import array_records, pipeline, prepared
 from jaxad.data.labelled import ClassPictures, Part, labelled
+from jaxad.data.pictures import image_set
 from jaxad.data.source import Source
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

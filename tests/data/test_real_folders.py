@@ -5,8 +5,8 @@ import collections
 import numpy as np
 import pytest
 
+from jaxad.data import folder, mvtec
 from jaxad.data.pictures import image_set
-from jaxad.data import folder, mvtec, pipeline
 
 pytestmark = pytest.mark.data
 

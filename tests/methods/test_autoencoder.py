@@ -7,14 +7,15 @@ import pytest
 from scipy import ndimage
 
 from jaxad import compile
-from jaxad.detector import override
+from jaxad.detector import check_settings, override
 from jaxad.methods import autoencoder
 from jaxad.nets.image_autoencoder import Decoder, Encoder, ImageAutoencoder, enlarged
 from jaxad.ops.ssim import ssim
+from jaxad.training.fitting import begun
 
 TINY = autoencoder.Config(size=16, batch_size=2, steps=10, widths=(4, 6), smoothing=1.0)
-predict = compile.jitted(autoencoder.predict)
-train_step = compile.jitted(autoencoder.train_step)
+predict = compile.jit(autoencoder.predict)
+train_step = compile.jit(autoencoder.train_step)
 reconstruction = jax.jit(autoencoder.reconstruction, static_argnames="train")
 
 
@@ -25,11 +26,13 @@ def images():
 
 @pytest.fixture(scope="module")
 def state():
-    return autoencoder.init(TINY, {}, np.zeros((1, 16, 16, 3), np.uint8), jax.random.key(0))
+    return begun(
+        autoencoder.DETECTOR, TINY, {}, np.zeros((1, 16, 16, 3), np.uint8), jax.random.key(0)
+    )
 
 
 def test_the_defaults_are_sound():
-    autoencoder.check(autoencoder.Config())
+    check_settings(autoencoder.DETECTOR, autoencoder.Config())
 
 
 def test_the_loss_is_the_mean_squared_difference_in_units_of_minus_1_to_1(state, images):
@@ -110,13 +113,13 @@ def test_enlargement_repeats_each_cell():
     [
         ("size=250", "size=250 cannot be halved 5 times: .* size=256"),
         ("size=16", "such as size=32, or fewer widths"),
-        ("widths=", "at least one level"),
-        ("widths=8,0", "at least one level"),
-        ("weights=pdn_small", "nothing is pretrained"),
+        ("widths=", "widths=: expected 1 or more values"),
+        ("widths=8,0", "widths=8,0: expected 1 or more"),
+        ("weights=pdn_small", "expected no values"),
         ("smoothing=-1", "smoothing=-1"),
         ("lr=0", "lr=0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
-        autoencoder.check(override(autoencoder.Config(), setting))
+        check_settings(autoencoder.DETECTOR, override(autoencoder.Config(), setting))

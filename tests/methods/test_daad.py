@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 
 from jaxad import compile
-from jaxad.detector import override
+from jaxad.detector import check_settings, override
 from jaxad.methods import daad
+from jaxad.training.fitting import begun
 
 TINY = daad.Config(
     size=16, batch_size=2, steps=10, widths=(4, 6), rates=(2, 4), items=(5, 7),
     discriminator_widths=(4, 6), smoothing=1.0,
 )  # fmt: skip
 PLAIN = override(TINY, "adversarial=false")
-train_step = compile.jitted(daad.train_step)
-predict = compile.jitted(daad.predict)
+train_step = compile.jit(daad.train_step)
+predict = compile.jit(daad.predict)
 reconstruction = jax.jit(daad.reconstruction, static_argnames="train")
-judgement = compile.jitted(daad.judgement)
+judgement = compile.jit(daad.judgement)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def images():
 
 
 def new_state(cfg):
-    return daad.init(cfg, {}, np.zeros((1, 16, 16, 3), np.uint8), jax.random.key(0))
+    return begun(daad.DETECTOR, cfg, {}, np.zeros((1, 16, 16, 3), np.uint8), jax.random.key(0))
 
 
 def step(cfg, state, images):
@@ -40,14 +41,14 @@ def same(one, other):
 
 
 def test_the_defaults_are_sound():
-    daad.check(daad.Config())
-    daad.check(daad.Config(adversarial=False))
+    check_settings(daad.DETECTOR, daad.Config())
+    check_settings(daad.DETECTOR, daad.Config(adversarial=False))
 
 
 def test_the_default_networks_fit_together():
     cfg = daad.Config()
     batch = jax.ShapeDtypeStruct((2, 256, 256, 3), jnp.float32)
-    state = jax.eval_shape(daad.init, cfg, {}, batch, jax.random.key(0))
+    state = jax.eval_shape(daad.init, cfg, {}, jax.random.key(0))
     assert state.params["generator"]["memory1"]["items"].shape == (500, 32 * 32 * 64)
     after, _ = jax.eval_shape(daad.train_step, cfg, {}, state, {"image": batch}, jax.random.key(0))
     assert jax.tree.structure(after) == jax.tree.structure(state)
@@ -83,7 +84,7 @@ def test_with_one_item_at_each_level_every_image_has_the_same_reconstruction(ima
 
 def test_a_rate_of_0_leaves_the_skip_out():
     cfg = override(PLAIN, "rates=0,4")
-    daad.check(cfg)
+    check_settings(daad.DETECTOR, cfg)
     assert set(new_state(cfg).params["generator"]) == {"encoder", "memory2", "decoder"}
 
 
@@ -200,7 +201,7 @@ def test_equal_heldout_images_leave_scores_finite(images):
 )
 def test_each_part_can_be_switched(settings, images):
     cfg = override(TINY, settings)
-    daad.check(cfg)
+    check_settings(daad.DETECTOR, cfg)
     state, metrics = step(cfg, new_state(cfg), images)
     assert np.isfinite(metrics["loss"])
     assert np.isfinite(predict(cfg, {}, state, images).score).all()
@@ -228,7 +229,7 @@ def test_adversarial_training_reduces_the_reconstruction_error_and_stays_finite(
         ("shrinkage=0.002", "less than 0.002, the weight with which the 500 items of level 1"),
         ("size=16", "size=16 cannot be halved 5 times"),
         ("size=224", "rates"),
-        ("discriminator_widths=", "at least one level"),
+        ("discriminator_widths=", "expected 1 or more values"),
         ("discriminator_widths=8,8,8,8,8,8,8,8,8", "fewer discriminator_widths"),
         ("key_channels=0", "key_channels=0"),
         ("temperature=0", "temperature=0"),
@@ -238,4 +239,4 @@ def test_adversarial_training_reduces_the_reconstruction_error_and_stays_finite(
 )
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
-        daad.check(override(daad.Config(), setting))
+        check_settings(daad.DETECTOR, override(daad.Config(), setting))

@@ -11,8 +11,9 @@ import optax
 import pytest
 
 from jaxad import compile
-from jaxad.detector import override
+from jaxad.detector import check_settings, override
 from jaxad.methods import diffusionad
+from jaxad.training.fitting import begun
 
 compiles = pytest.mark.slow  # both U-Nets do
 
@@ -32,7 +33,7 @@ def batch():
 
 @pytest.fixture(scope="module")
 def state():
-    return diffusionad.init(CFG, {}, IMAGES, jax.random.key(0))
+    return begun(diffusionad.DETECTOR, CFG, {}, IMAGES, jax.random.key(0))
 
 
 def gradients(cfg, state, batch, key):
@@ -56,7 +57,7 @@ def test_batches_all_normal_or_all_damaged_have_finite_losses_and_gradients(
 @pytest.mark.parametrize("restoration", ["one_step", "iterative", "autoencoder"])
 def test_every_restoration_trains_and_predicts(restoration, batch, key):
     cfg = dataclasses.replace(CFG, restoration=restoration, iterations=2, foreground="part")
-    state = diffusionad.init(cfg, {}, IMAGES, key)
+    state = begun(diffusionad.DETECTOR, cfg, {}, IMAGES, key)
     after, metrics = jax.jit(diffusionad.train_step)(cfg, {}, state, batch, key)
     assert np.isfinite(metrics["loss"])
     assert any(
@@ -129,7 +130,7 @@ def test_damage_stays_in_the_masks_of_the_stream(batch, key):
 @compiles
 def test_the_average_follows_the_parameters(batch, key):
     cfg = dataclasses.replace(CFG, average=True, decay=0.9)
-    state = diffusionad.init(cfg, {}, IMAGES, key)
+    state = begun(diffusionad.DETECTOR, cfg, {}, IMAGES, key)
     after, _ = compile.train_step(diffusionad.DETECTOR)(
         cfg, {}, jax.tree.map(jnp.copy, state), batch, key
     )
@@ -162,7 +163,7 @@ def test_half_precision_and_computing_again_change_little(state, batch, key):
 def test_a_prediction_calls_the_unet_on_two_images_and_the_segmentation_on_one(batch, key):
     image = batch["image"][:1]
     cfg = dataclasses.replace(CFG, segmentation_width=8)  # 3 and 6 channels enter first layers only
-    state = jax.eval_shape(functools.partial(diffusionad.init, cfg, {}, image), key)
+    state = jax.eval_shape(functools.partial(diffusionad.init, cfg, {}), key)
     predict = functools.partial(diffusionad.predict, cfg, {})
     text = jax.jit(predict).lower(state, image).as_text()
     convolution = r"stablehlo\.convolution.*: \(tensor<(\d+)x\d+x\d+x(\d+)xf32>, tensor<3x3x"
@@ -192,4 +193,4 @@ def test_a_prediction_calls_the_unet_on_two_images_and_the_segmentation_on_one(b
 )
 def test_settings_that_cannot_work_are_told(setting, message):
     with pytest.raises(ValueError, match=message):
-        diffusionad.DETECTOR.check(override(CFG, setting.split()))
+        check_settings(diffusionad.DETECTOR, override(CFG, setting.split()))

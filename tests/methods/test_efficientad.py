@@ -10,9 +10,9 @@ import pytest
 
 from jaxad import compile
 from jaxad.data.pictures import image_set
-from jaxad.data import pipeline
-from jaxad.detector import override
+from jaxad.detector import check_settings, override
 from jaxad.methods import efficientad
+from jaxad.training.fitting import begun
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def setting(tiny):
     """(cfg, pretrained, data, state) before training."""
     detector, cfg, pretrained, data, _ = tiny("efficientad")
     images = image_set(data.train, cfg.size)
-    return cfg, pretrained, data, detector.init(cfg, pretrained, images, jax.random.key(0))
+    return cfg, pretrained, data, begun(detector, cfg, pretrained, images, jax.random.key(0))
 
 
 def unit_images(data, cfg):
@@ -28,7 +28,7 @@ def unit_images(data, cfg):
 
 
 def terms(cfg, pretrained, state, images, aux, dropout_key=None):
-    return compile.jitted(eager_terms)(cfg, pretrained, state, images, aux, dropout_key)
+    return jax.jit(eager_terms)(cfg, pretrained, state, images, aux, dropout_key)
 
 
 def eager_terms(cfg, pretrained, state, images, aux, dropout_key):
@@ -82,9 +82,9 @@ def test_without_penalty_there_is_no_term_no_stream_and_a_warning(setting, caplo
     assert efficientad.streams(off) == ()
     images = image_set(data.train, cfg.size)
     with caplog.at_level(logging.WARNING):
-        efficientad.check(off)
+        check_settings(efficientad.DETECTOR, off)
     assert "penalty" in caplog.text
-    state = efficientad.init(off, pretrained, images, jax.random.key(0))
+    state = begun(efficientad.DETECTOR, off, pretrained, images, jax.random.key(0))
     batch = {"image": images[:1]}
     step = compile.train_step(efficientad.DETECTOR)
     _, metrics = jax.eval_shape(step, off, pretrained, state, batch, jax.random.key(0))
@@ -159,20 +159,20 @@ def test_the_rate_drops_to_a_tenth_at_95_percent_of_the_steps():
     ("setting", "message"),
     [
         ("size=255", "needs 256 pixels"),
-        ("weights=a,b", "one teacher"),
-        ("weights=", "one teacher"),
-        ("p_hard=1.5", "p_hard from 0 to 1"),
-        ("q_a=0.999", "q_a < q_b"),
-        ("q_b=1.1", "q_b <= 1"),
-        ("lr=nan", "lr > 0"),
-        ("lr=0", "lr > 0"),
+        ("weights=a,b", "expected 1 value"),
+        ("weights=", "expected 1 value"),
+        ("p_hard=1.5", "p_hard=1.5: expected 0 to 1"),
+        ("q_a=0.999", "q_a to be less than q_b"),
+        ("q_b=1.1", "q_b=1.1: expected 0 to 1"),
+        ("lr=nan", "lr=nan: expected more than 0"),
+        ("lr=0", "lr=0.0: expected more than 0"),
         ("border=-1", "0 or more"),
         ("channels=0", "1 or more"),
     ],
 )
 def test_settings_that_cannot_work_say_what_would(setting, message):
     with pytest.raises(ValueError, match=message):
-        efficientad.check(override(efficientad.Config(), setting))
+        check_settings(efficientad.DETECTOR, override(efficientad.Config(), setting))
 
 
 def test_a_teacher_of_another_network_is_refused(setting):
@@ -180,7 +180,7 @@ def test_a_teacher_of_another_network_is_refused(setting):
     wrong = dataclasses.replace(cfg, channels=cfg.channels + 1)
     images = image_set(data.train, cfg.size)
     with pytest.raises(ValueError, match=r"tiny.*conv4"):
-        efficientad.init(wrong, pretrained, images, jax.random.key(0))
+        begun(efficientad.DETECTOR, wrong, pretrained, images, jax.random.key(0))
 
 
 def test_one_heldout_picture_is_enough_to_calibrate(setting):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxad import compile
-from jaxad.detector import override
+from jaxad.detector import check_settings, override
 from jaxad.methods import feature_reconstruction, uniad
+from jaxad.training.fitting import begun
 
 TINY = feature_reconstruction.Config(
     size=32, batch_size=2, steps=30, weights=("tiny",), layers=("pool1", "conv4"), grid=4,
@@ -19,7 +20,7 @@ every_network = pytest.mark.parametrize("network", ["mlp", "cnn", "transformer"]
 
 def new_state(cfg, pretrained):
     images = np.zeros((1, 32, 32, 3), np.uint8)
-    return feature_reconstruction.init(cfg, pretrained, images, jax.random.key(0))
+    return begun(feature_reconstruction.DETECTOR, cfg, pretrained, images, jax.random.key(0))
 
 
 @every_network
@@ -27,7 +28,7 @@ def test_steps_move_every_parameter_and_reduce_the_loss(network, pretrained, ima
     cfg = override(TINY, [f"network={network}", "dropout=0"])
     start = state = new_state(cfg, pretrained)
     embed, step = (
-        compile.jitted(f) for f in (feature_reconstruction.embed, feature_reconstruction.train_step)
+        compile.jit(f) for f in (feature_reconstruction.embed, feature_reconstruction.train_step)
     )
     batch, losses = {"features": embed(cfg, pretrained, images)}, []
     for _ in range(30):
@@ -41,7 +42,7 @@ def test_steps_move_every_parameter_and_reduce_the_loss(network, pretrained, ima
 @every_network
 def test_an_image_gives_a_map_of_its_size(network, pretrained, images):
     cfg = override(TINY, f"network={network}")
-    predict = compile.jitted(feature_reconstruction.predict)
+    predict = compile.jit(feature_reconstruction.predict)
     prediction = predict(cfg, pretrained, new_state(cfg, pretrained), images)
     assert prediction.map.shape == images.shape[:3]
     assert np.isfinite(prediction.score).all()
@@ -50,8 +51,8 @@ def test_an_image_gives_a_map_of_its_size(network, pretrained, images):
 def test_features_are_uniads(pretrained, images):
     other = uniad.Config(size=32, weights=TINY.weights, layers=TINY.layers, grid=TINY.grid)
     np.testing.assert_array_equal(
-        compile.jitted(feature_reconstruction.embed)(TINY, pretrained, images),
-        compile.jitted(uniad.embed)(other, pretrained, images),
+        compile.jit(feature_reconstruction.embed)(TINY, pretrained, images),
+        compile.jit(uniad.embed)(other, pretrained, images),
     )
 
 
@@ -94,8 +95,10 @@ def test_a_deep_linear_copy_exists():
 )
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
-        feature_reconstruction.check(override(feature_reconstruction.Config(), setting))
+        check_settings(
+            feature_reconstruction.DETECTOR, override(feature_reconstruction.Config(), setting)
+        )
 
 
 def test_the_defaults_are_sound():
-    feature_reconstruction.check(feature_reconstruction.Config())
+    check_settings(feature_reconstruction.DETECTOR, feature_reconstruction.Config())

@@ -9,12 +9,13 @@ from weights import hwio, nchw, nhwc
 from weights_b import inputs, parameters
 
 from jaxad import compile
-from jaxad.detector import State, override
+from jaxad.detector import State, check_settings, override
 from jaxad.methods import mkd
 from jaxad.nets import convert
 from jaxad.nets.cloner import Cloner, Stage, guided_relu, stages_like
 from jaxad.nets.squeezenet import SqueezeNet
 from jaxad.ops import maps
+from jaxad.training.fitting import begun
 
 POOLS = ("pool2", "pool3", "pool4", "pool5")
 VGG = mkd.Config(size=64, extractor="vgg16", weights=("vgg16",), scaled=False)
@@ -172,13 +173,13 @@ def images():
 
 def new_state(cfg, pretrained):
     images = np.zeros((1, cfg.size, cfg.size, 3), np.uint8)
-    return mkd.init(cfg, pretrained, images, jax.random.key(0))
+    return begun(mkd.DETECTOR, cfg, pretrained, images, jax.random.key(0))
 
 
 def test_steps_move_every_parameter_and_reduce_the_loss(pretrained, images, key):
     start = state = new_state(TINY, pretrained)
     batch = {"image": images, "features": jax.jit(mkd.embed)(TINY, pretrained, images)}
-    step, losses = compile.jitted(mkd.train_step), []
+    step, losses = compile.jit(mkd.train_step), []
     for _ in range(25):
         state, metrics = step(TINY, pretrained, state, batch, key)
         losses.append(float(metrics["loss"]))
@@ -190,10 +191,10 @@ def test_steps_move_every_parameter_and_reduce_the_loss(pretrained, images, key)
 
 def test_the_gradient_is_the_scores_slope(pretrained, images):
     state = new_state(TINY, pretrained)
-    score, gradient = compile.jitted(mkd.score_and_gradient)(TINY, pretrained, state, images)
+    score, gradient = compile.jit(mkd.score_and_gradient)(TINY, pretrained, state, images)
     direction = 1e-3 * jnp.sign(gradient)
     ahead, behind = (
-        compile.jitted(mkd.score)(TINY, pretrained, state, images + s * direction) for s in (1, -1)
+        compile.jit(mkd.score)(TINY, pretrained, state, images + s * direction) for s in (1, -1)
     )
     slope = (gradient * direction).sum((1, 2, 3))
     np.testing.assert_allclose((ahead - behind) / 2, slope, rtol=0.05)
@@ -203,19 +204,19 @@ def test_the_gradient_is_the_scores_slope(pretrained, images):
 def test_smooth_gradients_of_little_noise_are_plain_ones(pretrained, images, monkeypatch):
     state = new_state(TINY, pretrained)
     cfg = override(TINY, ["saliency=smooth", "copies=3", "noise=1e-6"])
-    plain, smooth = (compile.jitted(mkd.predict)(c, pretrained, state, images) for c in (TINY, cfg))
+    plain, smooth = (compile.jit(mkd.predict)(c, pretrained, state, images) for c in (TINY, cfg))
     np.testing.assert_array_equal(plain.score, smooth.score)
     np.testing.assert_allclose(smooth.map, plain.map, rtol=1e-2, atol=1e-4 * plain.map.max())
     monkeypatch.setattr(mkd, "AT_ONCE", 6)  # two copies of three images: two parts
     parts = jax.jit(mkd.predict)(cfg, pretrained, state, images)
     np.testing.assert_allclose(parts.map, smooth.map, rtol=1e-4, atol=1e-5 * plain.map.max())
-    noisy = compile.jitted(mkd.predict)(override(cfg, "noise=0.3"), pretrained, state, images)
+    noisy = compile.jit(mkd.predict)(override(cfg, "noise=0.3"), pretrained, state, images)
     assert np.abs(noisy.map - plain.map).max() > 0.05 * plain.map.max()
 
 
 def test_values_are_in_units_of_the_teachers_root_mean_square(pretrained, images, key):
     pixels = np.asarray(np.round(images * 255), np.uint8)
-    state = mkd.init(TINY, pretrained, pixels, key)
+    state = begun(mkd.DETECTOR, TINY, pretrained, pixels, key)
     teacher = jax.jit(mkd.embed)(TINY, pretrained, compile.unit(jnp.asarray(pixels)))
     for x, scaled in zip(teacher, mkd.target(state.stats, teacher), strict=True):
         np.testing.assert_allclose(scaled, x / np.sqrt(np.square(x).mean()), rtol=1e-4)
@@ -229,8 +230,8 @@ def test_a_dead_teacher_gives_no_nan(pretrained, images, key):
     dead = jax.tree.map(jnp.zeros_like, pretrained)
     state = new_state(TINY, dead)
     batch = {"image": images, "features": mkd.embed(TINY, dead, images)}
-    state, metrics = compile.jitted(mkd.train_step)(TINY, dead, state, batch, key)
-    prediction = compile.jitted(mkd.predict)(TINY, dead, state, images)
+    state, metrics = compile.jit(mkd.train_step)(TINY, dead, state, batch, key)
+    prediction = compile.jit(mkd.predict)(TINY, dead, state, images)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((state, metrics, prediction)))
 
 
@@ -242,10 +243,9 @@ def test_the_clone_of_a_squeezenet_has_its_unpadded_maps_shapes():
     assert [x.shape[1:] for x in teacher] == [(29, 29, 96), (14, 14, 256), (7, 7, 512), (3, 3, 512)]
 
     def maps_of(key, variables, image):
-        params, statistics, _ = mkd._new_parameters(cfg, {"squeeze": variables}, key)
-        stats = mkd.Stats(statistics, ())
+        state = mkd.init(cfg, {"squeeze": variables}, key)
         teacher = mkd.embed(cfg, {"squeeze": variables}, image)
-        return mkd.cloned(cfg, params, stats, teacher, image, True)[0]
+        return mkd.cloned(cfg, state.params, state.stats, teacher, image, True)[0]
 
     student = jax.eval_shape(maps_of, jax.random.key(0), variables, image)
     assert [x.shape for x in student] == [x.shape for x in teacher]
@@ -254,27 +254,27 @@ def test_the_clone_of_a_squeezenet_has_its_unpadded_maps_shapes():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("size=12", "size=12.*from 16 on"),
+        ("size=12", "size=12: expected 16 or more"),
         ("size=130", "multiple of 4"),
-        ("steps=0", "steps=0"),
+        ("steps=-1", "steps=-1"),
         ("batch_size=0", "batch_size=0"),
         ("unscored=3", "unscored=3: expected 0 to 2"),
         ("layers=conv3,pool1", "finest first"),
         ("layers=layer1", "no map 'layer1'"),
         ("narrow=0", "narrow=0"),
-        ("weights=a,b", "one teacher"),
+        ("weights=a,b", "expected 1 value"),
         ("saliency=lrp", "expected one of gradient, smooth, guided"),
         ("blur=0", "blur=0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
-        mkd.check(override(mkd.Config(), setting))
+        check_settings(mkd.DETECTOR, override(mkd.Config(), setting))
 
 
 def test_the_defaults_and_the_papers_teacher_are_sound():
-    mkd.check(mkd.Config())
-    mkd.check(mkd.Config(extractor="vgg16", weights=("vgg16",)))
+    check_settings(mkd.DETECTOR, mkd.Config())
+    check_settings(mkd.DETECTOR, mkd.Config(extractor="vgg16", weights=("vgg16",)))
 
 
 def test_weights_of_another_network_are_refused(pretrained):

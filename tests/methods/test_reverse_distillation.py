@@ -9,7 +9,7 @@ from weights import images as draw_images
 from weights import nchw, nhwc, parameters
 
 from jaxad import compile
-from jaxad.detector import override
+from jaxad.detector import check_settings, override
 from jaxad.methods import reverse_distillation as rd
 from jaxad.nets import convert
 from jaxad.nets.convert.reversed import place
@@ -22,6 +22,7 @@ from jaxad.nets.reversed_resnet import (
     TransposedConv,
 )
 from jaxad.ops import maps
+from jaxad.training.fitting import begun
 
 # anomalib's bottleneck has half the authors' width.
 WIDE = ReversedResNet(
@@ -145,7 +146,7 @@ def pretrained():
 
 def new_state(cfg, pretrained):
     images = np.zeros((1, cfg.size, cfg.size, 3), np.uint8)
-    return rd.init(cfg, pretrained, images, jax.random.key(0))
+    return begun(rd.DETECTOR, cfg, pretrained, images, jax.random.key(0))
 
 
 @pytest.mark.parametrize(("network", "units"), [(resnet18, (2, 2, 2)), (resnet50, (3, 4, 6))])
@@ -154,7 +155,7 @@ def test_the_decoder_mirrors_its_encoder(network, units):
     cfg = rd.Config(size=64, extractor=name, weights=(name,))
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     variables = jax.eval_shape(network().init, jax.random.key(0), image)
-    bottleneck, decoder = rd.network(cfg, {name: variables})
+    bottleneck, decoder = rd._network(cfg, {name: variables})
     assert decoder.units == units
     assert bottleneck.units == units[0]
     encoded = jax.eval_shape(lambda v, x: rd.embed(cfg, v, x), {name: variables}, image)
@@ -168,7 +169,7 @@ def test_wide_networks_have_the_authors_number_of_parameters():
     cfg = rd.Config(extractor="wide_resnet50_2", weights=("wide",))
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     variables = jax.eval_shape(wide_resnet50_2().init, jax.random.key(0), image)
-    bottleneck, decoder = rd.network(override(cfg, "size=64"), {"wide": variables})
+    bottleneck, decoder = rd._network(override(cfg, "size=64"), {"wide": variables})
     encoded = [
         jax.ShapeDtypeStruct((1, side, side, width), jnp.float32)
         for side, width in ((16, 256), (8, 512), (4, 1024))
@@ -186,7 +187,7 @@ def test_steps_move_every_parameter_and_reduce_the_loss(cosine, pretrained, key)
     start = state = new_state(cfg, pretrained)
     images = jax.random.uniform(key, (2, 32, 32, 3))
     batch = {"image": images, "features": rd.embed(cfg, pretrained, images)}
-    step, losses = compile.jitted(rd.train_step), []
+    step, losses = compile.jit(rd.train_step), []
     for _ in range(25):
         state, metrics = step(cfg, pretrained, state, batch, key)
         losses.append(float(metrics["loss"]))
@@ -200,10 +201,10 @@ def test_steps_move_every_parameter_and_reduce_the_loss(cosine, pretrained, key)
     [
         ("size=12", "size=12 does not suit"),
         ("size=260", "multiple of 8 from 16 on"),
-        ("steps=0", "steps=0"),
+        ("steps=-1", "steps=-1"),
         ("batch_size=0", "batch_size=0"),
         ("layers=layer1", "no map 'layer1'"),
-        ("weights=a,b", "one teacher"),
+        ("weights=a,b", "expected 1 value"),
         ("b1=1", "b1=1"),
         ("blur=0", "blur=0"),
         ("combine=mean", "expected one of add, multiply"),
@@ -211,7 +212,7 @@ def test_steps_move_every_parameter_and_reduce_the_loss(cosine, pretrained, key)
 )
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
-        rd.check(override(rd.Config(), setting))
+        check_settings(rd.DETECTOR, override(rd.Config(), setting))
 
 
 def test_maps_that_do_not_divide_each_other_are_refused(pretrained):
@@ -234,15 +235,15 @@ def test_more_maps_than_the_encoder_has_stages_take_the_last_stages_blocks():
     weights = {"some": jax.eval_shape(resnet18().init, jax.random.key(0), sides)}
     layers = "layers=stem,layer1,layer2,layer3"
     cfg = override(rd.Config(), ["extractor=resnet18", "weights=some", "size=64", layers])
-    assert rd.network(cfg, weights).decoder.units == (2, 2, 2, 2)
+    assert rd._network(cfg, weights).decoder.units == (2, 2, 2, 2)
 
 
 def test_maps_with_negative_values_are_told(caplog):
-    rd.check(rd.Config())
+    check_settings(rd.DETECTOR, rd.Config())
     assert not caplog.text
-    rd.check(override(rd.Config(), "layers=pool1,pool2,conv4"))
+    check_settings(rd.DETECTOR, override(rd.Config(), "layers=pool1,pool2,conv4"))
     assert "layers=conv4 of pdn_small have negative values" in caplog.text
-    rd.check(override(rd.Config(), "extractor=mobilenet_v2"))
+    check_settings(rd.DETECTOR, override(rd.Config(), "extractor=mobilenet_v2"))
     assert "layers=block1,block3,block6,block13 of mobilenet_v2" in caplog.text
 
 
@@ -251,6 +252,6 @@ def test_dead_features_give_no_nan(pretrained, images, key):
     state = new_state(TINY, dead)
     x = jnp.asarray(images[:2], jnp.float32)
     batch = {"image": x, "features": rd.embed(TINY, dead, x)}
-    state, metrics = compile.jitted(rd.train_step)(TINY, dead, state, batch, key)
-    prediction = compile.jitted(rd.predict)(TINY, dead, state, x)
+    state, metrics = compile.jit(rd.train_step)(TINY, dead, state, batch, key)
+    prediction = compile.jit(rd.predict)(TINY, dead, state, x)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((state, metrics, prediction)))

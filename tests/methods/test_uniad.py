@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from jaxad import compile
-from jaxad.detector import override
+from jaxad.detector import check_settings, override
 from jaxad.methods import uniad
 from jaxad.nets import extractors
+from jaxad.training.fitting import begun
 
 TINY = uniad.Config(
     size=32, batch_size=2, steps=10, weights=("tiny",), layers=("pool1", "conv4"), grid=4,
@@ -20,15 +21,17 @@ TINY = uniad.Config(
 
 
 def new_state(cfg, pretrained):
-    return uniad.init(cfg, pretrained, np.zeros((1, 32, 32, 3), np.uint8), jax.random.key(0))
+    return begun(
+        uniad.DETECTOR, cfg, pretrained, np.zeros((1, 32, 32, 3), np.uint8), jax.random.key(0)
+    )
 
 
 def features_of(cfg, pretrained, images):
-    return compile.jitted(uniad.embed)(cfg, pretrained, images)
+    return compile.jit(uniad.embed)(cfg, pretrained, images)
 
 
 def loss(cfg, state, features, key):
-    return compile.jitted(eager_loss)(cfg, state, features, key)
+    return compile.jit(eager_loss)(cfg, state, features, key)
 
 
 def eager_loss(cfg, state, features, key):
@@ -36,7 +39,7 @@ def eager_loss(cfg, state, features, key):
 
 
 def test_the_defaults_are_sound():
-    uniad.check(uniad.Config())
+    check_settings(uniad.DETECTOR, uniad.Config())
 
 
 def test_features_are_the_extractors_maps_on_the_grid_side_by_side(pretrained, images):
@@ -96,7 +99,7 @@ def test_dropout_is_drawn_from_the_key_and_never_in_prediction(pretrained, image
     other = jax.random.key(9)
     assert loss(cfg, state, features, key) == loss(cfg, state, features, key)
     assert loss(cfg, state, features, key) != loss(cfg, state, features, other)
-    predict = compile.jitted(uniad.predict)
+    predict = compile.jit(uniad.predict)
     with_dropout = predict(override(cfg, "dropout=0.5"), pretrained, state, images)
     np.testing.assert_array_equal(with_dropout.map, predict(cfg, pretrained, state, images).map)
 
@@ -123,12 +126,12 @@ def test_a_step_on_cached_features_has_no_convolution(pretrained, images, key):
 
 def test_the_map_is_the_distance_from_the_reconstruction(pretrained, images):
     state = new_state(TINY, pretrained)
-    prediction = compile.jitted(uniad.predict)(TINY, pretrained, state, images)
+    prediction = compile.jit(uniad.predict)(TINY, pretrained, state, images)
     difference = prediction.parts["reconstruction"] - prediction.parts["features"]
     distance = np.sqrt(np.sum(np.square(np.asarray(difference, np.float64)), -1))
     np.testing.assert_allclose(prediction.map[:, 0, 0], distance[:, 0, 0], rtol=1e-4)
     np.testing.assert_allclose(prediction.map[:, -1, -1], distance[:, -1, -1], rtol=1e-4)
-    mean = compile.jitted(uniad.predict)(override(TINY, "score=mean"), pretrained, state, images)
+    mean = compile.jit(uniad.predict)(override(TINY, "score=mean"), pretrained, state, images)
     np.testing.assert_allclose(mean.score, prediction.map.mean((1, 2)), rtol=1e-5)
 
 
@@ -165,7 +168,7 @@ def test_the_optimiser_is_adamw_on_clipped_gradients_with_a_drop_at_80_percent()
 )
 def test_each_part_can_be_switched(setting, key):
     cfg = override(TINY, setting)
-    uniad.check(cfg)
+    check_settings(uniad.DETECTOR, cfg)
     features = jax.random.normal(key, (2, 4, 4, 10))
 
     def restored(cfg):  # op by op: what compiles for one setting serves the others
@@ -179,7 +182,7 @@ def test_steps_reduce_the_loss(pretrained, images, key):
     cfg = override(TINY, ["lr=0.01", "jitter=0", "dropout=0", "steps=30"])
     state = new_state(cfg, pretrained)
     batch = {"features": features_of(cfg, pretrained, images)}
-    step, losses = compile.jitted(uniad.train_step), []
+    step, losses = compile.jit(uniad.train_step), []
     for _ in range(30):
         state, metrics = step(cfg, {}, state, batch, key)
         losses.append(float(metrics["loss"]))
@@ -195,7 +198,7 @@ def test_steps_reduce_the_loss(pretrained, images, key):
         ("grid=7", "hides every token .* expected less than 7"),
         ("layers=block9", "no map 'block9'"),
         ("extractor=pdn_smal", "did you mean 'pdn_small'"),
-        ("weights=a,b", "one extractor"),
+        ("weights=a,b", "expected 1 value"),
         ("hidden=100", "even multiple of heads=8"),
         ("pool=300", "224 or less"),
         ("decoder_layers=0", "decoder_layers=0"),
@@ -206,11 +209,11 @@ def test_steps_reduce_the_loss(pretrained, images, key):
 )
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
-        uniad.check(override(uniad.Config(), setting))
+        check_settings(uniad.DETECTOR, override(uniad.Config(), setting))
 
 
 def test_a_mask_may_be_as_large_as_the_grid_where_nothing_is_masked():
-    uniad.check(override(uniad.Config(), ["grid=7", "masked=false,false,false"]))
+    check_settings(uniad.DETECTOR, override(uniad.Config(), ["grid=7", "masked=false,false,false"]))
 
 
 def test_weights_of_another_network_are_refused(pretrained):

@@ -7,11 +7,12 @@ import pytest
 from weights_b import inputs
 
 from jaxad import compile
-from jaxad.detector import override
+from jaxad.detector import check_settings, override
 from jaxad.methods import uninformed_students as students
 from jaxad.nets.layers import IMAGENET_MEAN
 from jaxad.nets.patch_network import PatchNetwork
 from jaxad.nets.pdn import PDN
+from jaxad.training.fitting import begun
 
 TINY = students.Config(
     size=40, batch_size=2, steps=40, weights=("small", "large"), dense=False, lr=1e-3,
@@ -50,7 +51,7 @@ def test_uninformed_students_score_error_variance_and_score_equal_the_reference(
     close(stored, "score_map", students.standardised(stats, both[test]).sum(-1))
     raw = students.error_and_variance(guesses, teacher)
     close(stored, "error_map_raw", raw[test, ..., 0])
-    for i, name in enumerate(("error", "variance")):
+    for i, name in enumerate(("error", "students=1: expected 2 or more")):
         close_scalar(stored, f"{name}_mean", stats.center.ravel()[i])
         close_scalar(stored, f"{name}_variance", jnp.square(stats.spread).ravel()[i])
         close_scalar(stored, f"{name}_max", both[:4, ..., i].max())
@@ -97,8 +98,8 @@ def one_batch(cfg, pretrained, images):
 
 
 def test_an_ensemble_equals_its_students_trained_one_by_one(pretrained, images, key):
-    start = students.init(TINY, pretrained, images, key)
-    batch, step = one_batch(TINY, pretrained, images), compile.jitted(students.train_step)
+    start = begun(students.DETECTOR, TINY, pretrained, images, key)
+    batch, step = one_batch(TINY, pretrained, images), compile.jit(students.train_step)
 
     def trained(state):
         for _ in range(3):
@@ -115,8 +116,8 @@ def test_an_ensemble_equals_its_students_trained_one_by_one(pretrained, images, 
 
 
 def test_students_start_and_stay_different(pretrained, images, key):
-    start = state = students.init(TINY, pretrained, images, key)
-    batch, step = one_batch(TINY, pretrained, images), compile.jitted(students.train_step)
+    start = state = begun(students.DETECTOR, TINY, pretrained, images, key)
+    batch, step = one_batch(TINY, pretrained, images), compile.jit(students.train_step)
     for _ in range(5):
         state, _ = step(TINY, pretrained, state, batch, key)
     for params in (*start.params, *state.params):
@@ -127,8 +128,8 @@ def test_students_start_and_stay_different(pretrained, images, key):
 
 
 def test_training_reduces_error_and_calibration_centres_both_maps(pretrained, images, key):
-    state = students.init(TINY, pretrained, images, key)
-    batch, step = one_batch(TINY, pretrained, images), compile.jitted(students.train_step)
+    state = begun(students.DETECTOR, TINY, pretrained, images, key)
+    batch, step = one_batch(TINY, pretrained, images), compile.jit(students.train_step)
     losses = []
     for _ in range(25):
         state, metrics = step(TINY, pretrained, state, batch, key)
@@ -157,7 +158,7 @@ def test_cells_lie_around_their_pixels(weights, dense, cells, pretrained):
     stride = 40 // cells
     even = jnp.tile(jnp.array(IMAGENET_MEAN), (1, 40, 40, 1))  # as outside
     at = lambda y: even.at[:, y, y].set(1.0)
-    describe = compile.jitted(students.describe)
+    describe = compile.jit(students.describe)
     without = describe(cfg, pretrained[weights], even)
     assert without.shape[1:3] == (cells, cells)
     y = 20 + stride // 2
@@ -173,19 +174,19 @@ def test_cells_lie_around_their_pixels(weights, dense, cells, pretrained):
 
 def test_a_constant_teacher_gives_no_nan(pretrained, images, key):
     dead = jax.tree.map(jnp.zeros_like, pretrained)
-    state = students.init(TINY, dead, images, key)
-    state, _ = compile.jitted(students.train_step)(
+    state = begun(students.DETECTOR, TINY, dead, images, key)
+    state, _ = compile.jit(students.train_step)(
         TINY, dead, state, one_batch(TINY, dead, images), key
     )
     state = students.calibrate(TINY, dead, state, images)
-    prediction = compile.jitted(students.predict)(
+    prediction = compile.jit(students.predict)(
         TINY, dead, state, jnp.asarray(images, jnp.float32) / 255
     )
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((state, prediction)))
 
 
 def test_a_constant_channel_counts_little_however_its_rounding_differs(pretrained, images, key):
-    state = students.init(TINY, pretrained, images, key)
+    state = begun(students.DETECTOR, TINY, pretrained, images, key)
     constant = state.stats[0]._replace(
         mean=state.stats[0].mean.at[..., 0].set(3.3333), std=state.stats[0].std.at[..., 0].set(0.0)
     )
@@ -201,28 +202,28 @@ def test_a_constant_channel_counts_little_however_its_rounding_differs(pretraine
     ("setting", "message"),
     [
         ("students=0", "students=0.*2 or more"),
-        ("students=1", "variance"),
-        ("size=16", "size=16 is smaller than a patch"),
-        ("steps=0", "steps=0"),
+        ("students=1", "students=1: expected 2 or more"),
+        ("size=16", "size=16: expected 17 or more"),
+        ("steps=-1", "steps=-1"),
         ("batch_size=0", "batch_size=0"),
-        ("weights=", "one teacher or more"),
+        ("weights=", "weights=: expected 1 or more values"),
         ("lr=0", "lr=0"),
         ("weight_decay=-1", "weight_decay=-1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
-        students.check(override(students.Config(), setting))
+        check_settings(students.DETECTOR, override(students.Config(), setting))
 
 
 def test_images_smaller_than_the_teachers_patches_are_refused(pretrained, key):
     images = np.zeros((1, 24, 24, 3), np.uint8)
     with pytest.raises(ValueError, match="patches of large: expected 33"):
-        students.init(override(TINY, "size=24"), pretrained, images, key)
+        begun(students.DETECTOR, override(TINY, "size=24"), pretrained, images, key)
 
 
 def test_weights_of_another_network_are_refused(images, key):
     cfg = override(TINY, "weights=other")
     for tree in ({}, {"params": {"conv1": {"conv": {"kernel": jnp.zeros((7, 7, 3, 64))}}}}):
         with pytest.raises(ValueError, match="no network of patches"):
-            students.init(cfg, {"other": tree}, images, key)
+            begun(students.DETECTOR, cfg, {"other": tree}, images, key)

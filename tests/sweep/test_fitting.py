@@ -11,13 +11,15 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from jaxad import compile, sweep
-from jaxad.data.pictures import image_set
+from jaxad import compile, sweep, training
+from jaxad.compile import executor
 from jaxad.data import pipeline
+from jaxad.data.pictures import image_set
 from jaxad.detector import override
 from jaxad.ops.stacked import nth, stack
-from jaxad.sweep import fitting, memory, team
-from jaxad.training import checkpoint, fitting
+from jaxad.sweep import memory, planning, sets, team
+from jaxad.training import checkpoint
+from jaxad.training import fitting as single
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,12 @@ def fitted(job):
 def alone(job):
     """The second setting with the second key, as a run alone trains it."""
     detector, configs, pretrained, data, keys = job
-    return fitting.fit(detector, configs[1], pretrained, data, keys[1])
+    return training.fit(detector, configs[1], pretrained, data, keys[1])._replace(opt=())
+
+
+def task_of(job):
+    detector, _, pretrained, _, _ = job
+    return team.Task(detector, pretrained, sets.Sets(detector, pretrained, None))
 
 
 def assert_equal(one, other):
@@ -75,26 +82,33 @@ def test_other_values_of_the_same_fields_do_not_recompile(job, fitted):
     assert compile.train_step(detector)._cache_size() == before
 
 
+def begun(job, configs):
+    """New states of several settings with the first key, stacked."""
+    detector, _, pretrained, data, keys = job
+    pictures = image_set(data.train, configs[0].size)
+    return stack([single.begun(detector, cfg, pretrained, pictures, keys[0]) for cfg in configs])
+
+
+def some_batches(job, cfg, count):
+    detector, _, _, data, _ = job
+    iterator = iter(pipeline.train_batches(detector, cfg, data, 0))
+    batches = [next(iterator) for _ in range(count)]
+    iterator.close()
+    return batches
+
+
 def test_a_vmapped_sweep_agrees_with_calls_of_the_one_step(job):
     """What an accelerator runs: with batches that all members share, and with their own."""
-    detector, configs, pretrained, data, keys = job
+    detector, configs, pretrained, _data, keys = job
     several = (configs[0], configs[2])
-    images = image_set(data.train, configs[0].size)
-    states = stack([detector.init(cfg, pretrained, images, keys[0]) for cfg in several])
-    iterator = iter(pipeline.train_batches(detector, configs[0], data, 0))
-    one, other = next(iterator), next(iterator)
-    iterator.close()
-    for batches, shared in (([[one, one], [other, other]], True), ([[one, other]], False)):
-        called, metrics = compile.steps_of_many(
-            detector, several, pretrained, states, batches, list(keys)
+    one, other = some_batches(job, configs[0], 2)
+    for batches in ([[one, one], [other, other]], [[one, other]]):
+        (called, metrics), (vmapped, same) = (
+            way.steps_of_many(
+                detector, several, pretrained, begun(job, several), batches, list(keys)
+            )
+            for way in (compile.IN_TURNS, compile.TOGETHER)
         )
-        if shared:
-            streamed = jax.tree.map(lambda *x: np.stack(x), *[several[0] for several in batches])
-        else:
-            streamed = jax.tree.map(lambda *x: np.stack(x)[None], *batches[0])
-        step = compile.steps_by_vmap(detector, shared)
-        copies = jax.tree.map(jnp.copy, states)
-        vmapped, same = step(sweep.stack(several), pretrained, copies, streamed, keys)
         assert same["loss"].shape == (len(batches), 2)
         np.testing.assert_allclose(same["loss"], metrics["loss"], rtol=1e-5)
         for a, b in zip(
@@ -106,20 +120,13 @@ def test_a_vmapped_sweep_agrees_with_calls_of_the_one_step(job):
 @pytest.mark.slow
 def test_a_vmapped_sweep_follows_calls_of_the_one_step_over_fifty_steps(job):
     """Within rounding; later the hard threshold, which is discrete, sets them apart."""
-    detector, configs, pretrained, data, keys = job
+    detector, configs, pretrained, _data, keys = job
     several = tuple(override(cfg, "steps=50") for cfg in (configs[0], configs[2]))
-    images = image_set(data.train, several[0].size)
-    states = stack([detector.init(cfg, pretrained, images, keys[0]) for cfg in several])
-    iterator = iter(pipeline.train_batches(detector, several[0], data, 0))
-    batches = [next(iterator) for _ in range(50)]
-    iterator.close()
-    copies = jax.tree.map(jnp.copy, states)
-    _, called = compile.steps_of_many(
-        detector, several, pretrained, states, [[one, one] for one in batches], list(keys)
+    batches = [[one, one] for one in some_batches(job, several[0], 50)]
+    (_, called), (_, vmapped) = (
+        way.steps_of_many(detector, several, pretrained, begun(job, several), batches, list(keys))
+        for way in (compile.IN_TURNS, compile.TOGETHER)
     )
-    streamed = jax.tree.map(lambda *x: np.stack(x), *batches)
-    step = compile.steps_by_vmap(detector, True)
-    _, vmapped = step(sweep.stack(several), pretrained, copies, streamed, keys)
     np.testing.assert_allclose(vmapped["loss"][:10], called["loss"][:10], rtol=1e-5)
     np.testing.assert_allclose(vmapped["loss"][49], called["loss"][49], rtol=1e-3)
 
@@ -127,22 +134,18 @@ def test_a_vmapped_sweep_follows_calls_of_the_one_step_over_fifty_steps(job):
 @pytest.mark.slow
 def test_a_vmapped_sweep_holds_pretrained_and_batch_once(job, monkeypatch):
     """By the compiled program's own analysis: what is not shared grows with the members."""
-    detector, configs, pretrained, data, keys = job
-    images = image_set(data.train, configs[0].size)
-    state = detector.init(configs[0], pretrained, images, keys[0])
-    iterator = iter(pipeline.train_batches(detector, configs[0], data, 0))
-    batch = jax.tree.map(lambda x: x[None], next(iterator))
-    iterator.close()
+    detector, configs, pretrained, _data, keys = job
+    batch = jax.tree.map(lambda x: x[None], some_batches(job, configs[0], 1)[0])
 
     # Lowering describes arguments by objects that are no arrays.
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
     def analysis(count):
         arguments = (
-            sweep.stack([configs[0]] * count), pretrained, stack([state] * count), batch,
+            sweep.stack([configs[0]] * count), pretrained, begun(job, [configs[0]] * count), batch,
             jnp.stack([keys[0]] * count),
         )  # fmt: skip
-        step = compile.steps_by_vmap(detector, True)
+        step = executor._scan_of_many(detector, True)
         return step.lower(*arguments).compile().memory_analysis()
 
     def whole(found):
@@ -159,30 +162,67 @@ def test_one_data_set_for_each_setting(job, tiny):
     twice = (configs[0], configs[0])
     turned = data._replace(train=data.heldout, heldout=data.train)
     found = sweep.fit(detector, twice, pretrained, [data, turned], keys[:1], at_once=2)
-    assert_equal(
-        found.state(twice, 1, 0), fitting.fit(detector, configs[0], pretrained, turned, keys[0])
-    )
+    alone = training.fit(detector, configs[0], pretrained, turned, keys[0])
+    assert_equal(found.state(twice, 1, 0), alone._replace(opt=()))
     with pytest.raises(ValueError, match="1 data sets for 2 settings"):
         sweep.fit(detector, twice, pretrained, [data], keys)
 
 
 def test_data_that_no_team_needs_any_more_are_let_go(job):
-    detector, configs, pretrained, data, keys = job
+    detector, configs, pretrained, data, _keys = job
     other = data._replace(train=data.heldout, heldout=data.train)
-    teams = [
-        team.Team((configs[0],), ((i, 0),), (keys[0],), (one,))
-        for i, one in enumerate((data, other))
-    ]
-    sets = team.Sets(detector, pretrained, "memory")
+    held = sets.Sets(detector, pretrained, "memory")
     last = data._replace(train=data.test)
-    gone = weakref.ref(sets.images(last.train, configs[0].size))
-    kept = sets.images(data.train, configs[0].size)
-    features = weakref.ref(sets.features(configs[0], last)[0])
-    sets.keep(teams)
+    before = held.left
+    gone = weakref.ref(held.pictures(last.train, configs[0].size))
+    kept = held.pictures(data.train, configs[0].size)
+    features = weakref.ref(held.features(configs[0], last)[0])
+    assert held.left == before - gone().nbytes - kept.nbytes
+    held.keep([data, other])
     gc.collect()
     assert gone() is None
     assert features() is None
-    assert sets.images(data.train, configs[0].size) is kept
+    assert held.pictures(data.train, configs[0].size) is kept
+    assert held.left == before - kept.nbytes
+
+
+def test_what_is_done_leaves_the_device(job, monkeypatch):
+    """However many teams there are, one team's states live on the device at a time."""
+    detector, configs, pretrained, data, keys = job
+    shapes = jax.eval_shape(lambda: detector.init(configs[0], pretrained, keys[0])).params
+    shape = max((x.shape for x in jax.tree.leaves(shapes)), key=np.prod)
+    counts, real = [], team.new_states
+
+    def count(*arguments):
+        gc.collect()
+        counts.append(sum(x.shape[-len(shape) :] == shape for x in jax.live_arrays()))
+        return real(*arguments)
+
+    monkeypatch.setattr(team, "new_states", count)
+    found = sweep.fit(detector, configs, pretrained, data, keys, at_once=1)
+    assert len(counts) == 8
+    assert max(counts) == min(counts)
+    for states in found.states:
+        assert states.opt == ()
+        assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(states))
+
+
+def test_a_sweep_selects_each_member_as_a_run_alone_does(job):
+    detector, configs, pretrained, data, keys = job
+    several = (override(configs[0], "lr=0.5"), configs[2])
+    options = {"select": "heldout", "looks": 4}
+    found = sweep.fit(detector, several, pretrained, data, keys, at_once=4, **options)
+    for s, k in ((0, 0), (1, 1)):
+        alone = training.fit(detector, several[s], pretrained, data, keys[k], **options)
+        assert_equal(found.state(several, s, k), alone._replace(opt=()))
+
+
+def test_a_sweep_of_no_steps_is_measured_and_calibrated(tiny):
+    detector, cfg, pretrained, data, _ = tiny("efficientad")
+    configs = sweep.grid(override(cfg, "steps=0"), q_a=[0.5, 0.9])
+    found = sweep.fit(detector, configs, pretrained, data, jax.random.key(0)[None])
+    alone = training.fit(detector, configs[1], pretrained, data, jax.random.key(0))
+    assert_equal(found.state(configs, 1, 0), alone._replace(opt=()))
 
 
 def test_a_member_that_diverges_is_marked_and_touches_no_other(job, fitted, caplog):
@@ -277,9 +317,9 @@ def test_missing_keys_are_an_error_that_says_how_to_make_them(job, keys):
 
 
 def test_the_log_says_which_fields_divide_a_sweep(job, caplog):
-    detector, configs, pretrained, data, keys = job
+    _detector, configs, _pretrained, data, keys = job
     with caplog.at_level(logging.INFO):
-        fitting.planned(detector, configs, pretrained, data, keys, None)
+        planning.planned(task_of(job), configs, [data] * len(configs), keys, None)
         assert "upsampling: 2 groups of settings" in caplog.text
 
 
@@ -315,7 +355,8 @@ def test_more_at_once_than_fits_is_halved_and_said(job, monkeypatch, caplog):
 
 def test_an_accelerator_takes_as_many_members_as_fit(job, monkeypatch):
     detector, configs, pretrained, data, keys = job
-    batch = lambda: fitting._some_batch(detector, configs[0], data, keys)
+    one = planning.team_of([(0, 0)], configs, [data] * len(configs), keys)
+    batch = lambda: planning._some_batch(task_of(job), one)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     compile.compiler_options.cache_clear()
     need = memory.member_bytes(detector, configs[0], pretrained, batch)

@@ -80,7 +80,7 @@ def test_a_single_seed_has_no_interval():
 
 def test_the_table_has_a_row_for_each_member_and_metric(job, scores, tmp_path):
     _, configs, _, _, keys = job
-    sweep.write(tmp_path, configs, keys, scores)
+    sweep.write(tmp_path, job[0], configs, keys, scores)
     rows = [json.loads(line) for line in (tmp_path / "sweep.jsonl").read_text().splitlines()]
     assert len(rows) == 4 * 2 * len(scores.metrics)
     row = next(r for r in rows if (r["lr"], r["upsampling"], r["seed"]) == (0.1, "once", 1))
@@ -99,7 +99,7 @@ def test_the_table_has_a_row_for_each_member_and_metric(job, scores, tmp_path):
 
 def test_a_plot_for_each_swept_field(job, scores, tmp_path):
     _, configs, _, _, keys = job
-    sweep.write(tmp_path, configs, keys, scores)
+    sweep.write(tmp_path, job[0], configs, keys, scores)
     assert {path.name for path in tmp_path.glob("*.png")} == {"lr.png", "upsampling.png"}
     for path in tmp_path.glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")

@@ -77,7 +77,7 @@ def test_stacked_settings_are_arrays_that_vmap_takes():
 
 
 def test_static_settings_that_differ_cannot_be_stacked_and_the_message_says_which():
-    with pytest.raises(ValueError, match=r"channels, penalty of efficientad.*sweep\.groups"):
+    with pytest.raises(ValueError, match=r"channels, penalty cannot be stacked.*sweep\.groups"):
         sweep.stack(sweep.grid(CFG, channels=[8, 16], penalty=[True, False]))
 
 

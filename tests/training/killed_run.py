@@ -7,12 +7,12 @@ import conftest
 import jax
 from tiny_settings import tiny_efficientad
 
+from jaxad import training
 from jaxad.methods import DETECTORS
-from jaxad.training import fitting
 
 row = tiny_efficientad()
 pretrained, data = row.pretrained(jax.random.key(7)), conftest.tiny_data(row.cfg.size)
-fitting.run(
+training.run(
     DETECTORS["efficientad"], row.cfg, pretrained, data, jax.random.key(0), sys.argv[1],
     save_every=10, at_save=lambda step, state: time.sleep(0.3),
 )  # fmt: skip

@@ -13,7 +13,7 @@ def shifted(offset, images):
 
 def test_moments_of_slices_are_the_moments_of_the_set():
     images = np.random.default_rng(0).integers(0, 256, (19, 5, 4, 3), np.uint8)
-    mean, std = maps.moments(shifted, (1000.0,), images)
+    mean, std = compile.moments(shifted, (1000.0,), images)
     features = images / 255.0 * 3 + 1000
     np.testing.assert_allclose(mean, features.mean((0, 1, 2), keepdims=True), rtol=1e-6)
     # The offset would leave a difference of sums of squares no digits.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxad import training
 from jaxad.detector import override
 from jaxad.training import checkpoint, fitting
 
@@ -40,7 +41,7 @@ def job_of(name, tiny):
 
 
 def run(job, workdir, key=0, **options):
-    return fitting.run(*job, jax.random.key(key), workdir, **({"save_every": 2} | options))
+    return training.run(*job, jax.random.key(key), workdir, **({"save_every": 2} | options))
 
 
 def assert_equal(one, other):
@@ -75,7 +76,7 @@ def test_a_killed_process_loses_nothing_that_matters(tiny, trained, tmp_path):
     assert not (tmp_path / "model").exists()
 
     detector, cfg, pretrained, data, _ = tiny("efficientad")
-    state = fitting.run(detector, cfg, pretrained, data, jax.random.key(0), tmp_path, save_every=10)
+    state = run((detector, cfg, pretrained, data), tmp_path, save_every=10)
     assert_equal(state._replace(opt=()), trained("efficientad")._replace(opt=()))
 
 
@@ -198,8 +199,9 @@ def test_heldout_pictures_are_read_before_training(job, tmp_path):
 def test_other_penalty_pictures_or_weights_are_another_run(penalised_job, tmp_path):
     detector, cfg, pretrained, data = penalised_job
     run(penalised_job, tmp_path)
-    fewer = data._replace(aux=type(data.aux)(data.aux.images[:3]))
-    with pytest.raises(ValueError, match=r"data\.aux"):
+    aux = data.streams["aux"]
+    fewer = data.with_streams(aux=type(aux)(aux.images[:3]))
+    with pytest.raises(ValueError, match=r"data\.streams\.aux"):
         run((detector, cfg, pretrained, fewer), tmp_path)
     other = jax.tree.map(lambda x: x + 1, pretrained)
     with pytest.raises(ValueError, match=r"pretrained\.tiny"):
@@ -251,13 +253,13 @@ def test_progress_without_a_terminal_is_plain_lines(job, tmp_path, capfd):
 def test_a_missing_stream_says_which(penalised_job):
     detector, cfg, pretrained, data = penalised_job
     with pytest.raises(ValueError, match="aux"):
-        fitting.fit(detector, cfg, pretrained, data._replace(aux=None), jax.random.key(0))
+        training.fit(detector, cfg, pretrained, data._replace(streams={}), jax.random.key(0))
 
 
 def test_a_run_that_could_not_start_does_not_claim_its_folder(penalised_job, tmp_path):
     detector, cfg, pretrained, data = penalised_job
     with pytest.raises(ValueError, match="aux"):
-        run((detector, cfg, pretrained, data._replace(aux=None)), tmp_path)
+        run((detector, cfg, pretrained, data._replace(streams={})), tmp_path)
     run(penalised_job, tmp_path)
     assert (tmp_path / "model").is_dir()
 
@@ -266,7 +268,7 @@ def test_a_size_too_small_is_refused_before_anything_is_read(penalised_job):
     detector, cfg, pretrained, data = penalised_job
     unread = data._replace(train=[])
     with pytest.raises(ValueError, match="size=40 is too small"):
-        fitting.fit(detector, override(cfg, "size=40"), pretrained, unread, jax.random.key(0))
+        training.fit(detector, override(cfg, "size=40"), pretrained, unread, jax.random.key(0))
 
 
 def test_keys_decide_the_order_of_the_pictures(penalised_job):

@@ -10,11 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxad import compile, sweep
+from jaxad import compile, sweep, training
 from jaxad.data.pictures import image_set
-from jaxad.data import pipeline
 from jaxad.detector import override
-from jaxad.training import features, fitting
+from jaxad.training import features, fitting, memory
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +25,10 @@ def job(tiny):
 @pytest.fixture(scope="module")
 def images(job):
     return image_set(job[3].train, job[1].size)
+
+
+def folders(place):
+    return [path for path in place.iterdir() if path.is_dir()]
 
 
 def rows(kept, count):
@@ -44,7 +47,7 @@ def test_they_are_the_embedding_of_each_image_in_half_precision(job, images, tmp
 
 def test_features_that_do_not_fit_into_memory_are_refused_with_a_way_out(job, images, monkeypatch):
     detector, cfg, pretrained, _ = job
-    monkeypatch.setattr(features, "_physical_memory", lambda: 1e4)
+    monkeypatch.setattr(memory, "machine", lambda: 1e4)
     with pytest.raises(MemoryError, match=r"more than half of this.*cache=FOLDER.*cache=none"):
         features.frozen_features(detector, cfg, pretrained, images, "memory")
 
@@ -59,11 +62,11 @@ def test_a_second_run_reads_them_back(job, images, tmp_path, monkeypatch):
     def never(*arguments, **keywords):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(features.compile, "sliced", never)
+    monkeypatch.setattr(features.compile, "slices", never)
     other_rate = override(job[1], "lr=0.5")
     second = features.frozen_features(job[0], other_rate, job[2], images, tmp_path)
     np.testing.assert_array_equal(rows(first, 6), rows(second, 6))
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(folders(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("what", ["images", "weights", "size"])
@@ -78,14 +81,14 @@ def test_other_pictures_weights_or_settings_have_features_of_their_own(job, imag
         cfg = override(cfg, "size=72")
         images = image_set(data.train, 72)
     features.frozen_features(detector, cfg, pretrained, images, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(folders(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("damage", ["truncate", "key", "missing"])
 def test_damaged_features_are_computed_anew(job, images, tmp_path, caplog, damage):
     kept = features.frozen_features(*job[:3], images, tmp_path)
     expected = rows(kept, 6)
-    (folder,) = tmp_path.iterdir()
+    (folder,) = folders(tmp_path)
     if damage == "truncate":
         path = folder / "0.npy"
         path.write_bytes(path.read_bytes()[:200])
@@ -105,7 +108,7 @@ def test_a_full_disk_is_an_error_that_says_what_to_do_and_leaves_nothing(
     monkeypatch.setattr(features.shutil, "disk_usage", lambda path: usage._replace(free=10))
     with pytest.raises(OSError, match=r"cannot keep features.*cache='memory'"):
         features.frozen_features(*job[:3], images, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert folders(tmp_path) == []
 
 
 def test_a_disk_that_fills_up_halfway_is_an_error_too_and_leaves_nothing(
@@ -123,7 +126,7 @@ def test_a_disk_that_fills_up_halfway_is_an_error_too_and_leaves_nothing(
     monkeypatch.setattr(features.pathlib.Path, "open", lambda path, mode: Full(path, "w"))
     with pytest.raises(OSError, match=r"cannot keep features.*No space left.*cache='memory'"):
         features.frozen_features(*job[:3], images, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert folders(tmp_path) == []
 
 
 def test_features_that_are_not_finite_are_refused(job, images):
@@ -158,29 +161,31 @@ def test_batches_carry_the_features_of_their_pictures(job, images):
 
 def test_training_on_kept_features_is_close_to_training_without(job, tmp_path):
     key = jax.random.key(0)
-    without = fitting.fit(*job, key)
-    memory = fitting.fit(*job, key, cache="memory")
-    disk = fitting.fit(*job, key, cache=tmp_path / "cache")
-    for a, b, c in zip(*map(jax.tree.leaves, (without, memory, disk)), strict=True):
+    without = training.fit(*job, key)
+    kept = training.fit(*job, key, cache="memory")
+    disk = training.fit(*job, key, cache=tmp_path / "cache")
+    for a, b, c in zip(*map(jax.tree.leaves, (without, kept, disk)), strict=True):
         np.testing.assert_allclose(a, b, rtol=0.05, atol=2e-3)
         np.testing.assert_array_equal(b, c)
 
 
 def test_a_run_with_a_cache_is_another_run(job, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        fitting.run(*job, jax.random.key(0), tmp_path / "run", cache=tmp_path / "cache")
+        training.run(*job, jax.random.key(0), tmp_path / "run", cache=tmp_path / "cache")
     assert "writing frozen features" in caplog.text
     with pytest.raises(ValueError, match="cached_features is True there, False now"):
-        fitting.run(*job, jax.random.key(0), tmp_path / "run")
+        training.run(*job, jax.random.key(0), tmp_path / "run")
 
 
 def test_a_sweep_on_kept_features_is_runs_on_kept_features(job):
     detector, cfg, pretrained, data = job
     configs, key = sweep.grid(cfg, lr=[1e-3, 3e-3]), jax.random.key(0)
     members = sweep.fit(detector, configs, pretrained, data, key[None], cache="memory")
-    alone = fitting.fit(detector, configs[1], pretrained, data, key, cache="memory")
+    alone = training.fit(detector, configs[1], pretrained, data, key, cache="memory")
     for a, b in zip(
-        jax.tree.leaves(members.state(configs, 1, 0)), jax.tree.leaves(alone), strict=True
+        jax.tree.leaves(members.state(configs, 1, 0)),
+        jax.tree.leaves(alone._replace(opt=())),
+        strict=True,
     ):
         np.testing.assert_array_equal(a, b)
 
@@ -190,4 +195,51 @@ def test_a_detector_without_frozen_features_has_nothing_to_keep(job, images, tmp
 
     detector = job[0]._replace(embed=no_features)
     assert features.frozen_features(detector, *job[1:3], images, tmp_path) is None
-    assert list(tmp_path.iterdir()) == []
+    assert folders(tmp_path) == []
+
+
+def test_features_that_another_process_finished_meanwhile_are_used(job, images, tmp_path):
+    """It may be reading them: they are not deleted to be replaced by equal ones."""
+    first = features.frozen_features(*job[:3], images, tmp_path)
+    (folder,) = folders(tmp_path)
+    before = (folder / "0.npy").stat().st_ino
+    real, seen = features._complete, []
+
+    def only_later(*arguments):  # as if the other process had finished after the first look
+        seen.append(arguments)
+        return len(seen) > 1 and real(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "_complete", only_later)
+        second = features.frozen_features(*job[:3], images, tmp_path)
+    assert (folder / "0.npy").stat().st_ino == before
+    assert folders(tmp_path) == [folder]
+    np.testing.assert_array_equal(rows(first, 6), rows(second, 6))
+
+
+def test_features_in_memory_are_not_copied_into_worker_processes(job, images):
+    """What a worker is sent does not grow with them."""
+    detector, cfg, pretrained, data = job
+    kept = features.frozen_features(detector, cfg, pretrained, images, "memory")
+    large = jax.tree.map(lambda x: np.repeat(x, 20, 0), kept)
+    sizes = [
+        len(grain_pickle(fitting.train_batches(detector, cfg, data, jax.random.key(0), 2, rows)))
+        for rows in (kept, large)
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def grain_pickle(batches):
+    """What of a pipeline goes to its workers: all below the step that joins features."""
+    import cloudpickle
+
+    (read_by_workers,) = batches.parents
+    return cloudpickle.dumps(read_by_workers)
+
+
+def test_pictures_count_beside_features_in_memory(job, images, monkeypatch):
+    detector, cfg, pretrained, _ = job
+    monkeypatch.setattr(memory, "machine", lambda: 1e6)
+    features.frozen_features(detector, cfg, pretrained, images, "memory")
+    with pytest.raises(MemoryError, match=r"and pictures in memory would take"):
+        features.frozen_features(detector, cfg, pretrained, images, "memory", beside=500_000)
