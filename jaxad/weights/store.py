@@ -166,7 +166,7 @@ def _places(folder: Folder | None) -> list[Path]:
             if not place.is_dir():
                 raise FileNotFoundError(f"there is no folder of weights {place}")
             places.append(place)
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     places += [Path.cwd() / "checkpoints", package.parent / "checkpoints", package / "_checkpoints"]
     return list(dict.fromkeys(places))
 

@@ -40,7 +40,8 @@ def detector(*streams):
 
 @pytest.mark.parametrize("memory", [0, 2**20])
 def test_a_paired_stream_gives_each_image_the_picture_of_its_own_index(memory):
-    data = Data(Plain(range(7)), None, None, Plain(range(50, 53)), Plain(range(100, 107)))
+    streams = {"aux": Plain(range(50, 53)), "foreground": Plain(range(100, 107))}
+    data = Data(Plain(range(7)), None, None, streams)
     wanted = detector(Stream("aux"), Stream("foreground", paired=True))
     iterator = iter(pipeline.train_batches(wanted, CFG, data, 0, memory=memory))
     batches = [next(iterator) for _ in range(6)]
@@ -53,7 +54,7 @@ def test_a_paired_stream_gives_each_image_the_picture_of_its_own_index(memory):
 
 
 def test_a_paired_stream_has_to_have_a_picture_for_each_image():
-    data = Data(Plain(range(7)), None, None, None, Plain(range(6)))
+    data = Data(Plain(range(7)), None, None, {"foreground": Plain(range(6))})
     wanted = detector(Stream("foreground", paired=True))
-    with pytest.raises(ValueError, match=r"foreground has 6 pictures.* 7 of data\.train"):
+    with pytest.raises(ValueError, match=r"'foreground' has 6 pictures.* 7 of data\.train"):
         pipeline.train_batches(wanted, CFG, data, 0)

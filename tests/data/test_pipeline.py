@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
 
-from jaxad.data import pipeline
+from jaxad.data import pictures, pipeline
 from jaxad.data.pictures import image_set, resized
 from jaxad.data.source import Data, Record
 from jaxad.detector import Detector, Stream
@@ -53,7 +53,7 @@ AUX = detector(Stream("aux"))
 
 
 def data(train, aux=None):
-    return Data(Numbered(train), Numbered(1), aux=aux and Numbered(aux))
+    return Data(Numbered(train), Numbered(1), streams={"aux": Numbered(aux)} if aux else {})
 
 
 def take(batches, count):
@@ -168,17 +168,17 @@ def test_a_set_smaller_than_the_batch_is_said_and_repeated(caplog):
 def test_an_empty_set_is_an_error():
     with pytest.raises(ValueError, match="no pictures for 'image'"):
         pipeline.train_batches(detector(), Config(), data(0), seed=0)
-    empty = data(3)._replace(aux=Numbered(0))
+    empty = data(3).with_streams(aux=Numbered(0))
     with pytest.raises(ValueError, match="no pictures for 'aux'"):
         pipeline.train_batches(AUX, Config(), empty, seed=0)
 
 
 def test_a_missing_stream_is_an_error_that_says_what_to_give():
     with pytest.raises(
-        ValueError, match=r"stream 'aux', but data\.aux is None; give .*photographs"
+        ValueError, match=r"stream 'aux', but data\.streams has none; give .*photographs"
     ):
         pipeline.train_batches(AUX, Config(), data(3), seed=0)
-    with pytest.raises(ValueError, match=r"stream 'outliers', but data\.outliers is None"):
+    with pytest.raises(ValueError, match=r"stream 'outliers', but data\.streams has none"):
         pipeline.train_batches(detector(Stream("outliers")), Config(), data(3), seed=0)
 
 
@@ -202,10 +202,10 @@ def test_without_the_stream_the_images_come_in_the_same_order():
 
 
 def test_a_stream_is_zoomed():
-    stripes = data(3)._replace(aux=Numbered(1))
+    stripes = data(3).with_streams(aux=Numbered(1))
     picture = np.zeros((8, 8, 3), np.uint8)
     picture[2:6, 2:6] = 255
-    stripes.aux.__class__ = type(
+    stripes.streams["aux"].__class__ = type(
         "One", (Numbered,), {"__getitem__": lambda self, i: {"image": picture}}
     )
     for zoom, expected in ((2, 255), (1, None)):
@@ -223,7 +223,7 @@ def test_sets_that_fit_into_memory_are_read_once(memory):
         take(pipeline.train_batches(AUX, Config(), sets, seed=0, memory=memory), 20), expected
     )
     assert (max(sets.train.reads.values()) == 1) == (memory > 0)
-    assert (max(sets.aux.reads.values()) == 1) == (memory > 6 * 48)
+    assert (max(sets.streams["aux"].reads.values()) == 1) == (memory > 6 * 48)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 5, 17])
@@ -274,7 +274,7 @@ def raises(source, index):
 def test_worker_processes_give_the_same_batches(tmp_path, mvtec_folder):
     from jaxad.data import folder, mvtec
 
-    sets = mvtec.load(mvtec_folder, aux=folder.photographs(mvtec_folder / "test"))
+    sets = mvtec.load(mvtec_folder).with_streams(aux=folder.photographs(mvtec_folder / "test"))
     threads = pipeline.train_batches(AUX, Config(), sets, seed=0)
     processes = pipeline.train_batches(AUX, Config(), sets, seed=0, workers=2)
     expected = take(threads, 12)
@@ -300,7 +300,7 @@ def test_pictures_that_are_in_memory_are_not_read_again(tiny, monkeypatch):
     def never(*arguments):
         raise AssertionError("read again")
 
-    monkeypatch.setattr(pipeline, "resized", never)
+    monkeypatch.setattr(pictures, "resized", never)
     batches = iter(pipeline.train_batches(detector, cfg, data, 3, images=images))
     for batch in expected:
         found = next(batches)

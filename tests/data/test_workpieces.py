@@ -180,8 +180,8 @@ def test_load_gives_disjoint_splits_and_says_that_textures_stand_in(caplog):
         data = load("tray", size=64, train=6, heldout=3, test=(2, 1), seed=3)
     assert "procedural textures" in caplog.text
     assert [len(source) for source in data[:3]] == [6, 3, 12]
-    assert isinstance(data.aux, Textures)
-    assert data.foreground is None
+    assert list(data.streams) == ["aux"]
+    assert isinstance(data.streams["aux"], Textures)
     normal = [*data.train, *data.heldout, *(data.test[i] for i in range(2))]
     assert len({item["image"].tobytes() for item in normal}) == 11
     assert not any(item["label"] for item in normal)

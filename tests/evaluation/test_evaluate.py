@@ -33,7 +33,10 @@ def detector(predict=brightness):
     def unused(*arguments):
         raise AssertionError("evaluation only predicts")
 
-    return Detector(Config, unused, unused, unused, predict)
+    return Detector(
+        name="brightness", Config=Config, init=unused, train_step=unused, calibrate=unused,
+        predict=predict,
+    )  # fmt: skip
 
 
 class Pictures:

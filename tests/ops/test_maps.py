@@ -1,23 +1,10 @@
-"""Maps and moments against numpy."""
+"""Maps against numpy."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxad.ops import maps
-
-
-def shifted(offset, images):
-    return images * 3 + offset
-
-
-def test_moments_of_slices_are_the_moments_of_the_set():
-    images = np.random.default_rng(0).integers(0, 256, (19, 5, 4, 3), np.uint8)
-    mean, std = compile.moments(shifted, (1000.0,), images)
-    features = images / 255.0 * 3 + 1000
-    np.testing.assert_allclose(mean, features.mean((0, 1, 2), keepdims=True), rtol=1e-6)
-    # The offset would leave a difference of sums of squares no digits.
-    np.testing.assert_allclose(std, features.std((0, 1, 2), keepdims=True), rtol=1e-3)
 
 
 def test_resize_keeps_half_pixel_centres():

@@ -123,9 +123,10 @@ def test_a_disk_that_fills_up_halfway_is_an_error_too_and_leaves_nothing(
                 raise OSError(errno.ENOSPC, "No space left on device")
             return super().write(data)
 
-    monkeypatch.setattr(features.pathlib.Path, "open", lambda path, mode: Full(path, "w"))
-    with pytest.raises(OSError, match=r"cannot keep features.*No space left.*cache='memory'"):
-        features.frozen_features(*job[:3], images, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(features.pathlib.Path, "open", lambda path, mode: Full(path, "w"))
+        with pytest.raises(OSError, match=r"cannot keep features.*No space left.*cache='memory'"):
+            features.frozen_features(*job[:3], images, tmp_path)
     assert folders(tmp_path) == []
 
 

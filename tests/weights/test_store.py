@@ -8,16 +8,16 @@ import shutil
 
 import jax
 import jax.numpy as jnp
-import jaxad.pretrained
 import numpy as np
 import pytest
 
 from jaxad.nets.patch_network import PatchNetwork
 from jaxad.nets.pdn import PDN
+from jaxad.weights import store
 from jaxad.weights.store import check_tree, load_pretrained, save_pretrained
 
 ABOUT = {"origin": "drawn", "licence": "Apache-2.0", "command": "make --it"}
-SHIPPED = pathlib.Path(__file__).parents[1] / "checkpoints"
+SHIPPED = pathlib.Path(__file__).parents[2] / "checkpoints"
 
 
 def draw(seed=0):
@@ -38,7 +38,7 @@ def elsewhere(tmp_path_factory, monkeypatch):
     place = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(place)
     monkeypatch.delenv("JAXAD_CHECKPOINTS", raising=False)
-    monkeypatch.setattr(jaxad.pretrained, "__file__", str(place / "clone/jaxad/pretrained.py"))
+    monkeypatch.setattr(store, "__file__", str(place / "clone/jaxad/weights/store.py"))
     return place
 
 

@@ -154,7 +154,7 @@ def test_state_dict_inside_a_checkpoint_is_found(write, key):
         ("torch.serialization", "load"),
         ("numpy", "load"),
         ("collections", "OrderedDict.fromkeys"),
-        ("jaxad.nets.torch_file", "read_torch"),
+        ("jaxad.weights.torch_file", "read_torch"),
     ],
 )
 def test_no_other_function_is_reached(write, tmp_path, module, function):
