@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import grain
 import jax
 import numpy as np
-from jaxtyping import Float, Float32, PyTree, UInt8
+from jaxtyping import Float32, PyTree, UInt8
 from numpy import ndarray as NpArray
 from PIL import Image
 
@@ -22,27 +22,11 @@ from jaxad import compile
 from jaxad.data.pictures import THREADS, resized
 from jaxad.data.source import Item, Record, Region, Source
 from jaxad.detector import Detector, Prediction, State
-from jaxad.evaluation.pixels import EXACT_PIXELS, Pixels, Rankings
-from jaxad.evaluation.ranking import Bounded, Ranking, rank
-from jaxad.evaluation.results import Category, Evaluation, Metrics, Scored, mean
-
-# 0.3: MVTec AD (Bergmann et al., IJCV 2021, doi:10.1007/s11263-020-01400-4). 0.05: the limit of
-# MVTec LOCO (Bergmann et al., IJCV 2022) and of MVTec AD 2 (Heckler-Kram et al., 2025), where
-# few false alarms are allowed.
-AUPRO_LIMITS = (0.3, 0.05)
-AU_SPRO_LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)  # Bergmann et al., IJCV 2022
-PIXEL_METRICS = (
-    "pixel_auroc",
-    "pixel_average_precision",
-    "pixel_f1_max",
-    "pixel_f1_max_threshold",
-    *(f"aupro_{limit}" for limit in AUPRO_LIMITS),
-)
+from jaxad.evaluation.category import category, group
+from jaxad.evaluation.pixels import EXACT_PIXELS, Pixels
+from jaxad.evaluation.results import Evaluation, Scored, mean
 
 Map = Float32[NpArray, "H W"]
-Group = tuple[str, str]  # kind and type of a defect
-
-NORMAL: Group = ("", "good")
 
 
 def evaluate(
@@ -103,94 +87,6 @@ def evaluate(
         categories,
         tuple(Scored(*pair) for pair in zip(test.records, scores.tolist(), strict=True)),
     )
-
-
-def group(record: Record) -> Group:
-    """The group of `Pixels` that a picture belongs to: kind and type of its defect, or NORMAL."""
-    return (record.kind, record.defect) if record.label else NORMAL
-
-
-def category(
-    records: Sequence[Record],
-    scores: Float[NpArray, "N"],
-    pixels: Pixels | None = None,
-    has_regions: bool = False,
-) -> Category:
-    """The metrics of one category.
-
-    Args:
-      records: its pictures.
-      scores: of the pictures.
-      pixels: of the pictures, each added to its `group`; None without masks.
-      has_regions: whether `pixels` were added with regions.
-    """
-    labels = np.array([record.label for record in records])
-    anomalous = {group(record) for record in records if record.label}
-
-    def ranked(groups: set[Group]) -> tuple[Ranking, Rankings | None]:
-        """Pictures of these groups together with normal ones."""
-        chosen = {NORMAL, *groups}
-        members = np.array([group(record) in chosen for record in records])
-        image = rank(scores[members], labels[members])
-        return image, None if pixels is None else pixels.rankings(chosen)
-
-    def by(part: int) -> dict[str, dict[str, Bounded | None]]:
-        """What is measured of each kind (part 0 of a group) or type (part 1)."""
-        return {
-            name: _measured(*ranked({x for x in anomalous if x[part] == name}), has_regions)
-            for name in sorted({x[part] for x in anomalous})
-        }
-
-    image, pixel = ranked(anomalous)
-    kinds = by(0) if anomalous and all(kind for kind, _ in anomalous) else {}
-    defects = by(1)
-    rows = list(kinds.values()) or [_measured(image, pixel, has_regions)]
-    metrics = mean([_values(row) for row in rows]) if kinds else _values(rows[0])
-    curves = {"image_roc": image.curve()}
-    errors = {}
-    if pixel is not None:
-        curves |= {"pixel_roc": pixel.pixels.curve(), "pro": pixel.components.curve()}
-        curves |= {"spro": pixel.regions.curve()} if has_regions else {}
-        if pixel.pixels.binned:
-            names = [name for name in rows[0] if not name.startswith("image")]
-            rows += defects.values()
-            errors = {name: max(row[name].error for row in rows) for name in names}
-    return Category(
-        metrics=metrics,
-        kinds={kind: _values(row) for kind, row in kinds.items()},
-        defects={defect: _values(row) for defect, row in defects.items()},
-        errors=errors,
-        curves=curves,
-        normal=int((labels == 0).sum()),
-        anomalous=int((labels == 1).sum()),
-    )
-
-
-def _measured(
-    image: Ranking, pixel: Rankings | None, has_regions: bool
-) -> dict[str, Bounded | None]:
-    found = _over_thresholds("image", image)
-    if pixel is None:
-        return found | dict.fromkeys(PIXEL_METRICS)
-    found |= _over_thresholds("pixel", pixel.pixels)
-    found |= {f"aupro_{limit}": pixel.components.area(limit) for limit in AUPRO_LIMITS}
-    if has_regions:
-        found |= {f"au_spro_{limit}": pixel.regions.area(limit) for limit in AU_SPRO_LIMITS}
-    return found
-
-
-def _over_thresholds(level: str, ranking: Ranking) -> dict[str, Bounded]:
-    best, threshold = ranking.f1_max()
-    return {
-        f"{level}_auroc": ranking.area(),
-        f"{level}_average_precision": ranking.average_precision(),
-        f"{level}_f1_max": best,
-        f"{level}_f1_max_threshold": Bounded(threshold),
-    }
-
-
-def _values(row: dict[str, Bounded | None]) -> Metrics:
-    return {name: None if found is None else found.value for name, found in row.items()}
 
 
 class _Picture(NamedTuple):

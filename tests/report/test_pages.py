@@ -14,7 +14,7 @@ from PIL import Image
 
 from jaxad.data.images import image_size
 from jaxad.data.source import Item, Record
-from jaxad.evaluation.evaluate import category, group
+from jaxad.evaluation.category import category, group
 from jaxad.evaluation.pixels import Pixels
 from jaxad.evaluation.results import Evaluation, Scored, mean
 from jaxad.report import heatmap, panels
