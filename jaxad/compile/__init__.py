@@ -5,7 +5,7 @@ over a set of pictures. How many steps, and many members of a sweep, run is the 
 for CPUs, one for accelerators, chosen once. Nobody else asks which backend it is.
 """
 
-from jaxad.compile.executor import (
+from jaxad.compile.execution import (
     IN_TURNS,
     TOGETHER,
     Executor,

@@ -1,7 +1,10 @@
-"""A tiny run in a process of its own, for `test_train.py` to kill."""
+"""A tiny run in a process of its own, for `test_fitting.py` to kill."""
 
+import pathlib
 import sys
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import conftest
 import jax
