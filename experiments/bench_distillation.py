@@ -28,6 +28,7 @@ from jaxad.detector import config, override, static
 from jaxad.methods import stfpm, uninformed_students
 from jaxad.nets import extractors
 from jaxad.nets.patch_network import PatchNetwork
+from jaxad.training import fitting
 
 STUDENT = stfpm.Config(extractor="resnet18", weights=("random",), batch_size=8)
 ENSEMBLE = uninformed_students.Config(size=128, weights=("random",), dense=False)
@@ -60,8 +61,8 @@ def student_step(cfg: stfpm.Config) -> None:
     network = extractors.extractor(cfg.extractor).network({})
     image = jnp.zeros((1, cfg.size, cfg.size, 3))
     pretrained = {"random": jax.jit(network.init)(jax.random.key(1), image)}
-    state = stfpm.init(cfg, pretrained, images, jax.random.key(0))
-    features = compile.jitted(stfpm.embed)(cfg, pretrained, compile.unit(jnp.asarray(images)))
+    state = fitting.begun(stfpm.DETECTOR, cfg, pretrained, images, jax.random.key(0))
+    features = compile.of_pictures(stfpm.embed)(cfg, pretrained, images)
     batch = {
         "image": images,
         "index": np.arange(cfg.batch_size, dtype=np.int32),
@@ -125,7 +126,7 @@ def alone(students: int, steps: int) -> None:
     images = rng.integers(0, 256, (cfg.batch_size, cfg.size, cfg.size, 3), np.uint8)
     batch = {"image": images, "index": np.arange(cfg.batch_size, dtype=np.int32)}
     detector, keys = uninformed_students.DETECTOR, jax.random.split(jax.random.key(0))
-    state = detector.init(cfg, pretrained, images, keys[0])
+    state = fitting.begun(detector, cfg, pretrained, images, keys[0])
     state, _ = compile.steps(detector, cfg, pretrained, state, [batch] * steps, keys[1])
     jax.block_until_ready(state)
 

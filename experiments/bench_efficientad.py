@@ -21,6 +21,7 @@ from jaxad.methods import efficientad
 from jaxad.nets.autoencoder import steps as decoder_sides
 from jaxad.nets.pdn import PDN, cells
 from jaxad.ops import quantile
+from jaxad.training import fitting
 
 PRODUCT = 4096, 2048, 2048  # rows, columns and inner side of the reference product
 
@@ -37,7 +38,7 @@ def main(*settings: str) -> None:
     pretrained = {cfg.weights[0]: teacher}
     detector = efficientad.DETECTOR
 
-    state = detector.init(cfg, pretrained, images, jax.random.key(0))
+    state = fitting.begun(detector, cfg, pretrained, images, jax.random.key(0))
     predict = compile.predict(detector)
     batch = {"image": images, "aux": images, "index": np.arange(cfg.batch_size, dtype=np.int32)}
     step = compile.train_step(detector)
@@ -54,8 +55,8 @@ def main(*settings: str) -> None:
         "product": matrix_product(),
         "train step": train,
         "predict": lambda: predict(cfg, pretrained, state, images).score,
-        "quantile": lambda: compile.jitted(quantile.mined_mean)(distance, 0.999),
-        "sort": lambda: compile.jitted(jnp.quantile)(distance, 0.999),
+        "quantile": lambda: compile.jit(quantile.mined_mean)(distance, 0.999),
+        "sort": lambda: compile.jit(jnp.quantile)(distance, 0.999),
     }
     seconds = interleaved(tasks)
     needed = {"train step": train_flops(cfg), "predict": predict_flops(cfg)}
@@ -90,7 +91,7 @@ def matrix_product() -> Callable[[], jax.Array]:
     a, b = (
         jnp.asarray(rng.random(shape, np.float32)) for shape in ((rows, inner), (inner, columns))
     )
-    return lambda: compile.jitted(jnp.matmul)(a, b)
+    return lambda: compile.jit(jnp.matmul)(a, b)
 
 
 def against_floor(needed: dict[str, float], seconds: dict[str, float]) -> str:

@@ -1,6 +1,7 @@
 """How much memory a run takes that learns from many pictures.
 
-    python experiments/bench_memory.py [pictures=50000] [files=300] [side=128] [OUT.json] [key=value]
+    python experiments/bench_memory.py [pictures=50000] [files=300] [side=128] [OUT.json]
+                                       [key=value ...]
 
 Makes a folder in MVTec AD layout whose training pictures are links to a few hundred files, trains a
 small autoencoder on it, in a process of its own, and prints that process's largest resident memory.

@@ -109,7 +109,7 @@ def whole_sweep(options: Options) -> None:
 def alone(steps: str, rates: str, shares: str) -> None:
     """What a process of part 1 does: a sweep of the given values, one or many."""
     cfg = override(SMALL, steps)
-    data = Data(Noise(32, cfg.size), Noise(4, cfg.size), aux=Noise(32, cfg.size))
+    data = Data(Noise(32, cfg.size), Noise(4, cfg.size), streams={"aux": Noise(32, cfg.size)})
     settings = {"lr": rates.split(","), "p_hard": shares.split(",")}
     configs = sweep.grid(cfg, **{name: list(map(float, x)) for name, x in settings.items()})
     key = jax.random.key(0)
@@ -155,22 +155,16 @@ def other_ways(repeats: int) -> dict[str, float]:
 
     def step(shared: tuple, cfg: efficientad.Config, state: State, key: jax.Array) -> State:
         pretrained, batch = shared
-        unit = compile.unit(batch)
-        features = efficientad.embed(cfg, pretrained, unit["image"])
-        batches = {**unit, "features": features}
-        return efficientad.train_step(cfg, pretrained, state, batches, key)[0]
+        return compile.step(efficientad.DETECTOR, cfg, pretrained, state, batch, key)[0]
 
-    def unrolled(shared: tuple, *stacked: jax.Array) -> State:
-        rows = [jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(MEMBERS)]
-        return stack([step(shared, *row) for row in rows])
-
+    axes = (None, 0, 0, 0)
     ways: dict[str, Callable] = {
-        "vmap": jax.vmap(step, in_axes=(None, 0, 0, 0)),
+        "vmap": compile.TOGETHER.each(step, axes),
         "lax.map": lambda shared, *stacked: jax.lax.map(lambda row: step(shared, *row), stacked),
         "lax.map, two at once": lambda shared, *stacked: jax.lax.map(
             lambda row: step(shared, *row), stacked, batch_size=2
         ),
-        "unrolled": unrolled,
+        "unrolled": compile.IN_TURNS.each(step, axes),
     }
     one = compile.jit(step)
     row = shared, configs[0], states[0], keys[0]
@@ -193,10 +187,10 @@ def ready(cfg: efficientad.Config) -> tuple[tuple, list[State], dict, list[jax.A
     configs = sweep.grid(cfg, lr=RATES)
     images = Noise(4, cfg.size).images
     keys = list(jax.random.split(jax.random.key(0), MEMBERS))
-    init = partial(efficientad.init, cfg, teacher(cfg), images)
+    begun = partial(fitting.begun, efficientad.DETECTOR, cfg, teacher(cfg), images)
     image = images[: cfg.batch_size]
     batch = {"image": image, "aux": image, "index": np.arange(cfg.batch_size, dtype=np.int32)}
-    return configs, [init(key) for key in keys], batch, keys
+    return configs, [begun(key) for key in keys], batch, keys
 
 
 def teacher(cfg: efficientad.Config) -> dict:

@@ -22,7 +22,7 @@ import numpy as np
 from bench_efficientad import PRODUCT, interleaved, matrix_product
 
 from jaxad import compile
-from jaxad.detector import override
+from jaxad.detector import check_settings, override
 from jaxad.methods import diffusionad
 from jaxad.training.checkpoint import abstract_state
 
@@ -32,13 +32,12 @@ RESTORATIONS = (
     ["restoration=iterative", "iterations=10"],
 )
 BATCH = 8  # of predictions
-IMAGE = np.zeros((1, 8, 8, 3), np.uint8)  # initial states read no pictures
 
 
 def main(*settings: str) -> None:
     """Prints both parts."""
     cfg = override(diffusionad.Config(), settings)
-    diffusionad.DETECTOR.check(cfg)
+    check_settings(diffusionad.DETECTOR, cfg)
     device = jax.devices()[0]
     print(f"jax {jax.__version__} on {device.device_kind} ({device.platform}); {cfg}\n")
     bench_synthesis(cfg)
@@ -50,7 +49,7 @@ def bench_synthesis(cfg: diffusionad.Config) -> None:
     batch, key = random_batch(cfg), jax.random.key(0)
     seconds = interleaved(
         {
-            "synthesis": lambda: compile.jitted(diffusionad.synthetic)(cfg, batch, key).image,
+            "synthesis": lambda: compile.jit(diffusionad.synthetic)(cfg, batch, key).image,
             "product": matrix_product(),
         }
     )
@@ -74,7 +73,7 @@ def bench_prediction() -> None:
         unet, segmentation = network_calls(cfg)
         name = ", ".join(setting.partition("=")[2] for setting in restoration)
         print(f"{name}: for one image, U-Net on {unet}, segmentation network on {segmentation}")
-        state = diffusionad.init(cfg, {}, IMAGE, jax.random.key(0))._replace(opt=())
+        state = compile.init(diffusionad.DETECTOR)(cfg, {}, jax.random.key(0))._replace(opt=())
         images = np.zeros((BATCH, cfg.size, cfg.size, 3), np.uint8)
         predict = functools.partial(compile.predict(diffusionad.DETECTOR), cfg, {}, state, images)
         tasks[name] = lambda predict=predict: predict().score
@@ -86,7 +85,7 @@ def bench_prediction() -> None:
 def network_calls(cfg: diffusionad.Config) -> tuple[int, int]:
     """Images that U-Net and segmentation network see for a prediction of one image."""
     detector = diffusionad.DETECTOR
-    state = abstract_state(detector, cfg, {}, jax.random.key(0))._replace(opt=())
+    state = abstract_state(detector, cfg, {})._replace(opt=())
     image = jax.ShapeDtypeStruct((1, cfg.size, cfg.size, 3), jnp.float32)
     program = jax.jit(functools.partial(detector.predict, cfg, {})).lower(state, image).as_text()
     return first_layers(program)
@@ -115,7 +114,7 @@ def random_batch(cfg: diffusionad.Config) -> dict[str, jax.Array]:
 def step_flops(cfg: diffusionad.Config) -> float:
     """Operations of a training step, by XLA's count of what is lowered; nothing is compiled."""
     detector, key = diffusionad.DETECTOR, jax.random.key(1)
-    state = abstract_state(detector, cfg, {}, key)
+    state = abstract_state(detector, cfg, {})
     batch = jax.eval_shape(lambda: {**random_batch(cfg), "features": ()})
     step = jax.jit(functools.partial(detector.train_step, cfg, {}))
     return step.lower(state, batch, key).cost_analysis()["flops"]

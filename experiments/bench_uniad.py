@@ -16,7 +16,7 @@ import numpy as np
 from bench_efficientad import against_floor, interleaved, matrix_product
 
 from jaxad import compile
-from jaxad.detector import State, override
+from jaxad.detector import State, check_settings, override
 from jaxad.methods import uniad
 from jaxad.nets.pdn import PDN
 
@@ -26,7 +26,7 @@ CHANNELS = 272
 def main(*settings: str) -> None:
     """Prints the table."""
     cfg = override(uniad.Config(), settings)
-    uniad.check(cfg)
+    check_settings(uniad.DETECTOR, cfg)
     device = jax.devices()[0]
     print(f"jax {jax.__version__} on {device.device_kind} ({device.platform}); {cfg}\n")
     rng = np.random.default_rng(0)

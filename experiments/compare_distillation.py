@@ -32,14 +32,12 @@ from jaxtyping import PyTree
 from jaxad import compile, sweep
 from jaxad.cli import script
 from jaxad.data.pictures import image_set
-from jaxad.data import pipeline
 from jaxad.data.source import Data
-from jaxad.detector import Detector, config, override, static
+from jaxad.detector import Detector, check_settings, config, override, static, values
 from jaxad.methods import DETECTORS
 from jaxad.nets.extractors import load_for
 from jaxad.sweep.table import circumstances
 from jaxad.training import fitting
-from jaxad.training.checkpoint import settings as settings_of
 from jaxad.training.checkpoint import write_json
 from jaxad.training.features import MEMORY, frozen_features
 
@@ -75,7 +73,7 @@ def main(out: str, *settings: str) -> None:
     folder = pathlib.Path(out)
     print(f"{options}\ncategories: {', '.join(data)}")
     speeds = measured(folder / "speeds.json", configs, next(iter(data.values())))
-    each = {name: settings_of(cfg)["settings"] for name, cfg in configs.items()}
+    each = {name: values(cfg) for name, cfg in configs.items()}
     rows = []
     for budget in ("steps", "seconds"):
         if budget == "seconds" and options.seconds is None:
@@ -126,7 +124,7 @@ def parsed(settings: Sequence[str]) -> tuple[Options, dict[str, Any]]:
         given = [setting for method, _, setting in several if method == name]
         detector = DETECTORS[name]
         configs[name] = override(detector.Config(), [*shared, *chosen[name], *given])
-        detector.check(configs[name])
+        check_settings(detector, configs[name])
     return options, configs
 
 
@@ -136,7 +134,7 @@ def load(options: Options) -> dict[str, Data]:
     if missing := [name for name, one in found.items() if one.test is None]:
         raise ValueError(f"there are no test pictures of {', '.join(missing)}")
     aux = script.photographs(options.aux, 2 * options.size)
-    return {name: one._replace(aux=aux) for name, one in found.items()}
+    return {name: one.with_streams(aux=aux) for name, one in found.items()}
 
 
 def measured(file: pathlib.Path, configs: dict[str, Any], data: Data) -> dict[str, float]:
@@ -154,8 +152,8 @@ def seconds_per_step(detector: Detector, cfg: Any, data: Data) -> float:
     pretrained, key = load_for(cfg), jax.random.key(0)
     images = image_set(data.train, cfg.size)
     kept = frozen_features(detector, cfg, pretrained, images, MEMORY)
-    batches = iter(fitting.train_batches(detector, cfg, data, key, features=kept))
-    state = detector.init(cfg, pretrained, images, key)
+    batches = iter(fitting.train_batches(detector, cfg, data, key, features=kept, images=images))
+    state = fitting.begun(detector, cfg, pretrained, images, key)
 
     def take(state: PyTree, count: int) -> PyTree:
         some = [next(batches) for _ in range(count)]

@@ -19,7 +19,7 @@ import jax
 from jaxad.cli import script
 from jaxad.data import layouts, workpieces
 from jaxad.data.files import OnBadImage
-from jaxad.detector import config, override, static
+from jaxad.detector import check_settings, config, override, static
 from jaxad.methods import DETECTORS
 from jaxad.report.assess import assess
 from jaxad.training.fitting import run
@@ -71,7 +71,7 @@ def parsed(settings: Sequence[str]) -> tuple[Options, Any]:
     chosen = override(Options(), [s for s in settings if s.startswith("method=")]).method
     options, cfg = script.parsed(settings, Options(), DETECTORS[chosen].Config())
     script.check_counts(options, "epochs", "save_every")
-    DETECTORS[chosen].check(cfg)
+    check_settings(DETECTORS[chosen], cfg)
     return options, cfg
 
 

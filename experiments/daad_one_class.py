@@ -22,7 +22,7 @@ from jaxtyping import Float
 from jaxad import sweep
 from jaxad.cli import script
 from jaxad.data import prepared
-from jaxad.detector import config, override, static
+from jaxad.detector import check_settings, config, override, static
 from jaxad.methods import DETECTORS, autoencoder, daad, memae
 from jaxad.sweep.table import circumstances
 from jaxad.training import checkpoint
@@ -82,7 +82,7 @@ def main(out: str, *settings: str) -> None:
             "data": source.name,
             "pictures": [len(source.train.labels), len(source.test.labels)],
             "options": vars(options),
-            **checkpoint.settings(cfg),
+            **checkpoint.settings(detector, cfg),
             "image_auroc": {
                 name: [None if math.isnan(x) else x for x in values.tolist()]
                 for name, values in found.items()
@@ -104,7 +104,7 @@ def parsed(settings: Sequence[str]) -> tuple[Options, Any]:
     if not options.data:
         raise ValueError("data is missing: say data=FILE.npz or data=PREPARED_FOLDER")
     script.check_counts(options, "seeds", "save_every")
-    DETECTORS[chosen].check(cfg)
+    check_settings(DETECTORS[chosen], cfg)
     return options, cfg
 
 

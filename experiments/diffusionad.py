@@ -34,11 +34,11 @@ from jaxad import compile
 from jaxad.cli import script
 from jaxad.data import foreground, layouts, pipeline, workpieces
 from jaxad.data.files import OnBadImage
+from jaxad.data.images import OUTLINE, outline
 from jaxad.data.source import Data
-from jaxad.detector import config, override, static
+from jaxad.detector import check_settings, config, override, static
 from jaxad.methods import diffusionad
 from jaxad.report.assess import assess
-from jaxad.report.heatmap import OUTLINE, outline
 from jaxad.training.fitting import run
 
 ROWS, COLUMNS = 4, 8  # of synthetic.png
@@ -98,7 +98,7 @@ def parsed(settings: Sequence[str]) -> tuple[Options, diffusionad.Config]:
     script.check_counts(options, "epochs", "save_every")
     if options.epochs is not None and any(setting.startswith("steps=") for setting in settings):
         raise ValueError("steps and epochs: say one of the two")
-    diffusionad.DETECTOR.check(cfg)
+    check_settings(diffusionad.DETECTOR, cfg)
     return options, cfg
 
 
@@ -119,11 +119,11 @@ def load(folder: str, options: Options, cfg: diffusionad.Config) -> Data:
     aux = script.photographs(options.aux, cfg.size, options.on_bad_image)
     print(f"synthetic anomalies are made of {aux!r}")
     if folder == "workpieces":
-        return workpieces.load(options.category, size=cfg.size)._replace(aux=aux)
-    return layouts.load(
-        folder, seed=options.seed, heldout=options.heldout, aux=aux,
-        on_bad_image=options.on_bad_image,
-    )  # fmt: skip
+        return workpieces.load(options.category, size=cfg.size).with_streams(aux=aux)
+    data = layouts.load(
+        folder, seed=options.seed, heldout=options.heldout, on_bad_image=options.on_bad_image
+    )
+    return data.with_streams(aux=aux)
 
 
 def with_foreground(
@@ -139,7 +139,9 @@ def with_foreground(
     masks = foreground.chosen(choice, data.train, workdir / "foreground")
     kind = choice if masks is None else "masks"
     print(f"they lie where foreground={choice} says")
-    return data._replace(foreground=masks), override(cfg, f"foreground={kind}")
+    if masks is not None:
+        data = data.with_streams(foreground=masks)
+    return data, override(cfg, f"foreground={kind}")
 
 
 def examples(cfg: diffusionad.Config, data: Data, seed: int) -> Image.Image:
@@ -149,7 +151,7 @@ def examples(cfg: diffusionad.Config, data: Data, seed: int) -> Image.Image:
     """
     cfg = override(cfg, [f"batch_size={COLUMNS}", "anomalous=1.0"])
     batches = iter(pipeline.train_batches(diffusionad.DETECTOR, cfg, data, seed))
-    damage, both = compile.jitted(diffusionad.synthetic), []
+    damage, both = compile.jit(diffusionad.synthetic), []
     for key in jax.random.split(jax.random.key(seed), ROWS):
         batch = next(batches)
         damaged = damage(cfg, compile.unit(jax.tree.map(jnp.asarray, batch)), key)

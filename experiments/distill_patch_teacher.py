@@ -32,13 +32,12 @@ from PIL import Image
 
 from jaxad import compile
 from jaxad.cli import distil
-from jaxad.detector import Images, Scalar, State, config, override, static
+from jaxad.detector import Images, Scalar, State, config, override, static, values
 from jaxad.methods import students
 from jaxad.nets import extractors
 from jaxad.nets.layers import torch_kernel
 from jaxad.nets.patch_network import LAYERS, PatchNetwork
-from jaxad.ops import colour, maps
-from jaxad.training import checkpoint
+from jaxad.ops import colour
 from jaxad.weights.store import load_pretrained, save_pretrained
 
 BATCHES_FOR_MOMENTS = 64
@@ -76,17 +75,20 @@ class Config:
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
     extractors.select(cfg.extractor, (cfg.layer,))
-    students.check_teacher(cfg)
-    students.check_settings(
-        cfg,
-        patch=(cfg.patch in LAYERS, ", ".join(map(str, LAYERS))),
-        zoom=(1 <= cfg.zoom[0] <= cfg.zoom[1], "two numbers from 1, the smaller one first"),
-        metric=(cfg.metric >= 0, "0 or more"),
-        batch_size=(cfg.batch_size >= 2, "2 or more: correlations are over the batch"),
-        lr=(0 < cfg.lr < math.inf, "more than 0"),
-        enlarged=(cfg.enlarged >= 1, "1 or more"),
-        grey=(0 <= cfg.grey <= 1, "a probability"),
-    )
+    ranges = {
+        "weights": (len(cfg.weights) == 1, "those of one teacher"),
+        "steps": (cfg.steps >= 1, "1 or more"),
+        "patch": (cfg.patch in LAYERS, ", ".join(map(str, LAYERS))),
+        "zoom": (1 <= cfg.zoom[0] <= cfg.zoom[1], "two numbers from 1, the smaller one first"),
+        "metric": (cfg.metric >= 0, "0 or more"),
+        "batch_size": (cfg.batch_size >= 2, "2 or more: correlations are over the batch"),
+        "lr": (0 < cfg.lr < math.inf, "more than 0"),
+        "enlarged": (cfg.enlarged >= 1, "1 or more"),
+        "grey": (0 <= cfg.grey <= 1, "a probability"),
+    }
+    for name, (fine, expected) in ranges.items():
+        if not fine:
+            raise ValueError(f"{name}={getattr(cfg, name)}: expected {expected}")
 
 
 def views(
@@ -215,18 +217,18 @@ def main(folders: str, workdir: str, *settings: str) -> None:
     def new_state() -> State:
         sample = batches(found.train, seed=1)
         sample = np.concatenate([sample[i]["anchor"] for i in range(BATCHES_FOR_MOMENTS)])
-        stats = maps.moments(describe, (cfg, variables), sample)
+        stats = compile.moments(describe, (cfg, variables), sample)
         params = new_parameters(cfg)
         return State(jnp.int32(0), params, stats, distil.optimizer(cfg).init(params))
 
-    take = compile.jit(step, donate_argnums=2)
+    take = compile.jit(step, donate=2)
     measure = compile.jit(errors)
     test = batches(found.heldout, seed=2)
     test = [test[i] for i in range(-(-len(found.heldout) * HELD_OUT_PATCHES // cfg.batch_size))]
     state, error = distil.distil(
         cfg,
         workdir,
-        {**checkpoint.settings(cfg), "pictures": found.record},
+        {"method": "distill_patch_teacher", "settings": values(cfg), "pictures": found.record},
         new_state,
         partial(take, cfg, variables),
         batches(found.train, seed=3),
@@ -235,7 +237,7 @@ def main(folders: str, workdir: str, *settings: str) -> None:
     about = {
         "command": "python experiments/distill_patch_teacher.py " + " ".join(sys.argv[1:]),
         "heldout_error": error,
-        "settings": checkpoint.settings(cfg)["settings"],
+        "settings": values(cfg),
     }
     folder = pathlib.Path(workdir) / "weights"
     save_pretrained(folder, {"params": state.params["network"]}, about)

@@ -31,12 +31,10 @@ from PIL import Image
 
 from jaxad import compile
 from jaxad.cli import distil
-from jaxad.detector import Scalar, State, config, override, static
+from jaxad.detector import Scalar, State, config, override, static, values
 from jaxad.nets import convert, patch_features
 from jaxad.nets.pdn import PDN
 from jaxad.nets.resnet import ResNet, resnet18, wide_resnet101_2
-from jaxad.ops import maps
-from jaxad.training import checkpoint
 from jaxad.weights import files, store
 
 # Differs from the reference: 1000 parts of pictures, theirs are 10,000 pictures or more. At a side
@@ -148,19 +146,20 @@ def main(backbone: str, folders: str, workdir: str, *settings: str) -> None:
     def new_state() -> State:
         sample = distil.batches(found.train, view, seed=1, size=8)
         sample = np.concatenate([sample[i]["backbone"] for i in range(BATCHES_FOR_MOMENTS)])
-        stats = maps.moments(describe, (variables,), sample)
+        stats = compile.moments(describe, (variables,), sample)
         params = PDN(cfg.medium, cfg.channels).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
         opt = distil.optimizer(cfg).init(params["params"])
         return State(jnp.int32(0), params["params"], stats, opt)
 
-    take = compile.jit(partial(step, describe, cfg), donate_argnums=1)
+    take = compile.jit(partial(step, describe, cfg), donate=1)
     measure = compile.jit(partial(errors, describe, cfg))
     test = distil.batches(found.heldout, view, seed=2, size=8)
     test = [test[i] for i in range(-(-len(found.heldout) // 8))]
+    record = {"method": "distill_pdn", "settings": values(cfg)}
     state, error = distil.distil(
         cfg,
         workdir,
-        {**checkpoint.settings(cfg), "backbone": backbone, "pictures": found.record},
+        {**record, "backbone": backbone, "pictures": found.record},
         new_state,
         partial(take, variables),
         distil.batches(found.train, view, seed=3, size=cfg.batch_size),
@@ -170,7 +169,7 @@ def main(backbone: str, folders: str, workdir: str, *settings: str) -> None:
         "command": "python experiments/distill_pdn.py " + " ".join(sys.argv[1:]),
         "heldout_error": error,
         "backbone": pathlib.Path(backbone).name,
-        "settings": checkpoint.settings(cfg)["settings"],
+        "settings": record["settings"],
     }
     folder = pathlib.Path(workdir) / "weights"
     store.save_pretrained(folder, {"params": state.params}, about)

@@ -20,9 +20,9 @@ from collections.abc import Sequence
 import jax
 
 from jaxad.cli import script
-from jaxad.data.pictures import image_set
-from jaxad.data import layouts, pipeline
+from jaxad.data import layouts
 from jaxad.data.files import OnBadImage
+from jaxad.data.pictures import image_set
 from jaxad.detector import State, config, static
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.methods import efficientad
@@ -52,13 +52,12 @@ def main(data_folder: str, workdir: str, *settings: str) -> None:
     options, cfg = parsed(settings)
     print(f"{cfg}\n{options}")
 
-    aux = None
+    streams = {}
     if cfg.penalty:
-        aux = script.photographs(options.aux, 2 * cfg.size, options.on_bad_image)
+        streams["aux"] = script.photographs(options.aux, 2 * cfg.size, options.on_bad_image)
     data = layouts.load(
-        data_folder, seed=options.seed, heldout=options.heldout, aux=aux,
-        on_bad_image=options.on_bad_image,
-    )  # fmt: skip
+        data_folder, seed=options.seed, heldout=options.heldout, on_bad_image=options.on_bad_image
+    ).with_streams(**streams)
     pretrained = load_pretrained(cfg.weights)
     curve_file = pathlib.Path(workdir) / "curve.json"
     curve_every = options.curve_every or options.save_every

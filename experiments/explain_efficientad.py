@@ -36,6 +36,7 @@ from jaxad.nets import convert
 from jaxad.nets.pdn import RECEPTIVE_FIELD, STRIDE
 from jaxad.nets.resnet import resnet18
 from jaxad.ops.quantile import quantile
+from jaxad.training import fitting
 from jaxad.weights.files import read_state_dict
 from jaxad.weights.store import load_pretrained
 
@@ -148,13 +149,12 @@ def trained_distance(
 ) -> Float[Array, "h w C"]:
     """Squared difference of teacher and student after STEPS steps on the image."""
     key, images = jax.random.key(0), pixels[None]
-    state = efficientad.init(cfg, pretrained, images, key)
+    state = fitting.begun(efficientad.DETECTOR, cfg, pretrained, images, key)
     for _ in range(STEPS):
         batch = {"image": images, "index": np.zeros(1, np.int32)}
         state, _ = compile.train_step(efficientad.DETECTOR)(cfg, pretrained, state, batch, key)
-    return compile.jitted(local_distance)(
-        cfg, pretrained, state.params, state.stats, compile.unit(jnp.asarray(images))
-    )[0]
+    distance = compile.of_pictures(local_distance)
+    return distance(cfg, pretrained, state.params, state.stats, images)[0]
 
 
 def local_distance(

@@ -25,10 +25,10 @@ from jaxtyping import Float
 
 from jaxad import compile, sweep
 from jaxad.cli import script
+from jaxad.data import workpieces
 from jaxad.data.pictures import resized
-from jaxad.data import pipeline, workpieces
 from jaxad.data.source import Data
-from jaxad.detector import config, static
+from jaxad.detector import check_settings, config, static
 from jaxad.methods import daad
 from jaxad.report import figures
 from jaxad.sweep.fitting import Members
@@ -69,7 +69,7 @@ def main(out: str, *arguments: str) -> None:
             raise ValueError(f"{name}: expected at least one")
     configs = tuple(divided(base, rate) for rate in options.rates)
     for cfg in configs:
-        daad.check(cfg)
+        check_settings(daad.DETECTOR, cfg)
     print(f"{base}\n{options}")
     data = workpieces.load(options.category, size=base.size, train=options.train)
     keys = jax.random.split(jax.random.key(0), options.seeds)
@@ -79,7 +79,7 @@ def main(out: str, *arguments: str) -> None:
     )
     scores = sweep.evaluate(daad.DETECTOR, configs, {}, members, data.test)
     values = measured(configs, members, scores)
-    made = {"options": vars(options), **settings(base), "made_with": circumstances()}
+    made = {"options": vars(options), **settings(daad.DETECTOR, base), "made_with": circumstances()}
     write_json(folder / "granularity.json", {**made, "rates": table(options.rates, values)})
     draw(folder / "granularity.png", options.rates, values)
     draw_pictures(folder / "reconstructions.png", options.rates, configs, members, data)

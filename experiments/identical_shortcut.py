@@ -26,8 +26,8 @@ import numpy as np
 
 from jaxad import compile
 from jaxad.cli import script
+from jaxad.data import multiclass
 from jaxad.data.pictures import image_set, resized
-from jaxad.data import multiclass, pipeline
 from jaxad.data.source import Data
 from jaxad.detector import Detector, State, config, override, static
 from jaxad.evaluation.evaluate import evaluate
@@ -37,6 +37,7 @@ from jaxad.nets.extractors import load_for
 from jaxad.report import figures
 from jaxad.training import fitting
 from jaxad.training.checkpoint import write_json
+from jaxad.training.selection import heldout_loss
 
 NETWORKS = ("mlp", "cnn", "transformer", "uniad")
 SHARED = (
@@ -134,7 +135,7 @@ def trained(
         rows = script.read_rows(curve_file, before=step)
         metrics = evaluate(detector, cfg, pretrained, state, data.test).mean
         row = {"epoch": step * cfg.batch_size / len(data.train)}
-        row["heldout_loss"] = heldout_loss(detector, cfg, pretrained, state, heldout)
+        row["heldout_loss"] = float(heldout_loss(detector, cfg, pretrained, state, heldout))
         row |= {name: metrics[name] for name in ("image_auroc", "pixel_auroc")}
         write_json(curve_file, [*rows, {"step": step, **row}])
 
@@ -143,18 +144,6 @@ def trained(
         save_every=every, cache=workdir / "features", at_save=measure,
     )  # fmt: skip
     return state, script.read_rows(curve_file)
-
-
-def heldout_loss(
-    detector: Detector, cfg: Any, pretrained: dict, state: State, images: np.ndarray
-) -> float:
-    """Mean squared error of the reconstruction of normal pictures not trained on."""
-    arguments = (cfg, pretrained, state._replace(opt=()))
-    errors = []
-    for prediction in compile.sliced(detector.predict, arguments, images):
-        parts = prediction.parts
-        errors.append(jnp.square(parts["features"] - parts["reconstruction"]).mean((1, 2, 3)))
-    return float(jnp.concatenate(errors).mean())
 
 
 def mean_curve(curves: list[list[Row]]) -> list[Row]:
@@ -177,9 +166,7 @@ def decoded(
     images = np.stack([resized(data.test[int(i)]["image"], cfg.size) for i in places])
     parts = compile.predict(detector)(cfg, pretrained, state, images).parts
     known = image_set(data.train, cfg.size, limit=PATCHES // cfg.grid**2)
-    bank = np.concatenate(
-        [np.asarray(x) for x in compile.sliced(detector.embed, (cfg, pretrained), known)]
-    )
+    bank = np.asarray(compile.over_set(detector.embed, (cfg, pretrained), known))
     side = cfg.size // cfg.grid
     patches = known.reshape(len(known), cfg.grid, side, cfg.grid, side, 3).swapaxes(2, 3)
     rows = [images]

@@ -80,7 +80,7 @@ def main(method: str, out: str, *settings: str) -> None:
         tests = [one.test for one in sets]
         scores = sweep.evaluate(detector, configs, pretrained, members, tests)
         found[protocol] = by_category(scores.evaluations, list(data))
-    made = {"options": vars(options), **settings_of(cfg), "made_with": circumstances()}
+    made = {"options": vars(options), **settings_of(detector, cfg), "made_with": circumstances()}
     made["settings"]["steps"] = steps
     write_json(pathlib.Path(out) / "multiclass.json", {**made, "metrics": plain(found)})
     print(table(found, list(data)))
@@ -95,7 +95,7 @@ def load(cfg: Any, options: Options, detector: Detector) -> dict[str, Data]:
     if not wanted or (options.aux is None and not options.data):
         return found
     aux = script.photographs(options.aux, 2 * cfg.size)
-    return {name: one._replace(aux=aux) for name, one in found.items()}
+    return {name: one.with_streams(aux=aux) for name, one in found.items()}
 
 
 def with_epochs(cfg: Any, data: Data, epochs: int) -> Any:

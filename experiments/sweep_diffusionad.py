@@ -25,10 +25,10 @@ from diffusionad import check_folders, with_foreground
 
 from jaxad import compile, sweep
 from jaxad.cli import script
+from jaxad.data import layouts, workpieces
 from jaxad.data.pictures import image_set, resized
-from jaxad.data import layouts, pipeline, workpieces
 from jaxad.data.source import Data
-from jaxad.detector import State, config, override, static
+from jaxad.detector import State, check_settings, config, override, static
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.methods import diffusionad
 from jaxad.report import figures
@@ -61,7 +61,7 @@ def main(out: str, *settings: str) -> None:
     check_folders(options)
     script.check_counts(options, "seeds", "save_every")
     for name in RESTORATIONS:
-        diffusionad.DETECTOR.check(override(base, f"restoration={name}"))
+        check_settings(diffusionad.DETECTOR, override(base, f"restoration={name}"))
     workdir = pathlib.Path(out)
     data, base = with_foreground(load(options, base), options, base, workdir)
     print(f"{base}\n{options}")
@@ -73,7 +73,7 @@ def main(out: str, *settings: str) -> None:
     )  # fmt: skip
     configs, members = sweep.grid(base, restoration=RESTORATIONS), with_iterative(members)
     scores = sweep.evaluate(diffusionad.DETECTOR, configs, {}, members, data.test)
-    sweep.write(workdir / "restorations", configs, keys, scores)
+    sweep.write(workdir / "restorations", diffusionad.DETECTOR, configs, keys, scores)
     print(f"\nRestorations:\n{sweep.text(configs, scores)}")
     guided = RESTORATIONS.index("guided")
     state = members.state(configs, guided, 0)
@@ -103,7 +103,7 @@ def load(options: Options, cfg: diffusionad.Config) -> Data:
     labels = set() if data.test is None else {record.label for record in data.test.records}
     if labels != {0, 1}:
         raise ValueError(f"expected normal and anomalous test pictures in {options.data}")
-    return data._replace(aux=script.photographs(options.aux, cfg.size))
+    return data.with_streams(aux=script.photographs(options.aux, cfg.size))
 
 
 def with_iterative(members: sweep.Members) -> sweep.Members:

@@ -21,8 +21,8 @@ import numpy as np
 
 from jaxad import sweep
 from jaxad.cli import script
+from jaxad.data import layouts, workpieces
 from jaxad.data.pictures import image_set
-from jaxad.data import layouts, pipeline, workpieces
 from jaxad.data.source import Data
 from jaxad.detector import config, override, static
 from jaxad.methods import efficientad
@@ -71,12 +71,12 @@ def main(out: str, *settings: str) -> None:
         at_once=options.at_once, save_every=options.save_every,
     )  # fmt: skip
     scores = sweep.evaluate(detector, configs, pretrained, members, data.test)
-    sweep.write(workdir / "training", configs, keys, scores)
+    sweep.write(workdir / "training", detector, configs, keys, scores)
     print(f"\nWhat is trained:\n{sweep.text(configs, scores)}")
 
     configs, members = calibrated(base, members, pretrained, data, options.seeds)
     scores = sweep.evaluate(detector, configs, pretrained, members, data.test)
-    sweep.write(workdir / "maps", configs, keys, scores)
+    sweep.write(workdir / "maps", detector, configs, keys, scores)
     print(f"\nHow the maps are normalised:\n{sweep.text(configs, scores)}")
 
 
@@ -88,9 +88,9 @@ def load(cfg: efficientad.Config, options: Options) -> Data:
         data = layouts.load(options.data, seed=0)
     if data.test is None:
         raise ValueError(f"there are no test pictures in {options.data}")
-    if data.aux is not None and options.aux is None:
+    if "aux" in data.streams and options.aux is None:
         return data
-    return data._replace(aux=script.photographs(options.aux, 2 * cfg.size))
+    return data.with_streams(aux=script.photographs(options.aux, 2 * cfg.size))
 
 
 def trained_settings(base: efficientad.Config) -> tuple[efficientad.Config, ...]:

@@ -63,7 +63,7 @@ def main(out: str, *settings: str) -> None:
         save_every=options.save_every, cache=MEMORY,
     )  # fmt: skip
     scores = sweep.evaluate(stfpm.DETECTOR, configs, pretrained, members, data.test)
-    sweep.write(workdir, configs, keys, scores)
+    sweep.write(workdir, stfpm.DETECTOR, configs, keys, scores)
     summary = f"{sweep.text(configs, scores)}\n\n{spread(configs, scores)}"
     (workdir / "summary.txt").write_text(summary + "\n", encoding="utf-8")
     print(summary)

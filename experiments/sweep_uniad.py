@@ -56,7 +56,7 @@ def main(out: str, *settings: str) -> None:
         save_every=options.save_every, cache=workdir / "features",
     )  # fmt: skip
     scores = sweep.evaluate(uniad.DETECTOR, configs, pretrained, members, data.test)
-    sweep.write(workdir, configs, keys, scores)
+    sweep.write(workdir, uniad.DETECTOR, configs, keys, scores)
     print(sweep.text(configs, scores))
 
 

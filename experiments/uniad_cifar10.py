@@ -34,7 +34,7 @@ from jaxad import sweep
 from jaxad.cli import script
 from jaxad.data import prepared
 from jaxad.data.labelled import Labelled
-from jaxad.detector import config, override, static
+from jaxad.detector import check_settings, config, override, static
 from jaxad.methods import uniad
 from jaxad.nets.extractors import load_for
 from jaxad.sweep.table import circumstances
@@ -91,7 +91,7 @@ def main(out: str, *settings: str) -> None:
             "whole_data": is_whole(source),
             "classes": source.classes,
             "options": vars(options),
-            **checkpoint.settings(configs[0]),
+            **checkpoint.settings(uniad.DETECTOR, configs[0]),
             "steps": [one.steps for one in configs],
             "image_auroc": {name: summarised(values) for name, values in found.items()},
             "made_with": circumstances(),
@@ -120,7 +120,7 @@ def parsed(settings: Sequence[str]) -> tuple[Options, uniad.Config]:
     if not options.splits:
         raise ValueError("splits= is empty: leave it out for all four")
     script.check_counts(options, "epochs", "seeds", "save_every")
-    uniad.check(cfg)
+    check_settings(uniad.DETECTOR, cfg)
     return options, cfg
 
 

@@ -3,6 +3,7 @@
 import atexit
 import functools
 import gc
+import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -10,10 +11,10 @@ import sys
 import tempfile
 
 # Most of a test's time is compilation; what is compiled runs for moments. Before jax is imported.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-)
+FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+if importlib.metadata.version("jaxlib").startswith("0.10."):  # later ones do not know it
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 # All processes of a run share what they compiled; the first one makes the folder and removes it.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxad-tests-")

@@ -14,7 +14,7 @@ from flax import linen as nn
 from jaxad import compile, export, training
 from jaxad.data import pipeline
 from jaxad.data.pictures import image_set
-from jaxad.detector import Prediction, State, check_settings, override
+from jaxad.detector import Prediction, State, check_settings, no_features, override
 from jaxad.methods import DETECTORS
 from jaxad.training import fitting
 
@@ -55,14 +55,22 @@ def assert_equal(one, other):
 
 
 def assert_close(one, other, tolerance=1e-3):
-    """Equal but for rounding, which is measured by each leaf's own scale."""
+    """Equal but for rounding, which is measured by each leaf's own scale.
+
+    Of parameters one number in a hundred may be off: Adam's first step makes a gradient that is
+    nothing but rounding as large as any other. Its moments, which tell the gradient, may not.
+    """
     assert jax.tree.structure(one) == jax.tree.structure(other)
     leaves = zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True)
     for (path, a), b in leaves:
-        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        scale = np.abs(b).max(initial=0.0)
-        error = np.abs(a - b).max(initial=0.0)
-        assert error <= tolerance * scale, f"{jax.tree_util.keystr(path)}: {error} of {scale}"
+        name, a, b = (
+            jax.tree_util.keystr(path),
+            np.asarray(a, np.float64),
+            np.asarray(b, np.float64),
+        )
+        off = np.abs(a - b) > tolerance * np.abs(b).max(initial=0.0)
+        allowed = max(1, a.size // 100) if name.startswith(".params") else 0
+        assert off.sum() <= allowed, f"{name}: {off.sum()} of {a.size} are off"
 
 
 def kinds(tree):
@@ -246,6 +254,8 @@ def test_frozen_features_read_static_settings_only(name, tiny):
 @every_detector
 def test_features_from_a_cache_give_the_same_step(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
+    if detector.embed is no_features:
+        return  # a step without features is the one that all other tests take
     (batch,) = some_batches(detector, cfg, data)
     features = compile.jit(detector.embed)(
         cfg, pretrained, compile.unit(jnp.asarray(batch["image"]))

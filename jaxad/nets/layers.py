@@ -1,12 +1,13 @@
 """Convolution, pooling and padding as every network here uses them."""
 
 from collections.abc import Callable
-from functools import reduce
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
+
+from jaxad.nets import cpu
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -30,10 +31,6 @@ def torch_bias(fan_in: int) -> Callable[..., Array]:
 
 class Conv(nn.Module):
     """A convolution that starts from torch's initial weights.
-
-    XLA's CPU backend computes the weight gradient of a convolution whose output is larger than its
-    input 100 times slower when the padding is left to the convolution, so zeros are then laid
-    around it beforehand; the values are the same.
 
     Attributes:
       features: channels of the output.
@@ -59,20 +56,17 @@ class Conv(nn.Module):
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
         """The convolution of `x`."""
         fan_in = self.kernel * self.kernel * x.shape[-1] // self.groups
-        sides = _sides(self.padding)
-        reach = self.dilation * (self.kernel - 1)
-        if max(before + after for before, after in sides) > reach:
-            x, sides = pad(x, sides), ((0, 0), (0, 0))
         return nn.Conv(
             self.features,
             (self.kernel, self.kernel),
             strides=self.stride,
-            padding=sides,
+            padding=_sides(self.padding),
             kernel_dilation=self.dilation,
             feature_group_count=self.groups,
             use_bias=self.use_bias,
             kernel_init=self.kernel_init,
             bias_init=torch_bias(fan_in),
+            conv_general_dilated_cls=lambda: cpu.conv,
             name="conv",
         )(x)
 
@@ -80,38 +74,8 @@ class Conv(nn.Module):
 def max_pool(
     x: Float[Array, "B H W C"], window: int, stride: int = 2, padding: int = 0
 ) -> Float[Array, "B h w C"]:
-    """The largest of each window's cells; of equal ones the first takes the gradient.
-
-    As `nn.max_pool`, whose gradient takes several times as long on a CPU.
-    """
-    for axis in (2, 1):  # columns first, so that of equals the first in reading order remains
-        x = _largest_along(x, axis, window, stride, padding)
-    return x
-
-
-def _largest_along(
-    x: Float[Array, "B H W C"], axis: int, window: int, stride: int, padding: int
-) -> Float[Array, "B h w C"]:
-    """The largest of each window along one axis."""
-    side = x.shape[axis]
-    count = (side + 2 * padding - window) // stride + 1
-    strides = -(-side // stride)
-    x = _reaching(x, axis, 0, strides * stride)
-    phases = x.reshape(*x.shape[:axis], strides, stride, *x.shape[axis + 1 :])
-    cells = []
-    for start in range(-padding, window - padding):
-        phase = jax.lax.index_in_dim(phases, start % stride, axis + 1, keepdims=False)
-        cells.append(_reaching(phase, axis, start // stride, start // stride + count))
-    return reduce(lambda a, b: jnp.where((b > a) | jnp.isnan(b), b, a), cells)
-
-
-def _reaching(x: Array, axis: int, start: int, stop: int) -> Array:
-    """Cells from `start` to `stop` along an axis; those outside of `x` are -inf."""
-    side = x.shape[axis]
-    x = jax.lax.slice_in_dim(x, max(start, 0), min(stop, side), axis=axis)
-    outside = [(0, 0)] * x.ndim
-    outside[axis] = (max(-start, 0), max(stop - side, 0))
-    return jnp.pad(x, outside, constant_values=-jnp.inf) if any(outside[axis]) else x
+    """The largest of each window's cells; of equal ones the first takes the gradient."""
+    return cpu.max_pool(x, window, stride, padding)
 
 
 def pad(

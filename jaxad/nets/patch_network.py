@@ -10,13 +10,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxad.nets.layers import Conv, Sides, imagenet_normalise, max_pool, pad
+from jaxad.nets import cpu
+from jaxad.nets.layers import Conv, Sides, imagenet_normalise, max_pool
 from jaxad.nets.pdn import PDN, RECEPTIVE_FIELD, STRIDE
 
 SLOPE = 5e-3  # of the leaky rectifiers
-# In a single patch of 17 pixels the third convolution has 4 x 4 outputs, fewer than its kernel's
-# 5 x 5, and on a CPU such a convolution's gradient takes XLA 10 times as long as one with 5 x 5.
-SMALLEST = 17
+SMALLEST = 17  # alone, its third convolution has 4 x 4 outputs, fewer than its kernel's 5 x 5
 
 
 class Layer(NamedTuple):
@@ -63,7 +62,6 @@ class PatchNetwork(nn.Module):
     rectified: bool = False
     normalisation: Literal["imagenet", "none"] = "imagenet"
 
-    @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
         """Cell (i, j) describes the patch whose first pixel is (s i, s j), s pixels apart.
 
@@ -74,8 +72,16 @@ class PatchNetwork(nn.Module):
         if min(sides) < self.patch:
             raise ValueError(f"an image of {sides} pixels is smaller than a patch of {self.patch}")
         x = imagenet_normalise(images) if self.normalisation == "imagenet" else images
-        if self.patch == SMALLEST == min(sides):
-            x = pad(x, ((0, 1), (0, 1)))  # what this adds is cut off below
+        alone = self.patch == SMALLEST == min(sides)
+        x = cpu.smallest(self._layers, x) if alone else self._layers(x)
+        # The layers need less than the patch where a pool drops a row: cells at the end would
+        # belong to patches that reach over the edge.
+        step = 1 if self.dense else stride(self.patch)
+        height, width = ((side - self.patch) // step + 1 for side in sides)
+        return x[:, :height, :width]
+
+    @nn.compact
+    def _layers(self, x: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
         layers, dilation = LAYERS[self.patch], 1
         for i, layer in enumerate(layers, start=1):
             channels = layer.widths * self.width if layer.widths else self.channels
@@ -86,11 +92,7 @@ class PatchNetwork(nn.Module):
                 x, dilation = sliding_max(x, dilation), 2 * dilation
             elif layer.pooled:
                 x = max_pool(x, 2)
-        # The layers need less than the patch where a pool drops a row: cells at the end would
-        # belong to patches that reach over the edge.
-        step = 1 if self.dense else stride(self.patch)
-        height, width = ((side - self.patch) // step + 1 for side in sides)
-        return x[:, :height, :width]
+        return x
 
 
 def sliding_max(x: Float[Array, "B H W C"], apart: int) -> Float[Array, "B h w C"]:

@@ -10,6 +10,8 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
+from jaxad.nets import cpu
+
 EPSILON = 1e-5  # torch's layer norm
 TEMPERATURE = 10_000  # of the sine positions, Vaswani et al., section 3.5
 LEVELS = 256  # values of the random byte that decides whether a number is dropped
@@ -60,11 +62,7 @@ class Attention(nn.Module):
         logits = jnp.einsum("bqhd,bkhd->bhqk", q * (D // self.heads) ** -0.5, k)
         if masked is not None:
             logits = jnp.where(jnp.asarray(masked)[None, None], -jnp.inf, logits)
-        # Softmax, its division left for after the sum: fewer passes over all pairs of tokens, in
-        # the gradient too.
-        weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
-        total = jnp.einsum("bhqk->bqh", weights)[..., None]
-        gathered = jnp.einsum("bhqk,bkhd->bqhd", _drop(self, weights, dropout), v) / total
+        gathered = cpu.gathered(logits, v, lambda weights: _drop(self, weights, dropout))
         return _dense(D, "out")(gathered.reshape(queries.shape))
 
     def _by_head(self, x: Tokens) -> Float[Array, "B T h d"]:
@@ -194,7 +192,8 @@ def dropped(
         number, since drawing them is a large part of a training step on a CPU.
       key: of the random bytes.
     """
-    # Differs from the reference: a probability of 0.1 is 26/256 = 0.1016.
+    # Differs from the reference: a probability of 0.1 is 26/256 = 0.1016. So on every backend:
+    # another way to draw would drop others.
     threshold = jnp.round(jnp.asarray(probability) * LEVELS)
     words = jax.random.bits(key, (-(-x.size // 4),), jnp.uint32)
     numbers = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[: x.size].reshape(x.shape)

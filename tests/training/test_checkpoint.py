@@ -22,9 +22,9 @@ with RunFolder(sys.argv[1]):
 
 
 def test_a_folder_is_taken_by_one_at_a_time(tmp_path):
-    with RunFolder(tmp_path):
-        with pytest.raises(BlockingIOError, match=f"another process is training in {tmp_path}"):
-            RunFolder(tmp_path).__enter__()
+    taken = pytest.raises(BlockingIOError, match=f"another process is training in {tmp_path}")
+    with RunFolder(tmp_path), taken:
+        RunFolder(tmp_path).__enter__()
     with RunFolder(tmp_path):
         pass
 

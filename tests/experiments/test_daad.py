@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scripts import script
 
+from jaxad.detector import check_settings
 from jaxad.methods import daad, memae
 
 
@@ -13,7 +14,7 @@ def test_a_rate_is_that_of_every_memory_or_its_number_of_cells():
     granularity = script("granularity")
     for rate, rates in ((1, (1, 1, 1)), (8, (8, 8, 8)), (16, (16, 16, 8)), (32, (32, 16, 8))):
         cfg = granularity.divided(granularity.SMALL, rate)
-        daad.check(cfg)
+        check_settings(daad.DETECTOR, cfg)
         assert cfg.rates == rates
 
 
@@ -44,7 +45,7 @@ def test_the_study_refuses_scores_that_are_no_mean_error(setting, tmp_path):
     [
         ("daad", ["method=memea"], "method=memea: expected one of daad, memae, autoencoder"),
         ("daad", ["epochs=0"], "epochs=0: expected 1 or more"),
-        ("daad", ["method=memae", "rates=1"], "no setting 'rates'.*memae has"),
+        ("daad", ["method=memae", "rates=1"], "no setting 'rates': .*; .* has .*shrinkage"),
         ("daad", ["method=autoencoder", "size=100"], "size=100"),
         ("daad_one_class", [], "data is missing"),
         ("daad_one_class", ["data=x", "seeds=0"], "seeds=0"),

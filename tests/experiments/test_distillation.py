@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from scripts import category, script
 
+from jaxad.cli.distil import WARM_UP, optimizer
 from jaxad.detector import override
 from jaxad.methods import stfpm
 from jaxad.nets.patch_network import PatchNetwork, geometry
@@ -209,21 +210,21 @@ def test_a_teachers_rate_rises_and_falls_and_another_does_not_recompile():
     @jax.jit
     def moved(cfg):
         compilations.append(cfg)
-        optimizer = distil.optimizer(cfg)
+        adam = optimizer(cfg)
 
         def step(carry, _):
             at, opt = carry
-            update, opt = optimizer.update(jnp.float32(1), opt, at)
+            update, opt = adam.update(jnp.float32(1), opt, at)
             return (at + update, opt), -update / cfg.lr
 
-        start = jnp.float32(0), optimizer.init(jnp.float32(0))
+        start = jnp.float32(0), adam.init(jnp.float32(0))
         return jax.lax.scan(step, start, length=cfg.steps)[1]
 
-    settings = [f"steps={3 * distil.WARM_UP}", "cosine=true", "weight_decay=0"]
+    settings = [f"steps={3 * WARM_UP}", "cosine=true", "weight_decay=0"]
     cfg = override(distil.Config(), settings)
     share, again = moved(cfg), moved(override(cfg, "lr=1e-3"))
     expected = [0, 0.5, 1, 0.5, 0]  # half way up, at the top, half way down, and past the end
-    at = np.array([0, 0.5, 1, 2, 3]) * distil.WARM_UP
+    at = np.array([0, 0.5, 1, 2, 3]) * WARM_UP
     np.testing.assert_allclose(
         share[np.minimum(at, cfg.steps - 1).astype(int)], expected, atol=0.01
     )

@@ -103,7 +103,7 @@ def test_settings_are_told_apart_by_their_names():
         ("curve_every=0", "curve_every=0: expected 1 or more steps"),
         ("curve_every=700", "expected a multiple of save_every=500"),
         ("on_bad_image=ignore", "expected one of error, skip"),
-        ("sed=1", r"no setting 'sed': this script has .*seed.*efficientad has .*p_hard"),
+        ("sed=1", r"no setting 'sed': this script has .*seed.*; .* has .*p_hard"),
     ],
 )
 def test_wrong_settings_of_the_experiment_are_named(setting, message):

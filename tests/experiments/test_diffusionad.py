@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scripts import category, script
 
-from jaxad.detector import override
+from jaxad.detector import check_settings, override
 from jaxad.methods import diffusionad
 from jaxad.sweep import Members, grid, groups
 
@@ -30,7 +30,7 @@ TINY = (
         ("guidance=nan", "guidance=nan"),
         ("t_boundary=1000", "t_boundary=1000"),
         ("small=maybe", "expected true or false"),
-        ("texture=dtd", "no setting 'texture': this script has .*diffusionad has"),
+        ("texture=dtd", "no setting 'texture': this script has .*; .* has .*t_boundary"),
     ],
 )
 def test_wrong_settings_are_named(setting, message):
@@ -71,7 +71,7 @@ def test_small_settings_are_a_start_and_steps_or_epochs_are_said():
 
 
 def test_small_settings_can_work():
-    diffusionad.DETECTOR.check(diffusionad.SMALL)
+    check_settings(diffusionad.DETECTOR, diffusionad.SMALL)
 
 
 @pytest.mark.parametrize(

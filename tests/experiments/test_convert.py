@@ -13,7 +13,7 @@ from jaxad.nets import convert, efficientnet, extractors
 from jaxad.nets.resnet import ResNet
 from jaxad.weights.store import load_pretrained
 
-SCRIPT = pathlib.Path(__file__).parents[1] / "checkpoints" / "convert.py"
+SCRIPT = pathlib.Path(__file__).parents[2] / "checkpoints" / "convert.py"
 
 
 @pytest.fixture(scope="module")
