@@ -1,0 +1,235 @@
+"""Computations that XLA's CPU backend is slow at, in the form that it is fast at.
+
+All that networks do for a CPU's sake is here: on a CPU a `Form` runs as `cpu`, elsewhere as
+`plain`, which is as its library has it. Both give the same values and gradients but for rounding.
+experiments/bench_cpu_forms.py times the two and says which forms this jaxlib no longer needs; below
+each is the line that then replaces it.
+
+Elsewhere, and the same on every backend: dropout by random bytes (`transformer.dropped`), whose
+probabilities are a documented departure and whose draws would be others; a transposed convolution
+without overlap as a product of matrices (`reversed_resnet.TransposedConv`), which is what it is;
+maxima of 2 x 2 cells in pairs (`segmentation`), which are for the gradient's sake.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+Features = Float[Array, "B H W C"]
+Pooled = Float[Array, "B h w C"]
+Vector = Float[Array | np.ndarray, "C"]
+Normalised = tuple[Features, Float[Array, "C"], Float[Array, "C"]]
+Layers = Callable[[Array], Array]
+
+
+class Form(NamedTuple):
+    """One computation in two forms, chosen while a program is traced.
+
+    Attributes:
+      plain: as the library has it.
+      cpu: the same but for rounding, and faster on a CPU.
+    """
+
+    plain: Callable
+    cpu: Callable
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The value, computed as suits the default backend."""
+        return (self.cpu if on_cpu() else self.plain)(*args, **kwargs)
+
+
+def on_cpu() -> bool:
+    """Whether networks run on a CPU: the one switch of all forms."""
+    return jax.default_backend() == "cpu"
+
+
+# The weight gradient of a convolution whose output is larger than its input takes XLA up to 260
+# times as long when the padding is left to the convolution: 55 s for 0.21 s at 66 x 66 x 128 -> 256
+# channels, kernel 4, padding 3, 8 pictures.
+def _padded_before(
+    x: Features,
+    kernel: Float[Array, "k l _ D"],
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    *,
+    rhs_dilation: Sequence[int] = (1, 1),
+    **options: Any,
+) -> Float[Array, "B h w D"]:
+    reaches = [apart * (side - 1) for apart, side in zip(rhs_dilation, kernel.shape, strict=False)]
+    if any(sum(sides) > reach for sides, reach in zip(padding, reaches, strict=True)):
+        x, padding = jnp.pad(x, ((0, 0), *padding, (0, 0))), ((0, 0), (0, 0))
+    return lax.conv_general_dilated(
+        x, kernel, strides, padding, rhs_dilation=rhs_dilation, **options
+    )
+
+
+conv = Form(plain=lax.conv_general_dilated, cpu=_padded_before)
+# Delete: conv = lax.conv_general_dilated
+
+
+# The gradient of `nn.max_pool` takes several times as long as that of comparisons between strided
+# parts. Of equal cells the first takes the gradient in both; of several NaN any may.
+def _max_pool(x: Features, window: int, stride: int, padding: int) -> Pooled:
+    return nn.max_pool(x, (window, window), (stride, stride), ((padding, padding),) * 2)
+
+
+def _max_pool_by_phases(x: Features, window: int, stride: int, padding: int) -> Pooled:
+    for axis in (2, 1):  # columns first, so that of equals the first in reading order remains
+        x = _largest_along(x, axis, window, stride, padding)
+    return x
+
+
+def _largest_along(x: Features, axis: int, window: int, stride: int, padding: int) -> Pooled:
+    """The largest of each window along one axis."""
+    side = x.shape[axis]
+    count = (side + 2 * padding - window) // stride + 1
+    strides = -(-side // stride)
+    x = _reaching(x, axis, 0, strides * stride)
+    phases = x.reshape(*x.shape[:axis], strides, stride, *x.shape[axis + 1 :])
+    cells = []
+    for start in range(-padding, window - padding):
+        phase = lax.index_in_dim(phases, start % stride, axis + 1, keepdims=False)
+        cells.append(_reaching(phase, axis, start // stride, start // stride + count))
+    return reduce(lambda a, b: jnp.where((b > a) | jnp.isnan(b), b, a), cells)
+
+
+def _reaching(x: Array, axis: int, start: int, stop: int) -> Array:
+    """Cells from `start` to `stop` along an axis; those outside of `x` are -inf."""
+    side = x.shape[axis]
+    x = lax.slice_in_dim(x, max(start, 0), min(stop, side), axis=axis)
+    outside = [(0, 0)] * x.ndim
+    outside[axis] = (max(-start, 0), max(stop - side, 0))
+    return jnp.pad(x, outside, constant_values=-jnp.inf) if any(outside[axis]) else x
+
+
+max_pool = Form(plain=_max_pool, cpu=_max_pool_by_phases)
+# Delete: max_pool = _max_pool
+
+
+# The gradient of batch norm that JAX derives passes over `x` several times as often as the one
+# written out, which is most of the time that it takes.
+def _batch_norm(x: Features, scale: Vector, bias: Vector, epsilon: float) -> Normalised:
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    factor = lax.rsqrt(var + epsilon) * scale
+    return (x - _wide(mean)) * _wide(factor) + _wide(bias), mean, var
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _batch_norm_written_out(x: Features, scale: Vector, bias: Vector, epsilon: float) -> Normalised:
+    return _forward(x, scale, bias, epsilon)[0]
+
+
+def _forward(x: Array, scale: Vector, bias: Vector, epsilon: float) -> tuple[tuple, tuple]:
+    mean = _channel_mean(x)
+    centred = x - _wide(mean)
+    var = _channel_mean(jnp.square(centred))
+    rate = lax.rsqrt(var + epsilon)
+    y = centred * _wide(rate * scale) + _wide(bias)
+    return (y, mean, var), (x, scale, mean, rate)
+
+
+def _backward(epsilon: float, kept: tuple, gradients: tuple) -> tuple[Array, Array, Array]:
+    x, scale, mean, rate = kept
+    of_y, of_mean, of_var = gradients
+    count, factor = x.size // x.shape[-1], rate * scale
+    centred = x - _wide(mean)
+    of_bias = _channel_mean(of_y)  # these two are divided by the count
+    of_scale = _channel_mean(of_y * centred) * rate
+    slope = 2 * of_var / count - factor * rate * of_scale
+    offset = of_mean / count - factor * of_bias
+    of_x = _wide(factor) * of_y + _wide(slope) * centred + _wide(offset)
+    return of_x, count * of_scale, count * of_bias
+
+
+_batch_norm_written_out.defvjp(_forward, _backward)
+
+
+def _channel_mean(x: Features) -> Float[Array, "C"]:
+    # Sums over cells run at a quarter of the memory's rate. Adding quarters of a map to one another
+    # is as fast as that, and so is a matrix product with ones.
+    count, height, width, channels = x.shape
+    parts = math.gcd(height * width, 4)
+    x = x.reshape(count, parts, height * width // parts, channels)
+    x = sum(x[:, i] for i in range(parts)).reshape(-1, channels)
+    ones = jnp.full((1, len(x)), 1 / (parts * len(x)), x.dtype)
+    return jnp.dot(ones, x, precision="highest")[0]
+
+
+def _wide(vector: Vector) -> Float[Array | np.ndarray, "1 1 1 C"]:
+    return vector[None, None, None]
+
+
+batch_norm = Form(plain=_batch_norm, cpu=_batch_norm_written_out)
+# Delete: batch_norm = _batch_norm
+
+
+# Group norm's sums over cells and a part of the channels take more than twice as long as sums over
+# cells first, then over channels: an eighth of the time of the small denoising U-Net.
+def _group_mean(x: Features, groups: int) -> Float[Array, "B 1 1 C"]:
+    count, height, width, channels = x.shape
+    by_group = x.reshape(count, height, width, groups, channels // groups)
+    of_groups = by_group.mean((1, 2, 4))
+    return jnp.repeat(of_groups, channels // groups, axis=-1)[:, None, None]
+
+
+def _group_mean_cells_first(x: Features, groups: int) -> Float[Array, "B 1 1 C"]:
+    count, channels = x.shape[0], x.shape[-1]
+    of_channels = x.mean((1, 2)).reshape(count, groups, channels // groups)
+    of_groups = of_channels.mean(-1, keepdims=True)
+    return jnp.broadcast_to(of_groups, of_channels.shape).reshape(count, 1, 1, channels)
+
+
+group_mean = Form(plain=_group_mean, cpu=_group_mean_cells_first)
+# Delete: group_mean = _group_mean
+
+
+# Softmax with its division left for after the sum over values: fewer passes over all pairs of
+# tokens, in the gradient too. `drop` sets weights to 0 or enlarges them.
+def _gathered(
+    logits: Float[Array, "B h T S"], values: Float[Array, "B S h d"], drop: Layers
+) -> Float[Array, "B T h d"]:
+    return jnp.einsum("bhqk,bkhd->bqhd", drop(jax.nn.softmax(logits)), values)
+
+
+def _gathered_then_divided(
+    logits: Float[Array, "B h T S"], values: Float[Array, "B S h d"], drop: Layers
+) -> Float[Array, "B T h d"]:
+    weights = jnp.exp(logits - lax.stop_gradient(logits.max(-1, keepdims=True)))
+    total = jnp.einsum("bhqk->bqh", weights)[..., None]
+    return jnp.einsum("bhqk,bkhd->bqhd", drop(weights), values) / total
+
+
+gathered = Form(plain=_gathered, cpu=_gathered_then_divided)
+# Delete: gathered = _gathered
+
+
+# The gradient of a convolution with fewer outputs along a side than its kernel has taps takes 10
+# times as long. Layers of stride 1 that make one row or column of `x` have another with this.
+def _as_it_is(layers: Layers, x: Features) -> Float[Array, "B h w D"]:
+    return layers(x)
+
+
+def _with_room(layers: Layers, x: Features) -> Float[Array, "B h w D"]:
+    return layers(jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0))))[:, :-1, :-1]
+
+
+smallest = Form(plain=_as_it_is, cpu=_with_room)
+# Delete: smallest = _as_it_is
+
+
+FORMS = {  # by name, for the benchmark and the tests
+    "conv": conv,
+    "max_pool": max_pool,
+    "batch_norm": batch_norm,
+    "group_mean": group_mean,
+    "gathered": gathered,
+    "smallest": smallest,
+}
