@@ -4,7 +4,7 @@
 
 1. A convolution and its gradients with and without the CPU option of `jaxad.compile`. A ratio near
    1 means that this jaxlib no longer needs it.
-2. Steps of a small network in a host loop and in a scan: why a CPU gets a host loop.
+2. Gradient steps of a convolution in a host loop and in a scan: why a CPU gets a host loop.
 3. The weight gradient of a padded convolution, padded by itself and beforehand.
 """
 
@@ -56,18 +56,20 @@ def main() -> None:
         print()
 
     x, w = jax.random.normal(keys[2], (4, 32, 32, 32)), jax.random.normal(keys[3], (3, 3, 32, 32))
-    step = jax.jit(lambda x: jnp.tanh(convolve(x, w, 1)), compiler_options=compiler_options())
+    gradient = jax.grad(lambda w: (convolve(x, w, 1) ** 2).mean())
+    once = lambda w: w - 1e-3 * gradient(w)
+    step = jax.jit(once, compiler_options=compiler_options())
     scan = jax.jit(
-        lambda x: lax.scan(lambda x, _: (step(x), None), x, length=4)[0],
+        lambda w: lax.scan(lambda w, _: (once(w), None), w, length=4)[0],
         compiler_options=compiler_options(),
     )
 
-    def loop(x: jax.Array) -> jax.Array:
+    def loop(w: jax.Array) -> jax.Array:
         for _ in range(4):
-            x = step(x)
-        return x
+            w = step(w)
+        return w
 
-    looped, scanned = seconds(loop, x), seconds(scan, x)
+    looped, scanned = seconds(loop, w), seconds(scan, w)
     print(
         f"2. four steps: host loop {1e3 * looped:.1f} ms, scan {1e3 * scanned:.1f} ms "
         f"({scanned / looped:.0f} times)"

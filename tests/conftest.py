@@ -163,13 +163,22 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def trained(tiny):
-    """name -> the state after the tiny settings' training."""
+def finished(tiny, tmp_path_factory):
+    """name -> (the state after the tiny settings' training, its run folder, with two checkpoints)."""
     from jaxad import training
 
     @functools.cache
     def get(name):
         detector, cfg, pretrained, data, _ = tiny(name)
-        return training.fit(detector, cfg, pretrained, data, jax.random.key(0))
+        folder = tmp_path_factory.mktemp(name)
+        key, third = jax.random.key(0), cfg.steps // 3
+        state = training.run(detector, cfg, pretrained, data, key, folder, save_every=third)
+        return state, folder
 
     return get
+
+
+@pytest.fixture(scope="session")
+def trained(finished):
+    """name -> the state after the tiny settings' training."""
+    return lambda name: finished(name)[0]

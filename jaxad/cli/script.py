@@ -11,7 +11,7 @@ from jaxad.data import folder, layouts, prepared, workpieces
 from jaxad.data.files import OnBadImage
 from jaxad.data.source import Data, Source
 from jaxad.data.textures import Textures
-from jaxad.detector import override
+from jaxad.detector import check_fields, override
 from jaxad.detector import settings as settings_of
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def parsed(settings: Sequence[str], *configs: Any) -> tuple[Any, ...]:
       configs: a script's own options, a detector's settings; the first that has a field gets it.
 
     Raises:
-      ValueError: no config has such a field, or its value is of another type.
+      ValueError: no config has such a field, or its value is of another type or out of its range.
     """
     fields = [list(settings_of(cfg)) for cfg in configs]
     shares: list[list[str]] = [[] for _ in configs]
@@ -47,7 +47,10 @@ def parsed(settings: Sequence[str], *configs: Any) -> tuple[Any, ...]:
             )
             raise ValueError(f"there is no setting {name!r}: {there}")
         shares[owners[0]].append(setting)
-    return tuple(override(cfg, share) for cfg, share in zip(configs, shares, strict=True))
+    found = tuple(override(cfg, share) for cfg, share in zip(configs, shares, strict=True))
+    for cfg in found:
+        check_fields(cfg)
+    return found
 
 
 def photographs(path: str | None, size: int, on_bad_image: OnBadImage = "error") -> Source:
@@ -127,4 +130,5 @@ def read_rows(file: pathlib.Path, before: int | None = None) -> list[dict]:
 
 
 def _title(cfg: Any) -> str:
-    return "this script" if type(cfg).__name__ == "Options" else "the method"
+    module = type(cfg).__module__.rpartition(".")[2]
+    return "this script" if type(cfg).__name__ == "Options" else module

@@ -18,6 +18,7 @@ from jaxad.detector.contract import (
 )
 from jaxad.detector.fields import Range, config, scalar, static
 from jaxad.detector.settings import (
+    check_fields,
     check_settings,
     override,
     replace,
@@ -37,6 +38,7 @@ __all__ = [
     "Scalar",
     "State",
     "Stream",
+    "check_fields",
     "check_settings",
     "config",
     "no_features",

@@ -30,14 +30,23 @@ def check_settings(detector: Detector, cfg: Any) -> None:
             f"the config of {detector.name} has no {', '.join(missing)}: every detector's has "
             f"static {', '.join(COMMON)}"
         )
+    check_fields(cfg)
+    if cfg.steps and detector.train_step is takes_no_steps:
+        raise ValueError(f"steps={cfg.steps}: expected 0, {detector.name} takes no steps")
+    detector.check(cfg)
+
+
+def check_fields(cfg: Any) -> None:
+    """Looks at every setting of a config by itself.
+
+    Raises:
+      ValueError: one is of another type than its field, or out of the field's range.
+    """
     for name, path in settings(cfg).items():
         owner = _owner(cfg, path)
         field = {field.name: field for field in dataclasses.fields(owner)}[path[-1]]
         limits = field.metadata.get("range", Range())
         _check_field(name, getattr(owner, field.name), _hints(owner)[field.name], limits)
-    if cfg.steps and detector.train_step is takes_no_steps:
-        raise ValueError(f"steps={cfg.steps}: expected 0, {detector.name} takes no steps")
-    detector.check(cfg)
 
 
 def _check_field(name: str, value: Any, hint: Any, limits: Range) -> None:

@@ -75,8 +75,9 @@ conv = Form(plain=lax.conv_general_dilated, cpu=_padded_before)
 # Delete: conv = lax.conv_general_dilated
 
 
-# The gradient of `nn.max_pool` takes several times as long as that of comparisons between strided
-# parts. Of equal cells the first takes the gradient in both; of several NaN any may.
+# The gradient of `nn.max_pool` takes 2 to 16 times as long as that of comparisons between strided
+# parts, its values 1.5 to 4 times. In both NaN stays NaN, and of equal cells the first takes the
+# gradient; where there is NaN in a window, which cell does may differ.
 def _max_pool(x: Features, window: int, stride: int, padding: int) -> Pooled:
     return nn.max_pool(x, (window, window), (stride, stride), ((padding, padding),) * 2)
 
@@ -114,8 +115,8 @@ max_pool = Form(plain=_max_pool, cpu=_max_pool_by_phases)
 # Delete: max_pool = _max_pool
 
 
-# The gradient of batch norm that JAX derives passes over `x` several times as often as the one
-# written out, which is most of the time that it takes.
+# Batch norm in training by JAX's sums and the gradient that it derives takes 6 to 15 times as long:
+# it passes over `x` more often, and sums over cells at a quarter of the memory's rate.
 def _batch_norm(x: Features, scale: Vector, bias: Vector, epsilon: float) -> Normalised:
     mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
     factor = lax.rsqrt(var + epsilon) * scale
@@ -153,8 +154,8 @@ _batch_norm_written_out.defvjp(_forward, _backward)
 
 
 def _channel_mean(x: Features) -> Float[Array, "C"]:
-    # Sums over cells run at a quarter of the memory's rate. Adding quarters of a map to one another
-    # is as fast as that, and so is a matrix product with ones.
+    # Adding quarters of a map to one another runs at the memory's rate, and so does a matrix
+    # product with ones.
     count, height, width, channels = x.shape
     parts = math.gcd(height * width, 4)
     x = x.reshape(count, parts, height * width // parts, channels)
@@ -171,8 +172,9 @@ batch_norm = Form(plain=_batch_norm, cpu=_batch_norm_written_out)
 # Delete: batch_norm = _batch_norm
 
 
-# Group norm's sums over cells and a part of the channels take more than twice as long as sums over
-# cells first, then over channels: an eighth of the time of the small denoising U-Net.
+# Sums over cells and a part of the channels took more than twice as long as sums over cells first,
+# then over channels. With jaxlib 0.10.2 they no longer do (0.5 to 0.9 of the time): kept so that
+# results on a CPU stay the same to the bit, until a change that moves them anyway.
 def _group_mean(x: Features, groups: int) -> Float[Array, "B 1 1 C"]:
     count, height, width, channels = x.shape
     by_group = x.reshape(count, height, width, groups, channels // groups)
@@ -191,8 +193,8 @@ group_mean = Form(plain=_group_mean, cpu=_group_mean_cells_first)
 # Delete: group_mean = _group_mean
 
 
-# Softmax with its division left for after the sum over values: fewer passes over all pairs of
-# tokens, in the gradient too. `drop` sets weights to 0 or enlarges them.
+# Softmax with its division left for after the sum over values, which saves a pass over all pairs of
+# tokens: half of the gradient's time; with dropout, here `drop`, at most a tenth.
 def _gathered(
     logits: Float[Array, "B h T S"], values: Float[Array, "B S h d"], drop: Layers
 ) -> Float[Array, "B T h d"]:
@@ -212,7 +214,8 @@ gathered = Form(plain=_gathered, cpu=_gathered_then_divided)
 
 
 # The gradient of a convolution with fewer outputs along a side than its kernel has taps takes 10
-# times as long. Layers of stride 1 that make one row or column of `x` have another with this.
+# times as long as with a row and a column more, whose outputs are cut off again: for layers of
+# stride 1. Their values alone take 1.5 times as long so.
 def _as_it_is(layers: Layers, x: Features) -> Float[Array, "B h w D"]:
     return layers(x)
 

@@ -1,5 +1,7 @@
 """Uninformed Students: against the numbers of a PyTorch code, and what its pieces promise."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +53,7 @@ def test_uninformed_students_score_error_variance_and_score_equal_the_reference(
     close(stored, "score_map", students.standardised(stats, both[test]).sum(-1))
     raw = students.error_and_variance(guesses, teacher)
     close(stored, "error_map_raw", raw[test, ..., 0])
-    for i, name in enumerate(("error", "students=1: expected 2 or more")):
+    for i, name in enumerate(("error", "variance")):
         close_scalar(stored, f"{name}_mean", stats.center.ravel()[i])
         close_scalar(stored, f"{name}_variance", jnp.square(stats.spread).ravel()[i])
         close_scalar(stored, f"{name}_max", both[:4, ..., i].max())
@@ -112,7 +114,8 @@ def test_an_ensemble_equals_its_students_trained_one_by_one(pretrained, images, 
     together = trained(start)
     for i in range(TINY.students):
         single = start._replace(params=alone(start.params, i), opt=alone(start.opt, i))
-        jax.tree.map(np.testing.assert_array_equal, trained(single), alone(together, i))
+        close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+        jax.tree.map(close, trained(single), alone(together, i))  # two programs: to rounding
 
 
 def test_students_start_and_stay_different(pretrained, images, key):

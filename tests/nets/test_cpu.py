@@ -223,6 +223,14 @@ def test_no_maximum_pool_lets_nan_disappear(kind):
 
 
 @pytest.mark.parametrize("kind", Form._fields)
+@pytest.mark.parametrize("nans", [(0,), (1, 2), (3,)])
+def test_one_cell_of_a_window_with_nan_takes_the_gradient_whichever(kind, nans):
+    x = jnp.arange(4.0).at[jnp.array(nans)].set(jnp.nan).reshape(1, 2, 2, 1)
+    gradient = jax.grad(lambda x: getattr(cpu.max_pool, kind)(x, 2, 2, 0).sum())(x)
+    assert sorted(gradient.ravel().tolist()) == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", Form._fields)
 def test_the_gradient_of_batch_norm_is_that_of_its_definition(kind):
     keys = jax.random.split(jax.random.key(0), 5)
     x, weight = (jax.random.normal(k, (3, 4, 5, 2)) * 3 + 1 for k in keys[:2])
