@@ -3,18 +3,20 @@
 import atexit
 import functools
 import gc
-import importlib.metadata
 import os
 import pathlib
 import shutil
 import sys
 import tempfile
+from importlib.metadata import version
 
 # Most of a test's time is compilation; what is compiled runs for moments. Before jax is imported.
-FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-if importlib.metadata.version("jaxlib").startswith("0.10."):  # later ones do not know it
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
-os.environ.setdefault("XLA_FLAGS", FLAGS)
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    # Later versions do not know it, and stop.
+    + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
+)
 # All processes of a run share what they compiled; the first one makes the folder and removes it.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxad-tests-")
@@ -31,7 +33,7 @@ from jaxtyping import install_import_hook
 install_import_hook("jaxad", "beartype.beartype")
 
 HERE = pathlib.Path(__file__).parent
-MAPS = 25_000  # of memory, held by compiled programs, before they are dropped
+MAPS = 40_000  # of memory, held by compiled programs, before they are dropped
 GOLDEN = pathlib.Path(os.environ.get("JAXAD_GOLDEN") or HERE / "golden")
 # scripts.py, tiny_settings.py; weights.py, weights_b.py; experiments import one another.
 sys.path[:0] = [str(HERE), str(HERE / "golden"), str(HERE.parent / "experiments")]
@@ -164,7 +166,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def finished(tiny, tmp_path_factory):
-    """name -> (the state after the tiny settings' training, its run folder, with two checkpoints)."""
+    """name -> (state after the tiny settings' training, its run folder with two checkpoints)."""
     from jaxad import training
 
     @functools.cache

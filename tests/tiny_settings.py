@@ -82,7 +82,7 @@ def tiny_reverse_distillation() -> Tiny:
 
     cfg = reverse_distillation.Config(
         size=64, batch_size=2, steps=60, weights=("tiny",), blur=1.0,
-        layers=("pool1", "pool2", "conv4"),
+        layers=("pool1", "pool2"),
     )  # fmt: skip
     return Tiny(cfg, tiny_pdn)
 
@@ -116,7 +116,7 @@ def tiny_diffusionad() -> Tiny:
     from jaxad.methods import diffusionad
 
     cfg = diffusionad.Config(
-        size=32, batch_size=2, steps=60, width=8, multipliers=(1, 1), blocks=1, attention=(),
+        size=32, batch_size=2, steps=45, width=8, multipliers=(1, 1), blocks=1, attention=(),
         heads=2, groups=4, segmentation_width=4, segmentation_multipliers=(1, 2), top=10, tries=1,
         objects=False, lr=5e-3, segmentation_lr=1e-2, segmentation_schedule="constant", gamma=0.0,
         # Far below the defaults: gradients, compared to an absolute tolerance, are smaller.
