@@ -10,7 +10,7 @@ from jaxad.data.source import Data, Record
 
 
 def photographs(folder: str | Path, *, on_bad_image: OnBadImage = "error") -> ImageFolder:
-    """All pictures of a folder and the folders in it, of anything, for `Data.aux`.
+    """All pictures of a folder and the folders in it, of anything, for a stream `aux`.
 
     Nothing is looked up by their names, so `a.jpg` may lie beside `a.png`.
 

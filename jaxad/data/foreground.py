@@ -34,7 +34,7 @@ COLUMNS = 20
 class Masks:
     """Grey pictures, white where the object is: mask `i` belongs to picture `i` of another source.
 
-    A `jaxad.data.source.Source`, for `Data.foreground`; fractions count.
+    A `jaxad.data.source.Source`, for the stream `foreground`; fractions count.
     """
 
     has_masks = False

@@ -143,7 +143,7 @@ def is_prepared(path: str | Path) -> bool:
 
 
 def pictures(path: str | Path) -> ClassPictures:
-    """The training pictures of a labelled set, whatever their class, for `Data.aux`.
+    """The training pictures of a labelled set, whatever their class, for a stream `aux`.
 
     Such as the Describable Textures or Imagenette; errors as `load`.
     """
