@@ -368,7 +368,8 @@ def test_the_exported_program_agrees_with_predict_for_any_batch_size(name, tiny,
 def test_the_score_has_a_gradient_with_respect_to_the_image(name, tiny, trained):
     detector, cfg, pretrained, data, _ = tiny(name)
     image = compile.unit(jnp.asarray(image_set(data.test, cfg.size, limit=1)))
-    score = lambda x: detector.predict(cfg, pretrained, trained(name), x).score.sum()
+    state = trained(name)
+    score = lambda x: detector.predict(cfg, pretrained, state, x).score.sum()
     saliency = jax.jit(jax.grad(score))(image)
     assert np.isfinite(saliency).all()
     assert (saliency != 0).any()
