@@ -107,6 +107,11 @@ def test_a_set_is_read_slice_by_slice_and_one_ahead():
     assert pictures.asked == [(0, 8), (8, 16), (16, 21)]
 
 
+def test_a_set_without_pictures_is_an_error():
+    with pytest.raises(ValueError, match="no pictures to go over"):
+        compile.over_set(double, (), np.zeros((0, 4, 4, 3), np.uint8))
+
+
 def test_a_set_that_cannot_be_read_is_an_error():
     class Broken(Slow):
         def __getitem__(self, some):

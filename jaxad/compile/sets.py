@@ -31,11 +31,16 @@ def slices(
     """What `over_set` puts together, one slice of `size` pictures after the other.
 
     At most two shapes compile: full slices and the rest.
+
+    Raises:
+      ValueError: there are no pictures.
     """
+    if len(pictures) == 0:
+        raise ValueError("there are no pictures to go over: expected one or more")
     compiled = of_pictures(function)
     spans = [slice(at, min(at + size, len(pictures))) for at in range(0, len(pictures), size)]
     with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(pictures.__getitem__, spans[0]) if spans else None
+        ahead = reader.submit(pictures.__getitem__, spans[0])
         for following in [*spans[1:], None]:
             images = ahead.result()
             if following is not None:

@@ -150,9 +150,8 @@ def run(
             {
                 "sweep": [checkpoint.settings(detector, cfg) for cfg in configs],
                 "keys": np.asarray(jax.random.key_data(keys)).tolist(),
-                "circumstances": fitting.circumstances(
-                    sets_of, pretrained, workers, cache, select, looks
-                ),
+                "data": [fitting.described(one) for one in sets_of],
+                **fitting.circumstances(pretrained, workers, cache, select, looks),
                 "at_once": sizes,
             }
         )

@@ -51,9 +51,6 @@ class OnDisk:
     def __getitem__(self, index: int) -> np.ndarray:
         return np.array(self._open()[index])
 
-    def __getstate__(self) -> dict:
-        return {"path": self.path, "_array": None}  # worker processes open the file themselves
-
     def _open(self) -> np.ndarray:
         if self._array is None:
             self._array = np.load(self.path, mmap_mode="r", allow_pickle=False)

@@ -19,7 +19,7 @@ from jaxad.detector import Detector, Pictures, State, check_settings
 from jaxad.training import checkpoint
 from jaxad.training.features import Cache, frozen_features
 from jaxad.training.loop import Advance, loop, loop_in_folder
-from jaxad.training.memory import MEMORY, Budget
+from jaxad.training.memory import Budget
 from jaxad.training.progress import Progress
 from jaxad.training.selection import LOOKS, Keeper, Select, heldout_loss, keeper
 
@@ -133,7 +133,8 @@ def run(
     record = {
         **checkpoint.settings(detector, cfg),
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        **circumstances([data], pretrained, workers, cache, select, looks)[0],
+        "data": described(data),
+        **circumstances(pretrained, workers, cache, select, looks),
     }
     folder = checkpoint.RunFolder(workdir, keep)
     folder.check(record)
@@ -203,7 +204,7 @@ def train_batches(
     workers: int = 0,
     features: PyTree | None = None,
     images: Pictures | None = None,
-    memory: int = MEMORY,
+    memory: int = pipeline.MEMORY,
 ) -> grain.IterDataset:
     """The batches of a run, in the order that belongs to `key`; see `pipeline.train_batches`."""
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
@@ -213,28 +214,24 @@ def train_batches(
 
 
 def circumstances(
-    several: list[Data],
-    pretrained: PyTree,
-    workers: int,
-    cache: Cache,
-    select: Select,
-    looks: int,
-) -> list[dict]:
-    """Beside settings and key, what a run's numbers depend on: for each data set, as plain JSON."""
-    return [
-        {
-            "workers": workers,
-            "cached_features": cache is not None,
-            "select": f"{select}, {looks} looks" if select == "heldout" else select,
-            "data": {
-                "train": repr(data.train),
-                "heldout": repr(data.heldout),
-                "streams": {name: repr(source) for name, source in data.streams.items()},
-            },
-            "pretrained": {name: checkpoint.fingerprint(x) for name, x in pretrained.items()},
-        }
-        for data in several
-    ]
+    pretrained: PyTree, workers: int, cache: Cache, select: Select, looks: int
+) -> dict:
+    """Beside settings, key and data, what the numbers of a run depend on, as plain JSON."""
+    return {
+        "workers": workers,
+        "cached_features": cache is not None,
+        "select": f"{select}, {looks} looks" if select == "heldout" else select,
+        "pretrained": {name: checkpoint.fingerprint(x) for name, x in pretrained.items()},
+    }
+
+
+def described(data: Data) -> dict:
+    """What is learned from, as plain JSON."""
+    return {
+        "train": repr(data.train),
+        "heldout": repr(data.heldout),
+        "streams": {name: repr(source) for name, source in data.streams.items()},
+    }
 
 
 def _keeper(

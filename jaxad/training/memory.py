@@ -5,14 +5,15 @@ import math
 import os
 
 from jaxad.data.pictures import Resized, cost, image_set
+from jaxad.data.pipeline import MEMORY
 from jaxad.data.source import Source
 from jaxad.detector import Pictures
 
 log = logging.getLogger(__name__)
 
-MEMORY = 2**30  # bytes of pictures that a run keeps, where nobody says how many
-SMALL = 1 / 8  # ... and no more than this share of the machine's memory
-SHARE = 1 / 2  # of it, that pictures and features may take together
+# Of the machine's memory: what a run keeps pictures in at most, where nobody says how much, and
+# what pictures and features may take together.
+SMALL, SHARE = 1 / 8, 1 / 2
 
 
 class Budget:
