@@ -17,7 +17,6 @@ Few photographs, a small machine, and a ResNet-18 without its last stage:
         patch=33 layer=layer3 decoder=256 enlarged=64 zoom=2,8 steps=6000 lr=5e-4 cosine=true
 """
 
-import math
 import pathlib
 import sys
 from functools import partial
@@ -32,7 +31,17 @@ from PIL import Image
 
 from jaxad import compile
 from jaxad.cli import distil
-from jaxad.detector import Images, Scalar, State, config, override, static, values
+from jaxad.detector import (
+    Images,
+    Scalar,
+    State,
+    check_fields,
+    config,
+    override,
+    scalar,
+    static,
+    values,
+)
 from jaxad.methods import students
 from jaxad.nets import extractors
 from jaxad.nets.layers import torch_kernel
@@ -54,41 +63,32 @@ class Config:
     patch: int = static(33)  # p, its side: 17, 33 or 65
     channels: int = static(128)  # d, of a descriptor
     width: int = static(128)  # of the first layer
-    steps: int = static(50_000)
-    batch_size: int = static(64)
-    weights: tuple[str, ...] = static(("resnet18",))
+    steps: int = static(50_000, least=1)
+    batch_size: int = static(64, least=2)  # correlations are over the batch
+    weights: tuple[str, ...] = static(("resnet18",), count=1)
     extractor: str = static("resnet18")
     layer: str = static("layer4")  # whose mean over all cells is decoded from the descriptor
     decoder: int = static(512)  # channels of that layer: 512, layer3: 256, MobileNetV2's head: 1280
-    enlarged: int = static(224)  # side of the patch as the extractor sees it
+    enlarged: int = static(224, least=1)  # side of the patch as the extractor sees it
     zoom: tuple[int, int] = static((4, 16))  # sides of whole pictures, in patches, are in between
-    grey: float = static(0.1)  # probability that a patch loses its colours
+    grey: float = static(0.1, 0, 1)  # probability that a patch loses its colours
     knowledge: Scalar = 1.0  # weights of the losses
-    metric: float = static(0.0)  # static, since without it there are no triplets
+    metric: float = static(0.0, least=0)  # static, since without it there are no triplets
     compactness: Scalar = 1.0
     margin: Scalar = 1.0  # of triplets
-    lr: Scalar = 2e-4
+    lr: Scalar = scalar(2e-4, above=0)
     weight_decay: Scalar = 1e-5
     cosine: bool = static(False)  # warm-up, then down to zero; the paper has a constant rate
 
 
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
+    check_fields(cfg)
     extractors.select(cfg.extractor, (cfg.layer,))
-    ranges = {
-        "weights": (len(cfg.weights) == 1, "those of one teacher"),
-        "steps": (cfg.steps >= 1, "1 or more"),
-        "patch": (cfg.patch in LAYERS, ", ".join(map(str, LAYERS))),
-        "zoom": (1 <= cfg.zoom[0] <= cfg.zoom[1], "two numbers from 1, the smaller one first"),
-        "metric": (cfg.metric >= 0, "0 or more"),
-        "batch_size": (cfg.batch_size >= 2, "2 or more: correlations are over the batch"),
-        "lr": (0 < cfg.lr < math.inf, "more than 0"),
-        "enlarged": (cfg.enlarged >= 1, "1 or more"),
-        "grey": (0 <= cfg.grey <= 1, "a probability"),
-    }
-    for name, (fine, expected) in ranges.items():
-        if not fine:
-            raise ValueError(f"{name}={getattr(cfg, name)}: expected {expected}")
+    if cfg.patch not in LAYERS:
+        raise ValueError(f"patch={cfg.patch}: expected {', '.join(map(str, LAYERS))}")
+    if not 1 <= cfg.zoom[0] <= cfg.zoom[1]:
+        raise ValueError(f"zoom={cfg.zoom}: expected two numbers from 1, the smaller one first")
 
 
 def views(

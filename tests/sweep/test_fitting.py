@@ -186,19 +186,10 @@ def test_data_that_no_team_needs_any_more_are_let_go(job):
     assert held.left == before - kept.nbytes
 
 
-def test_what_is_done_leaves_the_device(job, monkeypatch):
+def test_what_is_done_leaves_the_device(job, states_on_device):
     """However many teams there are, one team's states live on the device at a time."""
     detector, configs, pretrained, data, keys = job
-    shapes = jax.eval_shape(lambda: detector.init(configs[0], pretrained, keys[0])).params
-    shape = max((x.shape for x in jax.tree.leaves(shapes)), key=np.prod)
-    counts, real = [], team.new_states
-
-    def count(*arguments):
-        gc.collect()
-        counts.append(sum(x.shape[-len(shape) :] == shape for x in jax.live_arrays()))
-        return real(*arguments)
-
-    monkeypatch.setattr(team, "new_states", count)
+    counts = states_on_device(detector, configs[0], pretrained)
     found = sweep.fit(detector, configs[::2], pretrained, data, keys, at_once=1)
     assert len(counts) == 4
     assert max(counts) == min(counts)

@@ -1,14 +1,11 @@
 """Successive halving: the worse half goes, what stays is what a whole sweep finds."""
 
-import gc
-
 import jax
 import numpy as np
 import pytest
 
 from jaxad import sweep
 from jaxad.detector import override
-from jaxad.sweep import team
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +57,10 @@ def test_cuts_must_rise_from_the_first_step_to_before_the_last(job, at):
         sweep.halve(*job, at=at)
 
 
-def test_a_team_that_waits_is_not_on_the_device(job, monkeypatch):
+def test_a_team_that_waits_is_not_on_the_device(job, states_on_device):
     """Between cuts, and while others train: the states of one team at a time."""
     detector, configs, pretrained, data, keys = job
-    shapes = jax.eval_shape(lambda: detector.init(configs[0], pretrained, keys[0])).params
-    shape = max((x.shape for x in jax.tree.leaves(shapes)), key=np.prod)
-    counts, real = [], team.new_states
-
-    def count(*arguments):
-        gc.collect()
-        counts.append(sum(x.shape[-len(shape) :] == shape for x in jax.live_arrays()))
-        return real(*arguments)
-
-    monkeypatch.setattr(team, "new_states", count)
+    counts = states_on_device(detector, configs[0], pretrained)
     sweep.halve(detector, configs[:2], pretrained, data, keys, at=[3], at_once=2)
     assert len(counts) == 2
     assert max(counts) == min(counts)
