@@ -56,13 +56,19 @@ def assert_equal(one, other):
 
 
 def assert_close(one, other, tolerance=1e-3):
-    """Equal but for rounding, which is measured by each leaf's own scale."""
+    """Equal but for rounding, which is measured by each leaf's own scale.
+
+    Of parameters one number in a thousand may be off: Adam's first step makes a gradient that is
+    nothing but rounding as large as any other. Its moments, which tell the gradient, may not.
+    """
     assert jax.tree.structure(one) == jax.tree.structure(other)
     leaves = zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True)
     for (path, a), b in leaves:
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         off = np.abs(a - b) > tolerance * np.abs(b).max(initial=0.0)
-        assert not off.any(), f"{jax.tree_util.keystr(path)}: {off.sum()} of {a.size} are off"
+        name = jax.tree_util.keystr(path)
+        allowed = a.size // 1000 if name.startswith(".params") else 0
+        assert off.sum() <= allowed, f"{name}: {off.sum()} of {a.size} are off"
 
 
 def kinds(tree):
