@@ -33,7 +33,7 @@ class Resized:
     """The pictures of a source at one size: `jaxad.detector.Pictures` by slices.
 
     By number it gives single pictures, for Grain. A picture is read whenever it is asked for or,
-    with `keep`, the first time.
+    with `keep`, the first time (by each of the threads that ask for it before it is there).
     """
 
     def __init__(self, source: Source, size: int, zoom: int = 1, keep: bool = False):

@@ -58,7 +58,7 @@ def train_batches(
       seed: of all orders, not negative.
       workers: processes that read; 0 reads in threads.
       memory: bytes; a set of pictures that fits, resized, into what the sets before it left is
-        read once only (by each worker, and counted for each).
+        kept and not read again (by each worker, and counted for each).
       features: rows for each training picture, by its index. They stay in this process: workers
         have no copy.
       images: the training pictures at this size, if they are in memory: they are not read again.
