@@ -2,7 +2,8 @@
 
 A method is pure functions; here they become programs: one train step, one predict, and functions
 over a set of pictures. How many steps, and many members of a sweep, run is the `Executor`'s: one
-for CPUs, one for accelerators, chosen once. Nobody else asks which backend it is.
+for CPUs, one for accelerators, chosen once. Nobody else asks which backend it is, but the switch of
+`nets.cpu`.
 """
 
 from jaxad.compile.execution import (
@@ -15,6 +16,7 @@ from jaxad.compile.execution import (
     steps_of_many,
 )
 from jaxad.compile.finite import check_finite, finite_members
+from jaxad.compile.members import apart, together
 from jaxad.compile.programs import (
     CPU_OPTIONS,
     compiler_options,
@@ -35,6 +37,7 @@ __all__ = [
     "IN_TURNS",
     "TOGETHER",
     "Executor",
+    "apart",
     "check_finite",
     "compiler_options",
     "each",
@@ -52,6 +55,7 @@ __all__ = [
     "step_memory",
     "steps",
     "steps_of_many",
+    "together",
     "train_step",
     "unit",
 ]

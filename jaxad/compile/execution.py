@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from jaxad.compile.members import apart, together
 from jaxad.compile.programs import Batch, jit, step, train_step
 from jaxad.detector import Detector, State
-from jaxad.ops.stacked import apart, nth, stack, stack_on_host
+from jaxad.ops.stacked import nth, stack, stack_on_host
 
 
 class Executor(NamedTuple):
@@ -95,7 +96,7 @@ def _members_in_turns(detector, configs, pretrained, states, batches, keys):
         )
     ]
     moved, metrics = zip(*done, strict=True)
-    return stack(moved), jax.tree.map(lambda *x: jnp.stack(x, 1), *metrics)
+    return together(moved), jax.tree.map(lambda *x: jnp.stack(x, 1), *metrics)
 
 
 def _unrolled(function: Callable, in_axes: int | Sequence[int | None]) -> Callable:

@@ -1,6 +1,5 @@
 """Members of a sweep or an ensemble: trees that have an axis of members in front."""
 
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -31,7 +30,7 @@ def stack(trees: Sequence[PyTree]) -> PyTree:
                     f"member {i} cannot be stacked with member 0: {jax.tree_util.keystr(path)} has "
                     f"the shapes {jnp.shape(other)} and {jnp.shape(one)}"
                 )
-    return _stacked(list(trees))
+    return jax.tree.map(lambda *x: jnp.stack(x), *trees)
 
 
 def stack_on_host(trees: Sequence[PyTree]) -> PyTree:
@@ -46,15 +45,4 @@ def nth(tree: PyTree, index: int) -> PyTree:
 
 def apart(tree: PyTree, count: int) -> list[PyTree]:
     """The members of a stacked tree."""
-    return _apart(tree, count)
-
-
-# Compiled, so that a tree of many shapes costs one small program and not one for each shape.
-@jax.jit
-def _stacked(trees: list[PyTree]) -> PyTree:
-    return jax.tree.map(lambda *x: jnp.stack(x), *trees)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _apart(tree: PyTree, count: int) -> list[PyTree]:
     return [nth(tree, i) for i in range(count)]

@@ -43,8 +43,8 @@ def members_at_once(
     """
     if asked is not None and asked < 1:
         raise ValueError(f"at_once={asked}: expected 1 or more members")
-    cpu = jax.default_backend() == "cpu"
-    if cpu and (asked is None or asked == 1):
+    in_turns = compile.executor() is compile.IN_TURNS
+    if in_turns and (asked is None or asked == 1):
         log.info("members train one at a time, each by the one compiled step")
         return 1
     need, free = member_bytes(detector, cfg, pretrained, batch), SHARE * free_bytes()
@@ -76,7 +76,7 @@ def member_bytes(
     state = checkpoint.abstract_state(detector, cfg, pretrained)
     # Twice: a stacked state is written anew while the one before is still there.
     need = 2 * sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(state))
-    if jax.default_backend() == "cpu":
+    if compile.executor() is compile.IN_TURNS:
         return need
     found = compile.step_memory(detector, cfg, pretrained, state, batch(), jax.random.key(0))
     return need + found.temp_size_in_bytes

@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Int, PyTree
 from jaxad import compile
 from jaxad.data.source import Data
 from jaxad.detector import Detector, State
-from jaxad.ops import stacked
 from jaxad.sweep.sets import Sets
 from jaxad.training import checkpoint, fitting
 from jaxad.training.loop import Advance
@@ -70,7 +69,7 @@ def new_states(task: Task, team: Team) -> State:
         init_key, _, _ = fitting.run_keys(key)
         pictures = task.sets.training(cfg, data)
         states.append(fitting.begun(task.detector, cfg, task.pretrained, pictures, init_key))
-    return stacked.stack(states)
+    return compile.together(states)
 
 
 def abstract_states(task: Task, team: Team) -> State:
@@ -98,7 +97,7 @@ def keeper_of(task: Task, team: Team) -> Keeper:
     """What keeps each member's state, as `task.select` says."""
 
     def losses(states: State) -> Float[Array, "m"]:
-        rows = zip(team.configs, stacked.apart(states, len(team.configs)), team.data, strict=True)
+        rows = zip(team.configs, compile.apart(states, len(team.configs)), team.data, strict=True)
         return jnp.stack(
             [
                 heldout_loss(
@@ -114,9 +113,9 @@ def keeper_of(task: Task, team: Team) -> Keeper:
 
 def calibrated(task: Task, team: Team, states: State, diverged: Int[np.ndarray, "m"]) -> State:
     """The states after calibration; those of members that diverged as they are."""
-    several = stacked.apart(states, len(team.configs))
+    several = compile.apart(states, len(team.configs))
     for i, (cfg, data) in enumerate(zip(team.configs, team.data, strict=True)):
         if diverged[i] == NEVER:
             heldout = task.sets.pictures(data.heldout, cfg.size)
             several[i] = task.detector.calibrate(cfg, task.pretrained, several[i], heldout)
-    return stacked.stack(several)
+    return compile.together(several)
