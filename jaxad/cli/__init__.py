@@ -1,1 +1,1 @@
-"""What command lines share."""
+"""The `jaxad` command: a verb is a file, `main` has their list."""

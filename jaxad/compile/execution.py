@@ -1,7 +1,7 @@
 """How many steps, and many members of a sweep, run: one way for CPUs, one for accelerators."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -39,7 +39,7 @@ def steps(
     cfg: Any,
     pretrained: PyTree,
     state: State,
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     key: Array,
 ) -> tuple[State, dict[str, Array]]:
     """As many train steps as there are batches; metrics stay on the device, stacked."""
@@ -51,7 +51,7 @@ def steps_of_many(
     configs: Sequence[Any],
     pretrained: PyTree,
     states: State,
-    batches: Sequence[Sequence[Batch]],
+    batches: Iterable[Sequence[Batch]],
     keys: Sequence[Array],
 ) -> tuple[State, dict[str, Array]]:
     """As `steps`, for many members at once.
@@ -89,6 +89,7 @@ def _steps_in_turns(detector, cfg, pretrained, state, batches, key):
 
 
 def _members_in_turns(detector, configs, pretrained, states, batches, keys):
+    batches = list(batches)
     done = [
         _steps_in_turns(detector, cfg, pretrained, state, [several[i] for several in batches], key)
         for i, (cfg, state, key) in enumerate(
@@ -113,10 +114,11 @@ def _unrolled(function: Callable, in_axes: int | Sequence[int | None]) -> Callab
 
 
 def _steps_scanned(detector, cfg, pretrained, state, batches, key):
-    return _scan(detector)(cfg, pretrained, state, stack_on_host(batches), key)
+    return _scan(detector)(cfg, pretrained, state, stack_on_host(list(batches)), key)
 
 
 def _members_vmapped(detector, configs, pretrained, states, batches, keys):
+    batches = list(batches)
     shared = all(batch is several[0] for several in batches for batch in several)
     batches = [several[0] if shared else stack_on_host(several) for several in batches]
     arguments = stack(configs), pretrained, states, stack_on_host(batches), jnp.stack(list(keys))

@@ -19,7 +19,8 @@ def check_finite(tree: PyTree) -> None:
 
 def finite_members(states: PyTree) -> Bool[np.ndarray, "m"]:
     """Which members of stacked states have finite numbers only."""
-    return np.asarray(_finite(jax.tree.leaves(states), 1)).all(0)
+    fine = np.asarray(_finite(jax.tree.leaves(states), 1))
+    return np.asarray(fine.all(0))
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -1,5 +1,6 @@
 """Functions over a set of pictures, of which one slice is in memory at a time."""
 
+import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -62,11 +63,8 @@ def moments(
       arguments: before the images.
       pictures: uint8.
     """
-    whole = None
-    for features in slices(function, arguments, pictures):
-        part = jit(_moments)(features)
-        whole = part if whole is None else jit(_combined)(whole, part)
-    count, mean, squares = whole
+    parts = (jit(_moments)(features) for features in slices(function, arguments, pictures))
+    count, mean, squares = functools.reduce(jit(_combined), parts)
     return mean, jnp.sqrt(squares / count)
 
 

@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -99,8 +99,9 @@ def _members(path: Path) -> dict[str, bytes]:
     with gzip.open(path) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as archive:
         for member in archive:
             name = member.name.removeprefix("cifar-10-batches-py/")
-            if name in _WANTED and member.isfile():  # a link could point at anything
-                found[name] = _content(archive.extractfile(member))
+            wanted = name in _WANTED and member.isfile()  # a link could point at anything
+            if wanted and (file := archive.extractfile(member)):
+                found[name] = _content(file)
         while unzipped.read(2**20):
             pass  # to the checksum at the end
     if missing := [name for name in _WANTED if name not in found]:
@@ -108,7 +109,7 @@ def _members(path: Path) -> dict[str, bytes]:
     return found
 
 
-def _content(file: io.BufferedIOBase) -> bytes:
+def _content(file: io.BufferedIOBase | IO[bytes]) -> bytes:
     data = file.read(LIMIT + 1)
     if len(data) > LIMIT:
         raise ValueError(f"a file in it unpacks to more than {LIMIT} bytes")

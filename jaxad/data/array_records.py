@@ -71,7 +71,7 @@ def read(folder: str | Path) -> Labelled:
 
     folder = _data_set(Path(folder))
     try:
-        builder = tfds.builder_from_directory(folder)
+        builder = _prepared(folder)
         features, splits = builder.info.features, builder.info.splits
         kind = builder.info.file_format.value
     except Exception as error:  # TFDS documents none of those it raises
@@ -139,6 +139,13 @@ def _data_set(folder: Path) -> Path:
     if len(below) > 1:
         raise ValueError(f"{folder}: give one of {', '.join(map(str, below))}")
     return below[0]
+
+
+def _prepared(folder: Path) -> Any:
+    """What TFDS reads a data set by; it declares little of what is there."""
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(folder)
 
 
 def _builder(source: Labelled, folder: str) -> Any:

@@ -5,14 +5,13 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxad.data import images
-from jaxad.data.source import Record
+from jaxad.data.source import OnBadImage, Record
 
-OnBadImage = Literal["error", "skip"]
 NORMAL = ("good", "ok", "normal")  # what folders of normal pictures are called, in any case
 
 

@@ -48,7 +48,8 @@ def load(
     Args:
       train: normal pictures; some are held out.
       test_normal: other normal pictures, to test on.
-      test_anomalous: anomalous pictures, or one folder of them for each type of defect.
+      test_anomalous: anomalous pictures, or one folder of them for each type of defect; pictures
+        of a folder in it that is called good, ok or normal are tested on as normal ones.
       masks: masks of `test_anomalous`, in the same folders and of the same names, with or without
         "_mask" at the end; lossless files, black where normal.
       category: what the pictures show; if not given, the name of the folder `train`.
@@ -91,8 +92,7 @@ def _anomalous(folder: Path, masks: Path | None, category: str) -> list[File]:
         raise FileNotFoundError(f"{folder}: no such folder")
     if masks and not masks.is_dir():
         raise FileNotFoundError(f"{masks}: no such folder of masks")
-    if listing.normal_files(folder, category):
-        raise ValueError(f"{folder}: has a folder of normal pictures; give that as test_normal")
+    normal = listing.normal_files(folder, category)
     found = listing.files_in(folder, category, "anomalous")
     found = listing.with_masks(found, masks) if masks else found
     found += listing.anomalous_files(folder, masks, category)
@@ -100,4 +100,4 @@ def _anomalous(folder: Path, masks: Path | None, category: str) -> list[File]:
         raise ValueError(f"{folder}: no pictures in it or in its folders")
     if masks and not any(file.masks for file in found):
         raise ValueError(f"{masks}: no masks; they go into the same folders as the pictures")
-    return found
+    return [*normal, *found]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from scipy import ndimage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
@@ -100,7 +101,7 @@ def _open(path: str | Path, mask: bool = False) -> Iterator[Image.Image]:
         if os.path.getsize(path) == 0:
             raise ValueError("the file is empty")
         with Image.open(path) as image:
-            tags = image.tag_v2 if image.format == "TIFF" else {}
+            tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
             if mask and image.format == "JPEG":
                 raise ValueError("a mask in JPEG has noise around its edges; save masks as PNG")
             if image.mode == "F" or (tags and image.mode == "I" and not mask):
@@ -124,7 +125,7 @@ def _read_planes(path: str | Path) -> Image.Image:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
+        page = file.pages.first
         pixels = np.moveaxis(page.asarray(), 0, -1)
         image = Image.fromarray(_to_8_bits(pixels, 8 * pixels.itemsize))
         orientation = page.tags.valueof(ExifTags.Base.Orientation, default=1)
@@ -134,7 +135,7 @@ def _read_planes(path: str | Path) -> Image.Image:
 
 def _bits(image: Image.Image) -> int:
     # 12-bit TIFFs are unpacked as they are; what else has more than 8 bits is brought to 16.
-    return max(image.tag_v2.get(_BITS, (16,))) if hasattr(image, "tag_v2") else 16
+    return max(image.tag_v2.get(_BITS, (16,))) if isinstance(image, TiffImageFile) else 16
 
 
 def _to_8_bits(pixels: np.ndarray, bits: int) -> UInt8[np.ndarray, "..."]:
@@ -153,6 +154,6 @@ def outline(
     width = max(1, round(max(mask.shape) / 400))
     square = np.ones((3, 3), bool)
     mask = np.asarray(mask, bool)
-    line = ndimage.binary_dilation(mask, square, iterations=width)
-    around = ndimage.binary_dilation(line, square, iterations=width)
+    line = np.asarray(ndimage.binary_dilation(mask, square, iterations=width), bool)
+    around = np.asarray(ndimage.binary_dilation(line, square, iterations=width), bool)
     return line & ~mask, around & ~line

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from jaxad.data import dagm, loco, mvtec, visa
-from jaxad.data.files import OnBadImage
-from jaxad.data.source import Data
+from jaxad.data.source import Data, OnBadImage
 
 
 def load(

@@ -12,6 +12,7 @@ Jezek et al., ICUMT 2021 (MPDD); Mishra et al., ISIE 2021 (BTAD).
 from pathlib import Path
 
 from jaxad.data import files as listing
+from jaxad.data import images
 from jaxad.data.files import File, OnBadImage
 from jaxad.data.image_folder import open_data
 from jaxad.data.source import Data
@@ -83,6 +84,8 @@ def train_files(folder: Path) -> list[File]:
     if not files:
         inside = ", ".join(categories(folder))
         hint = f"; it holds the categories {inside}: give the folder of one" if inside else ""
+        if images.list_images(folder):
+            hint = "; a plain folder of normal pictures is what `data.folder` reads, and --normal"
         raise FileNotFoundError(
             f"{folder}: no normal pictures in {folder / 'train' / 'good'}{hint}"
         )

@@ -97,7 +97,7 @@ class _Numbered:
     """Pictures with their numbers, for Grain."""
 
     def __init__(self, pictures: Pictures):
-        self._pictures = pictures
+        self._pictures: Any = pictures  # each of these goes by number too
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -109,26 +109,26 @@ class _Numbered:
         return {"image": self._pictures[index], "index": np.asarray(index, np.int32)}
 
 
-class _WithStreams(grain.transforms.MapWithIndex):
+class _WithStreams:
     """Adds to each example the picture at the same place of every stream, or of the same index."""
 
-    def __init__(self, streams: dict[str, grain.MapDataset], paired: dict[str, Pictures]) -> None:
+    def __init__(self, streams: dict[str, Any], paired: dict[str, Any]) -> None:
         self._streams = {name: order for name, order in streams.items() if name not in paired}
         self._paired = paired
 
-    def map_with_index(self, index: int, element: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def __call__(self, index: int, element: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         own = int(element["index"])
         element = element | {name: x[index]["image"] for name, x in self._streams.items()}
         return element | {name: x[own] for name, x in self._paired.items()}
 
 
-class _WithFeatures(grain.transforms.Map):
+class _WithFeatures:
     """Adds to each batch the features of its pictures."""
 
     def __init__(self, features: PyTree) -> None:
         self._features = features
 
-    def map(self, element: dict[str, np.ndarray]) -> dict[str, PyTree]:
+    def __call__(self, element: dict[str, np.ndarray]) -> dict[str, PyTree]:
         places = element["index"].tolist()
         rows = lambda x: np.stack([x[place] for place in places])
         return element | {"features": jax.tree.map(rows, self._features)}

@@ -52,7 +52,9 @@ def distances(picture: Picture) -> tuple[Distances, Bool[NpArray, "H W"]]:
     samples = around[np.linspace(0, len(around) - 1, min(SAMPLES, len(around))).astype(int)]
     spread = np.median(np.abs(samples - np.median(samples, 0)), 0) + 2 / 255
     nth = max(1, round(COMMON * len(samples)))
-    found, _ = KDTree(samples / spread).query(seen.reshape(-1, seen.shape[-1]) / spread, [nth])
+    pixels = seen.reshape(-1, seen.shape[-1])
+    # A list asks for the n-th alone; SciPy declares no types, and its default is a number.
+    found, _ = KDTree(samples / spread).query(pixels / spread, [nth])  # pyright: ignore[reportArgumentType]
     return np.log1p(found.reshape(height, width)), edge
 
 
@@ -87,8 +89,9 @@ def tidied(mask: Bool[NpArray, "H W"]) -> Bool[NpArray, "H W"]:
     mask = ndimage.binary_opening(mask)
     padded = np.pad(mask, 2, mode="edge")  # so that closing does not eat at the border
     mask = ndimage.binary_closing(padded, disk)[2:-2, 2:-2]
-    mask = ndimage.binary_fill_holes(mask)
-    labels, count = ndimage.label(mask)
+    mask = np.asarray(ndimage.binary_fill_holes(mask), bool)
+    # SciPy declares no types; with an array to write to, this would be a number alone.
+    labels, count = ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
     if count == 0:
         return mask
     sizes = np.bincount(labels.ravel())[1:]

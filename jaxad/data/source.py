@@ -1,10 +1,12 @@
 """What every data set looks like to the rest of the library."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from jaxtyping import Bool, UInt8
 from numpy import ndarray as NpArray
+
+OnBadImage = Literal["error", "skip"]  # what is done about files that cannot be read
 
 
 class Item(TypedDict):

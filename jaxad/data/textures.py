@@ -103,7 +103,8 @@ def resized(field: Field, shape: tuple[int, int]) -> Float[np.ndarray, "h w"]:
     """A field smoothly brought to another shape."""
     if field.shape == shape:
         return field
-    return np.asarray(Image.fromarray(field).resize(shape[::-1], Image.Resampling.BICUBIC))
+    height, width = shape
+    return np.asarray(Image.fromarray(field).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def palette(rng: np.random.Generator, count: int) -> Float[np.ndarray, "count 3"]:

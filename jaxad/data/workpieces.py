@@ -6,7 +6,6 @@ five logical ones (every part is as it should be, but one is missing, too many, 
 wrong length or of a wrong colour).
 """
 
-import logging
 import operator
 from collections.abc import Iterable
 from typing import SupportsIndex
@@ -187,7 +186,7 @@ def load(
 ) -> Data:
     """The embedded data set, ready to train and evaluate on.
 
-    Procedural textures stand in for natural photographs (the stream `aux`), as the log says.
+    Procedural textures stand in for natural photographs (the stream `aux`).
 
     Args:
       category: one of `CATEGORIES`.
@@ -200,9 +199,6 @@ def load(
     Raises:
       ValueError: an argument is out of its range.
     """
-    logging.getLogger(__name__).info(
-        "the embedded data set has no photographs: procedural textures take their place as aux"
-    )
     good, per_defect = test
     return Data(
         train=Workpieces(category, "train", good=train, size=size, seed=seed),

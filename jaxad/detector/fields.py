@@ -1,7 +1,7 @@
 """Configs: frozen dataclasses that are pytrees, whose fields know which values make sense."""
 
 import dataclasses
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar, dataclass_transform
 
 import jax
 import numpy as np
@@ -10,7 +10,8 @@ T = TypeVar("T")
 Number = int | float
 
 
-class Range(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Range:
     """The numbers that a field may have; of a tuple, each of its numbers. None is no limit.
 
     Attributes:
@@ -59,6 +60,7 @@ class Range(NamedTuple):
         return "a finite number" if self.finite else "a number"
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 def config(cls: type[T]) -> type[T]:
     """Makes a class a frozen, keyword-only dataclass and a pytree of its sweepable fields."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))

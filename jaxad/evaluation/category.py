@@ -12,7 +12,7 @@ from numpy import ndarray as NpArray
 
 from jaxad.data.source import Record
 from jaxad.evaluation.pixels import Pixels, Rankings
-from jaxad.evaluation.ranking import Bounded, Ranking, rank
+from jaxad.evaluation.ranking import UNDEFINED, Bounded, Ranking, rank
 from jaxad.evaluation.results import Category, Metrics, mean
 
 # 0.3: MVTec AD (Bergmann et al., IJCV 2021, doi:10.1007/s11263-020-01400-4). 0.05: the limit of
@@ -115,7 +115,7 @@ def _measured(ranked: _Ranked, has_regions: bool) -> Row:
     return found
 
 
-def _over_thresholds(level: str, ranking: Ranking) -> dict[str, Bounded]:
+def _over_thresholds(level: str, ranking: Ranking) -> Row:
     best, threshold = ranking.f1_max()
     return {
         f"{level}_auroc": ranking.area(),
@@ -139,7 +139,7 @@ def _errors(rows: Sequence[Row], whole: _Ranked) -> dict[str, float]:
     if whole.pixels is None or not whole.pixels.pixels.binned:
         return {}
     names = [name for name in rows[0] if not name.startswith("image")]
-    return {name: max(row[name].error for row in rows) for name in names}
+    return {name: max((row[name] or UNDEFINED).error for row in rows) for name in names}
 
 
 def _values(row: Row) -> Metrics:

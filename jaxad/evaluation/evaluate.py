@@ -6,10 +6,11 @@ resized once, from what `predict` gives to what the mask has.
 """
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import jax
@@ -89,7 +90,8 @@ def evaluate(
     )
 
 
-class _Picture(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Picture:
     """A picture of the test set, and what predict gets of it."""
 
     index: int

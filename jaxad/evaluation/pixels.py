@@ -113,7 +113,7 @@ class Pixels:
         return self._tallies.setdefault((group, layer), _Tally())
 
     def _all(self, layer: str, groups: Collection[Hashable] | None = None) -> "_Tally":
-        together = _Tally(counts=0.0 if self.edges is None else np.zeros(len(self.edges)))
+        together = _Tally(counts=np.zeros(() if self.edges is None else len(self.edges)))
         for (group, name), tally in self._tallies.items():
             if name == layer and (groups is None or group in groups):
                 together.total += tally.total
@@ -130,7 +130,7 @@ class _Tally:
     total: float = 0.0
     scores: list[Real[NpArray, "_"]] = dataclasses.field(default_factory=list)
     gains: list[float | Float[NpArray, "_"]] = dataclasses.field(default_factory=list)
-    counts: float | Float[NpArray, "E"] = 0.0
+    counts: Float[NpArray, "*E"] = dataclasses.field(default_factory=lambda: np.zeros(()))
 
     def add(self, scores, gain, total, edges) -> None:
         self.total += total
@@ -154,7 +154,9 @@ class _Tally:
 
 def components(mask: Mask) -> tuple[Int32[NpArray, "h w"], int]:
     """The connected components of the pixels above 0, corners included: labels from 1, number."""
-    labels, count = scipy.ndimage.label(mask, np.ones((3, 3)))
+    # SciPy declares no types; with an array to write to, this would be a number alone.
+    found = scipy.ndimage.label(mask, np.ones((3, 3)))
+    labels, count = found  # pyright: ignore[reportGeneralTypeIssues]
     return labels, count
 
 

@@ -70,7 +70,7 @@ class Ranking(NamedTuple):
         credit = inside * (early + late) / 2
         scale = limit * self.total
         error = max(self.gain @ (early - credit), self.gain @ (credit - late)) / scale
-        return Bounded(min(float(self.gain @ credit / scale), 1.0), self._error(error))
+        return Bounded(min(float(self.gain @ credit / scale), 1.0), self._error(float(error)))
 
     def average_precision(self) -> Bounded:
         """Sum of (step in recall) x precision over thresholds, without interpolation.
@@ -90,7 +90,7 @@ class Ranking(NamedTuple):
         start = before + self.reached + 1
         harmonic = scipy.special.digamma(start + self.gain) - scipy.special.digamma(start)
         low = np.sum(self.gain - self.reached * harmonic) / self.total
-        return Bounded(float(value), self._error(max(high - value, value - low)))
+        return Bounded(float(value), self._error(float(max(high - value, value - low))))
 
     def f1_max(self) -> tuple[Bounded, float]:
         """The highest F1 of any threshold, and the highest threshold (score >= t) that reaches it.
@@ -121,7 +121,7 @@ class Ranking(NamedTuple):
         return rates, np.interp(rates, x, y)
 
     def _error(self, error: float) -> float:
-        return max(float(error), 0.0) if self.binned else 0.0
+        return max(error, 0.0) if self.binned else 0.0
 
 
 def rank(

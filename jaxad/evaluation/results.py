@@ -101,13 +101,22 @@ class Evaluation(NamedTuple):
         return table(self)
 
 
+def joined(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The categories of several evaluations as one: of models that learned one category each."""
+    categories = {
+        name: category for one in evaluations for name, category in one.categories.items()
+    }
+    pictures = tuple(picture for one in evaluations for picture in one.pictures)
+    return Evaluation(mean([x.metrics for x in categories.values()]), categories, pictures)
+
+
 def mean(rows: Sequence[Metrics]) -> Metrics:
     """Each metric's mean over the rows that have it; thresholds are left out."""
     found: Metrics = {}
-    for name in rows[0]:
+    for name in dict.fromkeys(name for row in rows for name in row):
         if name.endswith("_threshold"):
             continue
-        values = [row[name] for row in rows]
+        values = [row.get(name) for row in rows]
         defined = [x for x in values if x is not None and not math.isnan(x)]
         if defined:
             found[name] = sum(defined) / len(defined)
@@ -124,9 +133,9 @@ def table(evaluation: Evaluation) -> str:
     rows = [["", "normal", "anomalous", *columns.values()]]
     for name, category in evaluation.categories.items():
         counts = [str(category.normal), str(category.anomalous)]
-        rows.append([name, *counts, *(_number(category.metrics[x]) for x in columns)])
+        rows.append([name, *counts, *(_number(category.metrics.get(x)) for x in columns)])
         for kind, metrics in category.kinds.items():
-            rows.append([f"  {kind}", "", "", *(_number(metrics[x]) for x in columns)])
+            rows.append([f"  {kind}", "", "", *(_number(metrics.get(x)) for x in columns)])
     if len(evaluation.categories) > 1:
         rows.append(["mean", "", "", *(_number(evaluation.mean[x]) for x in columns)])
     lines = _aligned(rows)

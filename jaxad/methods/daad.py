@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 from jaxtyping import Array, Float, PyTree
 
 from jaxad import compile
@@ -117,7 +118,7 @@ def check(cfg: Config) -> None:
 
 def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
     """New networks; the moments of batch norm start at 0 and 1."""
-    networks = {"generator": _generator(cfg)}
+    networks: dict[str, nn.Module] = {"generator": _generator(cfg)}
     if cfg.adversarial:
         networks["discriminator"] = Discriminator(cfg.discriminator_widths)
     image = jnp.zeros((1, cfg.size, cfg.size, 3))

@@ -7,11 +7,13 @@ synthetic anomalies.
 Zhang et al. (arXiv:2303.08730). "Code" is theirs, HuiZhang0812/DiffusionAD.
 """
 
+from collections.abc import Hashable
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxad import optim
@@ -28,9 +30,11 @@ from jaxad.detector import (
 )
 from jaxad.methods import diffusionad_check, restoration
 from jaxad.methods.restoration import Draws, Restored
+from jaxad.nets.applied import output
 from jaxad.nets.segmentation import MULTIPLIERS, SegmentationUNet
 from jaxad.nets.unet import UNet
 from jaxad.ops import diffusion, losses
+from jaxad.ops.terms import total
 from jaxad.synthesis import perlin
 from jaxad.synthesis.recipe import Damaged, damage
 
@@ -205,7 +209,7 @@ def objective(
         "focal": losses.focal(probability, damaged.mask, cfg.alpha, cfg.gamma).mean(),
         "smooth_l1": losses.smooth_l1(probability, damaged.mask).mean(),
     }
-    value = sum(getattr(cfg, f"{name}_weight") * term for name, term in terms.items())
+    value = total(getattr(cfg, f"{name}_weight") * term for name, term in terms.items())
     return value, (stats._replace(batch_stats=batch_stats), terms, (result, probability))
 
 
@@ -260,11 +264,14 @@ def train_step(
 def optimizer(cfg: Config) -> optax.GradientTransformation:
     """Adam with a learning rate for each network."""
 
-    def cosine(step: Int[Array, ""]) -> Float[Array, ""]:
+    def cosine(step: ArrayLike) -> Array:
         return cfg.segmentation_lr * (1 + jnp.cos(jnp.pi * step / cfg.period)) / 2
 
     rate = cosine if cfg.segmentation_schedule == "cosine" else cfg.segmentation_lr
-    rules = {"unet": optax.adam(cfg.lr), "segmentation": optax.adam(rate)}
+    rules: dict[Hashable, optax.GradientTransformation] = {
+        "unet": optax.adam(cfg.lr),
+        "segmentation": optax.adam(rate),
+    }
     return optax.partition(rules, {name: name for name in rules})
 
 
@@ -296,7 +303,7 @@ def score(map_: Float[Array, "B H W"], top: int) -> Float[Array, "B"]:
 def _unet(cfg: Config, params: PyTree, x: Images, t: Int[Array, "B"]) -> Images:
     dtype = jnp.dtype(cfg.precision)
     weights = jax.tree.map(lambda leaf: leaf.astype(dtype), params["unet"])
-    return _network(cfg).apply({"params": weights}, x.astype(dtype), t).astype(jnp.float32)
+    return output(_network(cfg), {"params": weights}, x.astype(dtype), t).astype(jnp.float32)
 
 
 def _network(cfg: Config) -> UNet:

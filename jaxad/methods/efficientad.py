@@ -29,9 +29,11 @@ from jaxad.detector import (
     scalar,
     static,
 )
+from jaxad.nets.applied import output
 from jaxad.nets.autoencoder import Autoencoder
 from jaxad.nets.pdn import PDN, RECEPTIVE_FIELD, cells, part
 from jaxad.ops import colour, maps, quantile
+from jaxad.ops.terms import total
 from jaxad.weights.store import check_tree, weights_of
 
 log = logging.getLogger(__name__)
@@ -134,9 +136,8 @@ def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> Float[Array, "B h w C"]:
     """The teacher's features, not yet normalised."""
-    return PDN(cfg.medium, cfg.channels, width=cfg.width).apply(
-        {"params": weights_of(pretrained, cfg.weights[0])["params"]}, images
-    )
+    teacher = PDN(cfg.medium, cfg.channels, width=cfg.width)
+    return output(teacher, {"params": weights_of(pretrained, cfg.weights[0])["params"]}, images)
 
 
 def loss(
@@ -150,7 +151,7 @@ def loss(
     terms = losses(
         params, cfg, pretrained, stats, batch["image"], teacher, jittered, aux, dropout_key
     )
-    return sum(terms.values()), (stats, terms)
+    return total(terms.values()), (stats, terms)
 
 
 def losses(
@@ -219,7 +220,7 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     combined = (local + global_) / 2
     if cfg.map_order == "normalise_first":
         # A border of 0 stands for "at the lower quantile", so it follows the normalisation.
-        combined = maps.resize(maps.bordered(combined, cfg.border), images.shape[1:3])
+        combined = maps.resize(maps.bordered(combined, cfg.border), maps.sides(images))
     # Differs from the reference: the maximum at the size of the network's input; nelson1425's is at
     # that of the picture on disk.
     return Prediction(combined, combined.max((1, 2)), {"local": local, "global": global_})
@@ -247,7 +248,7 @@ def heldout_loss(
     reconstruction = autoencoder(cfg, state.params, images)
     hard = jax.vmap(quantile.mined_mean, (0, None))(jnp.square(teacher - local), cfg.p_hard)
     pairs = (teacher, reconstruction), (reconstruction, global_)
-    return hard + sum(jnp.square(one - other).mean((1, 2, 3)) for one, other in pairs)
+    return hard + total(jnp.square(one - other).mean((1, 2, 3)) for one, other in pairs)
 
 
 def normalised(stats: Stats, features: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
@@ -266,16 +267,16 @@ def student(
     outputs = 2 * C if half == "both" else C
     if half != "both":
         weights = part(weights, slice(None, C) if half == "local" else slice(C, None))
-    return PDN(cfg.medium, 2 * C, outputs, cfg.student_width or cfg.width).apply(
-        {"params": weights}, images
-    )
+    network = PDN(cfg.medium, 2 * C, outputs, cfg.student_width or cfg.width)
+    return output(network, {"params": weights}, images)
 
 
 def autoencoder(
     cfg: Config, params: PyTree, images: Images, dropout_key: Array | None = None
 ) -> Float[Array, "B h w C"]:
     """The autoencoder's output, with dropout where a key is given."""
-    return _autoencoder(cfg).apply(
+    return output(
+        _autoencoder(cfg),
         {"params": params["autoencoder"]},
         images,
         dropout_key is not None,
@@ -294,7 +295,7 @@ def raw_maps(
     """Local and global map before normalisation, at the resolution that `map_order` says."""
     both = distances(cfg, pretrained, state.params, state.stats, images)
     if cfg.map_order == "resize_first":
-        both = [maps.resize(maps.bordered(x, cfg.border), images.shape[1:3]) for x in both]
+        both = [maps.resize(maps.bordered(x, cfg.border), maps.sides(images)) for x in both]
     return jnp.stack(both, 1)
 
 

@@ -14,7 +14,9 @@ from jaxad import optim
 from jaxad.detector import Detector, Images, Prediction, Scalar, State, config, scalar, static
 from jaxad.methods import uniad
 from jaxad.methods.uniad import Features
+from jaxad.nets.applied import output
 from jaxad.nets.reconstruction import Stack
+from jaxad.ops import maps
 
 
 @config
@@ -90,7 +92,7 @@ def reconstruction(
     """The network's output; a transformer's with dropout where a key is given."""
     if cfg.network == "transformer":
         return uniad.reconstruction(as_uniad(cfg), params, features, key)
-    return _network(cfg).apply({"params": params}, features)
+    return output(_network(cfg), {"params": params}, features)
 
 
 def optimizer(cfg: Config) -> optax.GradientTransformation:
@@ -105,7 +107,7 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     """Map and score as UniAD's; parts: the features and their reconstruction."""
     features = embed(cfg, pretrained, images)
     restored = reconstruction(cfg, state.params, features)
-    return uniad.prediction(features, restored, images.shape[1:3], cfg.score, cfg.pool)
+    return uniad.prediction(features, restored, maps.sides(images), cfg.score, cfg.pool)
 
 
 def heldout_loss(

@@ -30,10 +30,12 @@ from jaxad.detector import (
 from jaxad.methods import students
 from jaxad.methods.students import RECTIFIED, Pyramid
 from jaxad.nets import extractors
+from jaxad.nets.applied import output
 from jaxad.nets.cloner import Cloner, stages_like
 from jaxad.nets.layers import imagenet_normalise
 from jaxad.nets.vgg import VGG
 from jaxad.ops import maps
+from jaxad.ops.terms import total
 from jaxad.weights.store import weights_of
 
 AT_ONCE = 256  # noisy images whose gradients are taken together
@@ -148,7 +150,7 @@ def embed(cfg: Config, pretrained: PyTree, images: Images) -> Pyramid:
     variables = weights_of(pretrained, cfg.weights[0])
     module = extractors.network(cfg.extractor, variables)
     if isinstance(module, VGG):
-        found = module.clone(normalisation=cfg.normalisation).apply(variables, images)
+        found = output(module.clone(normalisation=cfg.normalisation), variables, images)
         return tuple(found[layer] for layer in layers(cfg))
     return extractors.features(cfg.extractor, layers(cfg), variables, images)
 
@@ -173,9 +175,9 @@ def cloned(
     clone = _clone(cfg, [x.shape[-1] for x in teacher], guided)
     variables = {"params": params, **stats.batch_stats}
     found, moved = clone.apply(variables, x, train, mutable=["batch_stats"])
-    sizes = [x.shape[1:3] for x in teacher]
+    sizes = [maps.sides(x) for x in teacher]
     fitted = [
-        x if x.shape[1:3] == size else maps.resize(x, size)
+        x if maps.sides(x) == size else maps.resize(x, size)
         for x, size in zip(found, sizes, strict=True)
     ]
     return tuple(fitted), stats._replace(batch_stats=moved)
@@ -278,7 +280,7 @@ def smooth_gradient(
 
     size = max(1, AT_ONCE // len(images))
     parts = [noise[start : start + size] for start in range(0, cfg.copies, size)]
-    return sum(jax.vmap(one)(part).sum(0) for part in parts) / cfg.copies
+    return total(jax.vmap(one)(part).sum(0) for part in parts) / cfg.copies
 
 
 def _clone(cfg: Config, channels: Sequence[int], guided: bool = False) -> Cloner:

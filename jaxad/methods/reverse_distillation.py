@@ -7,7 +7,6 @@ Deng & Li, CVPR 2022 (arXiv:2201.10703). "Code" is theirs, hq-deng/RD4AD.
 """
 
 import itertools
-import math
 from typing import Literal
 
 import jax
@@ -23,6 +22,7 @@ from jaxad.nets import extractors
 from jaxad.nets.resnet import ResNet
 from jaxad.nets.reversed_resnet import ReversedResNet, reversed_resnet
 from jaxad.ops import maps
+from jaxad.ops.terms import product, total
 from jaxad.weights.store import weights_of
 
 
@@ -97,7 +97,7 @@ def loss(
     encoded = batch["features"]
     decoded, stats = _network(cfg, pretrained).restored(params, stats, encoded, train=True)
     terms = dict(zip(layers(cfg), cosine_losses(encoded, decoded, cfg.cosine), strict=True))
-    return sum(terms.values()), (stats, terms)
+    return total(terms.values()), (stats, terms)
 
 
 def cosine_losses(
@@ -132,7 +132,7 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     decoded, _ = _network(cfg, pretrained).restored(state.params, state.stats, encoded)
     found = dict(zip(layers(cfg), distances(encoded, decoded), strict=True))
     map_ = maps.gaussian_blur(
-        combined(list(found.values()), images.shape[1:3], cfg.combine), cfg.blur, cfg.border
+        combined(list(found.values()), maps.sides(images), cfg.combine), cfg.blur, cfg.border
     )
     return Prediction(map_, map_.max((1, 2)), found)
 
@@ -149,7 +149,7 @@ def combined(
 ) -> Float[Array, "B H W"]:
     """Sum or product of the maps at the size of the image, corners on corners (code)."""
     enlarged = [maps.resize_aligned(x, shape) for x in found]
-    return sum(enlarged) if combine == "add" else math.prod(enlarged)
+    return total(enlarged) if combine == "add" else product(enlarged)
 
 
 def _network(cfg: Config, pretrained: PyTree) -> ReversedResNet:
@@ -185,7 +185,7 @@ def heldout_loss(
     encoded = embed(cfg, pretrained, images)
     decoded, _ = _network(cfg, pretrained).restored(state.params, state.stats, encoded)
     found = compared(encoded, decoded, cfg.cosine)
-    return sum(x.reshape(x.shape[0], -1).mean(-1) for x in found)
+    return total(x.reshape(x.shape[0], -1).mean(-1) for x in found)
 
 
 DETECTOR = Detector(

@@ -6,7 +6,6 @@ only. What counts is the direction of a feature vector, at every cell of every l
 Wang, Han, Ding & Huang, BMVC 2021 (arXiv:2103.04257). "Code" is theirs, gdwang08/STFPM.
 """
 
-import math
 from typing import Literal
 
 import jax
@@ -18,7 +17,9 @@ from jaxad import optim
 from jaxad.detector import Detector, Images, Prediction, Scalar, State, config, scalar, static
 from jaxad.methods.students import FEWEST_CELLS, Pyramid
 from jaxad.nets import extractors
+from jaxad.nets.applied import output
 from jaxad.ops import maps
+from jaxad.ops.terms import product, total
 from jaxad.weights.store import weights_of
 
 
@@ -95,7 +96,7 @@ def loss(
         layer: map_.mean()
         for layer, map_ in distances(layers(cfg), batch["features"], student).items()
     }
-    return sum(terms.values()), (stats, terms)
+    return total(terms.values()), (stats, terms)
 
 
 def distances(
@@ -119,13 +120,13 @@ def heldout_loss(
 ) -> Float[Array, "B"]:
     """The loss of each image, with the running statistics."""
     found = compared(cfg, pretrained, state.params, state.stats, images)
-    return sum(map_.mean((1, 2)) for map_ in found.values())
+    return total(map_.mean((1, 2)) for map_ in found.values())
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
     """Product of the layers' maps and its maximum; parts: the layers' own maps."""
     found = compared(cfg, pretrained, state.params, state.stats, images)
-    return prediction(found, images.shape[1:3], cfg.upsampling)
+    return prediction(found, maps.sides(images), cfg.upsampling)
 
 
 def compared(
@@ -133,7 +134,7 @@ def compared(
 ) -> dict[str, Float[Array, "B _ _"]]:
     """`distances` of teacher and student, with the running statistics."""
     network = extractors.network(cfg.extractor, weights_of(pretrained, cfg.weights[0]))
-    student = network.apply({"params": params, **stats}, images)
+    student = output(network, {"params": params, **stats}, images)
     names = layers(cfg)
     teacher = embed(cfg, pretrained, images)
     return distances(names, teacher, tuple(student[name] for name in names))
@@ -146,8 +147,8 @@ def prediction(
 ) -> Prediction:
     """Maps of layers as one at the size of the image, and its maximum (code)."""
     each = list(found.values())
-    target = max(x.shape[1:] for x in each) if upsampling == "twice" else shape
-    map_ = math.prod(maps.resize(x, target) for x in each)
+    target = max(maps.sides(x) for x in each) if upsampling == "twice" else shape
+    map_ = product(maps.resize(x, target) for x in each)
     map_ = maps.resize(map_, shape)
     return Prediction(map_, map_.max((1, 2)), dict(found))
 
@@ -161,7 +162,7 @@ def training_features(
     if stats:
         found, stats = network.apply(variables, images, True, mutable=["batch_stats"])
     else:
-        found = network.apply(variables, images)
+        found = output(network, variables, images)
     return tuple(found[layer] for layer in layers(cfg)), stats
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxad import optim
 from jaxad.detector import Detector, Images, Prediction, Scalar, State, config, scalar, static
 from jaxad.nets import extractors
+from jaxad.nets.applied import output
 from jaxad.nets.reconstruction import Transformer, with_equal_layers
 from jaxad.ops import maps
 from jaxad.weights.store import weights_of
@@ -146,8 +147,8 @@ def reconstruction(
     """The transformer's output, with dropout where a key is given."""
     network = _transformer(cfg)
     if key is None:
-        return network.apply({"params": params}, features)
-    return network.apply({"params": params}, features, cfg.dropout, rngs={"dropout": key})
+        return output(network, {"params": params}, features)
+    return output(network, {"params": params}, features, cfg.dropout, rngs={"dropout": key})
 
 
 def optimizer(cfg: Config) -> optax.GradientTransformation:
@@ -163,7 +164,7 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     """Map and score; parts: the features and their reconstruction."""
     features = embed(cfg, pretrained, images)
     restored = reconstruction(cfg, state.params, features)
-    return prediction(features, restored, images.shape[1:3], cfg.score, cfg.pool)
+    return prediction(features, restored, maps.sides(images), cfg.score, cfg.pool)
 
 
 def prediction(

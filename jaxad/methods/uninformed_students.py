@@ -26,9 +26,11 @@ from jaxad.detector import (
     scalar,
     static,
 )
+from jaxad.nets.applied import output
 from jaxad.nets.layers import IMAGENET_MEAN, pad
 from jaxad.nets.patch_network import LAYERS, frame, geometry
 from jaxad.ops import maps
+from jaxad.ops.terms import total
 from jaxad.weights.store import check_tree, weights_of
 
 Descriptors = Float[Array, "B h w C"]
@@ -117,7 +119,7 @@ def describe(cfg: Config, variables: PyTree, images: Images) -> Descriptors:
     """
     network, patch, stride = geometry(variables, cfg.dense)
     mean = jnp.array(IMAGENET_MEAN)[None, None, None]
-    return network.apply(variables, pad(images - mean, frame(patch, stride)) + mean)
+    return output(network, variables, pad(images - mean, frame(patch, stride)) + mean)
 
 
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> tuple[Float[Array, "B _ _ _"], ...]:
@@ -196,7 +198,7 @@ def heldout_loss(
         guess = lambda params: describe(cfg, {"params": params}, images)
         guesses = compile.each(guess)(students)
         losses.append(jnp.square(guesses - target[None]).sum(-1).mean((0, 2, 3)))
-    return sum(losses) / len(losses)
+    return total(losses) / len(losses)
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
@@ -209,8 +211,8 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
         both = standardised(
             stats, uncertainty(cfg, weights_of(pretrained, name), students, stats, images)
         )
-        scales.append(maps.resize(both, images.shape[1:3]))
-    error, variance = jnp.moveaxis(sum(scales) / len(scales), -1, 0)
+        scales.append(maps.resize(both, maps.sides(images)))
+    error, variance = jnp.moveaxis(total(scales) / len(scales), -1, 0)
     map_ = error + variance
     return Prediction(map_, map_.max((1, 2)), {"error": error, "variance": variance})
 

@@ -23,6 +23,8 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxad.ops.terms import total
+
 Features = Float[Array, "B H W C"]
 Pooled = Float[Array, "B h w C"]
 Vector = Float[Array | np.ndarray, "C"]
@@ -79,7 +81,9 @@ conv = Form(plain=lax.conv_general_dilated, cpu=_padded_before)
 # parts, its values 1.5 to 4 times. In both NaN stays NaN, and of equal cells the first takes the
 # gradient; where there is NaN in a window, which cell does may differ.
 def _max_pool(x: Features, window: int, stride: int, padding: int) -> Pooled:
-    return nn.max_pool(x, (window, window), (stride, stride), ((padding, padding),) * 2)
+    sides = ((padding, padding), (padding, padding))
+    # Flax declares no type of the padding, whose default is text.
+    return nn.max_pool(x, (window, window), (stride, stride), sides)  # pyright: ignore[reportArgumentType]
 
 
 def _max_pool_by_phases(x: Features, window: int, stride: int, padding: int) -> Pooled:
@@ -159,7 +163,7 @@ def _channel_mean(x: Features) -> Float[Array, "C"]:
     count, height, width, channels = x.shape
     parts = math.gcd(height * width, 4)
     x = x.reshape(count, parts, height * width // parts, channels)
-    x = sum(x[:, i] for i in range(parts)).reshape(-1, channels)
+    x = total(x[:, i] for i in range(parts)).reshape(-1, channels)
     ones = jnp.full((1, len(x)), 1 / (parts * len(x)), x.dtype)
     return jnp.dot(ones, x, precision="highest")[0]
 

@@ -6,13 +6,14 @@ Each takes care of its own input normalisation, so that any of them can feed any
 import difflib
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, PyTree
 
 from jaxad.nets import efficientnet, mobilenet, pdn, resnet, squeezenet, vgg
+from jaxad.nets.applied import output
 from jaxad.weights.store import Folder, about, check_tree, load_pretrained
 
 SIDE = 64  # of the images for which shapes of weights are computed; they are the same for any other
@@ -49,7 +50,7 @@ def features(
       ValueError: there is no such extractor or map, or the weights are another network's.
     """
     layers = select(name, layers)
-    maps = network(name, variables).apply(variables, images)
+    maps = output(network(name, variables), variables, images)
     if missing := [layer for layer in layers if layer not in maps]:
         raise ValueError(
             f"these weights of {name} end before {missing[0]}: convert the published file again, "
@@ -130,7 +131,9 @@ def load_for(cfg: Any, folder: Folder | None = None) -> dict[str, PyTree]:
     """
     pretrained = load_pretrained(cfg.weights, folder)
     name = getattr(cfg, "extractor", None)
-    for weights, variables in pretrained.items() if name else ():
+    if not name:
+        return pretrained
+    for weights, variables in pretrained.items():
         module = network(name, variables)
         said = about(weights, folder).get("settings", {})
         there = {field: x for field, x in said.items() if hasattr(module, field)}
@@ -197,7 +200,9 @@ def _efficientnet(variant: str, published_padding: bool) -> Extractor:
     return found._replace(signed=_blocks(strides))
 
 
-def _mobilenet(padding: str, normalisation: str) -> Extractor:
+def _mobilenet(
+    padding: Literal["symmetric", "same"], normalisation: Literal["imagenet", "signed"]
+) -> Extractor:
     layers = ("block1", "block3", "block6", "block13")  # the last of each resolution
     found = _always(mobilenet.MobileNetV2(padding, normalisation), mobilenet.strides(), layers)
     return found._replace(signed=_blocks(found.strides))
@@ -208,7 +213,7 @@ def _blocks(strides: dict[str, int]) -> tuple[str, ...]:
     return tuple(name for name in strides if name.startswith("block"))
 
 
-def _squeezenet(normalisation: str) -> Extractor:
+def _squeezenet(normalisation: Literal["caffe", "imagenet"]) -> Extractor:
     module = squeezenet.SqueezeNet(normalisation)
     return _always(module, squeezenet.strides(), ("fire4", "fire8", "fire9"))
 

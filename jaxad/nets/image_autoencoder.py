@@ -4,6 +4,8 @@ The encoder is DCGAN's (Radford et al., ICLR 2016, arXiv:1511.06434): strided co
 norm, leaky rectifiers. What Hou et al., ICCV 2021 (arXiv:2107.13118), do not tell is our choice.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -14,7 +16,7 @@ from jaxad.nets.norms import BatchNorm
 
 SLOPE = 0.2  # of leaky rectifiers below zero: DCGAN, section 3; MemAE's code
 
-Maps = tuple[Float[Array, "B _ _ _"] | None, ...]
+Map = Float[Array, "B _ _ _"]
 
 
 class ImageAutoencoder(nn.Module):
@@ -53,16 +55,16 @@ class ImageAutoencoder(nn.Module):
           threshold: of the memories.
           train: batch norm takes the moments of this batch; apply with `mutable=["batch_stats"]`.
         """
-        maps: list[Array | None] = list(Encoder(self.widths, self.kernel, name="encoder")(x, train))
+        maps = list(Encoder(self.widths, self.kernel, name="encoder")(x, train))
         weights = {}
         for i, (rate, items) in enumerate(zip(self.rates, self.items, strict=True)):
             if rate:
                 name = f"memory{i + 1}"
                 memory = Memory(items, (rate, rate), self.similarity, self.key_channels, name=name)
                 maps[i], weights[name] = memory(maps[i], temperature, threshold)
-            elif i < len(maps) - 1:
-                maps[i] = None
-        return Decoder(self.widths, name="decoder")(tuple(maps), train), weights
+        *finer, last = maps
+        skips = [map_ if rate else None for map_, rate in zip(finer, self.rates[:-1], strict=True)]
+        return Decoder(self.widths, name="decoder")(last, skips, train), weights
 
 
 class Encoder(nn.Module):
@@ -77,7 +79,7 @@ class Encoder(nn.Module):
     kernel: int = 4
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W 3"], train: bool = False) -> Maps:
+    def __call__(self, x: Float[Array, "B H W 3"], train: bool = False) -> tuple[Map, ...]:
         """The map of each level, finest first."""
         maps = []
         for i, width in enumerate(self.widths, start=1):
@@ -101,9 +103,16 @@ class Decoder(nn.Module):
     widths: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, maps: Maps, train: bool = False) -> Float[Array, "B H W 3"]:
-        """An image from the last map, joined on the way by those of the others that are there."""
-        *skips, x = maps
+    def __call__(
+        self, x: Map, skips: Sequence[Map | None], train: bool = False
+    ) -> Float[Array, "B H W 3"]:
+        """An image from the last map, joined on the way by those of the finer ones that are there.
+
+        Args:
+          x: the encoder's last map.
+          skips: its others, finest first; None for one that is not handed over.
+          train: as the autoencoder's.
+        """
         for i in range(len(self.widths) - 1, 0, -1):
             x, skip = enlarged(x), skips[i - 1]
             x = x if skip is None else jnp.concatenate([x, skip], -1)

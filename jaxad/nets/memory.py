@@ -65,7 +65,7 @@ class Memory(nn.Module):
             shape = (self.items, self.key_channels)
             keys = self.param("keys", torch_bias(self.key_channels), shape)
         weights = addressing(queries, keys, self.similarity, temperature, threshold)
-        return fold(weights @ items, self.rates, x.shape[1:3]), weights
+        return fold(weights @ items, self.rates, (x.shape[1], x.shape[2])), weights
 
 
 def padding(side: int, rate: int) -> int:

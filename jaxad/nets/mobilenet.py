@@ -64,7 +64,7 @@ class MobileNetV2(nn.Module):
     def sides(self, x: Float[Array, "B H W C"], stride: int) -> Sides:
         """The padding of a 3x3 convolution of `x`."""
         if self.padding == "same":
-            return same_padding(*x.shape[1:3], 3, stride)
+            return same_padding(x.shape[1], x.shape[2], 3, stride)
         return ((1, 1), (1, 1))
 
 

@@ -11,6 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxad.nets.layers import pad
+from jaxad.ops import maps
 
 
 def local_average(
@@ -22,7 +23,7 @@ def local_average(
     """
     # Differs from the reference: means, where algorithm 3 pools whole neighbourhoods over channels.
     shallow, deep = (nn.avg_pool(pad(x, 1), window_shape=(3, 3)) for x in (shallow, deep))
-    return jnp.concatenate([shallow, enlarge(deep, shallow.shape[1:3])], -1)
+    return jnp.concatenate([shallow, enlarge(deep, maps.sides(shallow))], -1)
 
 
 def patchcore(
@@ -36,7 +37,7 @@ def patchcore(
     Each layer's 3x3 neighbourhood (channel outermost) is pooled to `pretrain_channels`, the two are
     stacked and pooled again. Nothing is learned or random.
     """
-    parts = [neighbourhood(shallow), enlarge(neighbourhood(deep), shallow.shape[1:3])]
+    parts = [neighbourhood(shallow), enlarge(neighbourhood(deep), maps.sides(shallow))]
     parts = [adaptive_average(x, pretrain_channels) for x in parts]
     return adaptive_average(jnp.concatenate(parts, -1), channels)
 

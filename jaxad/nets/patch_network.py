@@ -109,7 +109,8 @@ def stride(patch: int) -> int:
 def frame(patch: int, step: int) -> Sides:
     """Pixels around an image for which it has side / step cells, each in its patch's middle."""
     before = patch // 2 - step // 2
-    return ((before, patch - step - before),) * 2
+    around = (before, patch - step - before)
+    return around, around
 
 
 class Geometry(NamedTuple):

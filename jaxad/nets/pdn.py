@@ -13,8 +13,8 @@ STRIDE = 4
 STRIDES = {"pool1": 2, "pool2": 4, "conv3": 4, "conv4": 4}  # of PDN-S's maps
 
 
-class PDN(nn.Module):
-    """PDN-S or PDN-M.
+class Layers(nn.Module):
+    """The layers of PDN-S or PDN-M.
 
     Without padding, cell (i, j) sees rows 4i .. 4i + 32 of the input and a side of H gives
     H / 4 - 8 cells; with padding it gives H / 4. The weights are the same either way: the
@@ -34,10 +34,6 @@ class PDN(nn.Module):
     outputs: int | None = None
     width: int | None = None
     padding: bool = False
-
-    def __call__(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
-        """Descriptors of images in [0, 1]."""
-        return self.maps(images)["conv6" if self.medium else "conv4"]
 
     @nn.compact
     def maps(self, images: Float[Array, "B H W 3"]) -> dict[str, Float[Array, "B h w C"]]:
@@ -64,7 +60,15 @@ class PDN(nn.Module):
         return maps
 
 
-class PDNLayers(PDN):
+class PDN(Layers):
+    """PDN-S or PDN-M, whose fields `Layers` describes."""
+
+    def __call__(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
+        """Descriptors of images in [0, 1]."""
+        return self.maps(images)["conv6" if self.medium else "conv4"]
+
+
+class PDNLayers(Layers):
     """A padded PDN-S that returns all its maps: one of stride s has side / s cells."""
 
     padding: bool = True

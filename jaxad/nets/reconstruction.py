@@ -59,7 +59,7 @@ class Transformer(nn.Module):
         """The reconstruction; `dropout` is a probability that asks for a "dropout" key."""
         batch, *grid, channels = features.shape
         window = neighbours(self.grid, self.mask_size)
-        encoder_mask, *decoder_masks = (window if on else None for on in self.masked)
+        encoder_mask, first, second = (window if on else None for on in self.masked)
         at = self._positions()
 
         x = _projection(self.hidden, "input")(features.reshape(batch, -1, channels))
@@ -72,7 +72,7 @@ class Transformer(nn.Module):
             layer = DecoderLayer(
                 self.heads, self.ffn, self.layer_wise_query, learned, name=f"decoder_{i}"
             )
-            x = layer(x, memory, at, tuple(decoder_masks), dropout)
+            x = layer(x, memory, at, (first, second), dropout)
         x = nn.LayerNorm(epsilon=EPSILON, name="norm")(x)
         return _projection(channels, "output")(x).reshape(batch, *grid, channels)
 

@@ -16,6 +16,7 @@ from jaxad.nets.norms import GroupNorm
 
 Features = Float[Array, "B H W C"]
 Output = Float[Array, "B h w D"]
+Resample = Literal["down", "up"] | None
 
 
 class UNet(nn.Module):
@@ -52,7 +53,7 @@ class UNet(nn.Module):
             block, attention = nn.remat(_Residual), nn.remat(_Attention)
         time = _Time(self.width, name="time")(t).astype(x.dtype)
 
-        def residual(x: Features, level: int, name: str, resample: str | None = None) -> Output:
+        def residual(x: Features, level: int, name: str, resample: Resample = None) -> Output:
             channels = self.width * self.multipliers[level]
             return block(channels, self.groups, resample, name=name)(x, time)
 
@@ -85,7 +86,7 @@ class UNet(nn.Module):
                     x = jnp.concatenate([x, kept.pop()], -1)
                 x = attend(residual(x, level, name), level, name)
             if level > 0:
-                x = residual(x, level, f"{name}_resample", "up")
+                x = residual(x, level, f"up_{count - 1}_resample", "up")
         x = nn.silu(GroupNorm(self.groups, name="norm")(x))
         return _ZeroConv(3, name="output")(x)
 
@@ -117,7 +118,7 @@ class _Residual(nn.Module):
 
     channels: int
     groups: int
-    resample: Literal["down", "up"] | None = None
+    resample: Resample = None
 
     @nn.compact
     def __call__(self, x: Features, time: Float[Array, "B T"]) -> Output:

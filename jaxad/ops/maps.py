@@ -8,6 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
+def sides(x: Float[Array, "B H W *C"]) -> tuple[int, int]:
+    """Height and width of maps or images."""
+    return x.shape[1], x.shape[2]
+
+
 def resize(x: Float[Array, "B h w *C"], shape: tuple[int, int]) -> Float[Array, "B H W *C"]:
     """Bilinear, half-pixel centres, no antialiasing: torch's `align_corners=False`."""
     target = (x.shape[0], *shape, *x.shape[3:])
@@ -19,13 +24,14 @@ def resize_aligned(x: Float[Array, "B h w *C"], shape: tuple[int, int]) -> Float
 
     Position i of n samples i (m - 1) / (n - 1) of m.
     """
-    rows, columns = (_between(old, new) for old, new in zip(x.shape[1:3], shape, strict=True))
+    rows, columns = (_between(old, new) for old, new in zip(sides(x), shape, strict=True))
     return _along(rows, columns, x)
 
 
 def pooled_max(x: Float[Array, "B H W"], window: int) -> Float[Array, "B"]:
     """The largest mean over a window x window square inside each map."""
-    return _along(*(_means(side, window) for side in x.shape[1:]), x).max((1, 2))
+    rows, columns = (_means(side, window) for side in sides(x))
+    return _along(rows, columns, x).max((1, 2))
 
 
 def gaussian_blur(
@@ -43,7 +49,8 @@ def gaussian_blur(
         with it ("symmetric"; scipy says "reflect" for it).
       truncate: how many deviations the kernel reaches to each side.
     """
-    return _along(*(_blurred(side, sigma, border, truncate) for side in x.shape[1:]), x)
+    rows, columns = (_blurred(side, sigma, border, truncate) for side in sides(x))
+    return _along(rows, columns, x)
 
 
 def cosine_distance(
@@ -90,7 +97,9 @@ def _means(side: int, window: int) -> Float[np.ndarray, "n m"]:
     return ((start <= at) & (at < start + window)).astype(np.float32) / np.float32(window)
 
 
-def _blurred(side: int, sigma: float, border: str, truncate: float) -> Float[np.ndarray, "n n"]:
+def _blurred(
+    side: int, sigma: float, border: Literal["reflect", "symmetric"], truncate: float
+) -> Float[np.ndarray, "n n"]:
     """Weights that smooth `side` values."""
     reach = int(truncate * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)

@@ -15,7 +15,7 @@ from jaxad.detector import Detector, State
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import Evaluation
 from jaxad.report.pages import Report, colour_scale
-from jaxad.training import checkpoint
+from jaxad.training import record
 
 HELD_OUT = 64  # normal pictures, at most, that set the colour scale
 
@@ -53,5 +53,5 @@ def assess(
     report = Report(folder / "report", data.test.records, scale)
     evaluation = evaluate(detector, cfg, pretrained, state, data.test, visit=report.visit)
     report.finish(evaluation, title)
-    checkpoint.write_json(folder / "evaluation.json", evaluation.as_dict())
+    record.write_json(folder / "evaluation.json", evaluation.as_dict())
     return evaluation

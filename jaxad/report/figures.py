@@ -59,19 +59,20 @@ def draw_curves(
       ylabel: what the vertical rate is.
       limit: of the false positive rate, up to which the area counts; a dotted line below 1.
     """
-    from matplotlib import colormaps
+    from matplotlib import color_sequences
 
     figure = new_figure(4.6, 4.4)
     axis = figure.subplots()
     colours = (
         [ANOMALOUS]
         if len(curves) == 1
-        else colormaps["tab10" if len(curves) <= 10 else "tab20"].colors
+        else color_sequences["tab10" if len(curves) <= 10 else "tab20"]
     )
     lines = []
     for i, (x, y) in enumerate(curves.values()):
         lines += axis.plot(x, y, color=colours[i % len(colours)], linewidth=1.6)
     if len(curves) == 1:
+        ((x, y),) = curves.values()
         counted = np.append(x[x < limit], limit)
         area = np.append(y[x < limit], np.interp(limit, x, y))
         axis.fill_between(counted, area, color=ANOMALOUS, alpha=0.12, linewidth=0)

@@ -22,6 +22,7 @@ from jaxad.sweep.sets import Sets
 from jaxad.sweep.settings import groups
 from jaxad.sweep.team import NEVER, Task, Team
 from jaxad.training import checkpoint, fitting
+from jaxad.training import record as records
 from jaxad.training.features import Cache
 from jaxad.training.loop import loop, loop_in_folder
 from jaxad.training.selection import LOOKS, Select
@@ -148,7 +149,7 @@ def run(
         sets_of = [data] if isinstance(data, Data) else several
         folder.claim(
             {
-                "sweep": [checkpoint.settings(detector, cfg) for cfg in configs],
+                "sweep": [records.settings(detector, cfg) for cfg in configs],
                 "keys": np.asarray(jax.random.key_data(keys)).tolist(),
                 "data": [fitting.described(one) for one in sets_of],
                 **fitting.circumstances(pretrained, workers, cache, select, looks),

@@ -65,18 +65,18 @@ class _Waiting(NamedTuple):
     Attributes:
       team: the members that are left.
       diverged: of each, the step at which it did.
+      loss: of each, mean since the cut before; NaN if it diverged or took no step.
       step: taken so far.
       states: stacked, in the host's memory; None before the first step.
       batches: where its iterators are; None before the first step.
-      loss: of each member, mean since the cut before, NaN if it diverged.
     """
 
     team: Team
     diverged: Int[np.ndarray, "m"]
+    loss: Float[np.ndarray, "m"]
     step: int = 0
     states: State | None = None
     batches: dict[str, Any] | None = None
-    loss: Float[np.ndarray, "m"] | None = None
 
 
 def halve(
@@ -125,7 +125,7 @@ def halve(
     several = checked(detector, configs, data, keys)
     task = Task(detector, pretrained, Sets(detector, pretrained, cache, memory, workers), workers)
     waiting = [
-        _Waiting(team, np.full(len(team.places), NEVER))
+        _Waiting(team, np.full(len(team.places), NEVER), np.full(len(team.places), np.nan))
         for team in planned(task, configs, several, keys, at_once)
     ]
     kept, cuts = tuple(range(len(configs))), []
@@ -157,7 +157,7 @@ def _advanced(task: Task, one: _Waiting, last: int) -> _Waiting:
     team = one.team
     progress = TeamProgress(team.configs[0], one.diverged, one.step)
     with contextlib.closing(SideBySide(task, team)) as batches:
-        if one.states is None:
+        if one.batches is None:
             states = teams.new_states(task, team)
         else:
             states = jax.device_put(one.states)
@@ -166,7 +166,7 @@ def _advanced(task: Task, one: _Waiting, last: int) -> _Waiting:
         place = batches.get_state()
     progress.check(last, states)
     return _Waiting(
-        team, progress.diverged, last, jax.device_get(states), place, progress.mean_loss
+        team, progress.diverged, progress.mean_loss, last, jax.device_get(states), place
     )
 
 

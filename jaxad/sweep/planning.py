@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxad.data.source import Data
@@ -25,7 +26,7 @@ def checked(
     Raises:
       ValueError: keys are missing, a setting cannot work, or data sets are not one for each.
     """
-    typed = isinstance(keys, jax.Array) and jax.dtypes.issubdtype(keys.dtype, jax.dtypes.prng_key)
+    typed = isinstance(keys, jax.Array) and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
     if not typed or keys.ndim != 1 or len(keys) == 0:
         raise ValueError(
             "keys: expected an array of one key for each seed, such as "

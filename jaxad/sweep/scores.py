@@ -1,5 +1,6 @@
 """Every metric of every member of a sweep, and what the differences between settings are worth."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,7 +40,8 @@ class Scores(NamedTuple):
         return self.metrics["pixel_auroc"]
 
 
-class Summary(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Summary:
     """One metric of one setting over the seeds.
 
     Attributes:
@@ -75,7 +77,7 @@ def evaluate(
     Raises:
       ValueError: the number of test sets is not that of the settings; and as `evaluate.evaluate`.
     """
-    tests = list(test) if isinstance(test, list | tuple) else [test] * len(configs)
+    tests = [test] * len(configs) if isinstance(test, Source) else list(test)
     if len(tests) != len(configs):
         raise ValueError(f"{len(tests)} test sets for {len(configs)} settings: expected as many")
     rows = []

@@ -1,6 +1,6 @@
 """A team: the members of a sweep that train at once, and what they train with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -39,7 +39,7 @@ class Team(NamedTuple):
 
     def taken(self, kept: Sequence[int]) -> "Team":
         """Only these members."""
-        return Team(*(tuple(row[i] for i in kept) for row in self))
+        return Team._make(tuple(row[i] for i in kept) for row in self)
 
 
 class Task(NamedTuple):
@@ -85,7 +85,7 @@ def advance(task: Task, team: Team) -> Advance:
     """(stacked states, batches) -> (stacked states, metrics by step and member)."""
     keys = [fitting.run_keys(key)[1] for key in team.keys]
 
-    def take(states: State, batches: list) -> tuple[State, dict[str, Array]]:
+    def take(states: State, batches: Iterable) -> tuple[State, dict[str, Array]]:
         return compile.steps_of_many(
             task.detector, team.configs, task.pretrained, states, batches, keys
         )

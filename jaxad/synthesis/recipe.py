@@ -87,7 +87,8 @@ def random_mask(key: Array, foreground: Field, tries: int) -> Field:
 
     def mask(key: Array, foreground: Field, start: float) -> Field:
         noise_key, angle_key = jax.random.split(key)
-        noise = perlin.random_noise(noise_key, cells, foreground.shape, start)
+        height, width = foreground.shape
+        noise = perlin.random_noise(noise_key, cells, (height, width), start)
         angle = jax.random.uniform(angle_key, minval=-90.0, maxval=90.0)
         return restricted(rotated(noise, angle), foreground)
 

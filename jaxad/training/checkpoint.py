@@ -1,17 +1,15 @@
 """What a run keeps on disk: state, place in the data, settings.
 
-A run folder holds `run.json` (method, settings, seed, data), `checkpoints/<step>/` (state and data
-iterator, by Orbax) and, when the run is complete, `model/` (the calibrated state, no optimiser).
+A run folder holds `run.json` (see `record`), `checkpoints/<step>/` (state and data iterator, by
+Orbax) and, when the run is complete, `model/` (the calibrated state, no optimiser).
 """
 
 import contextlib
 import functools
-import json
 import logging
 import os
 import pathlib
 import shutil
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +21,8 @@ import orbax.checkpoint as ocp
 from filelock import FileLock, Timeout
 from jaxtyping import PyTree
 
-from jaxad.detector import Detector, State, values
+from jaxad.detector import Detector, State
+from jaxad.training import record as records
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ class RunFolder:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise OSError(
+            raise type(error)(
                 f"cannot write to the run folder {self.path}: {error.strerror}; "
                 "give another folder or change its permissions"
             ) from error
@@ -85,27 +84,37 @@ class RunFolder:
         options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True)
         return ocp.CheckpointManager(self.path / "checkpoints", options=options)
 
-    def claim(self, record: dict) -> None:
-        """Writes `run.json` where there is none; otherwise as `check`."""
+    def claim(self, record: dict, about: dict | None = None) -> None:
+        """Writes `run.json`, after `check`; a run that is asked for more steps goes on.
+
+        What it had learned until then stays as `model-<steps>`.
+
+        Args:
+          record: what the run's numbers depend on.
+          about: what a person wants to know beside that; see `record.ABOUT`.
+        """
         self.check(record)
-        if not (self.path / "run.json").exists():
-            write_json(self.path / "run.json", record)
+        there = records.read(self.path) or {}
+        before, after = records.steps(there), records.steps(record)
+        about = {**there.get(records.ABOUT, {}), **(about or {})}
+        if before is not None and before != after:
+            about["steps_before"] = [*about.get("steps_before", []), before]
+            if self.has_model():
+                (self.path / "model").rename(self.path / f"model-{before}")
+                log.info("%s goes on from step %d to %d", self.path, before, after)
+        records.write_json(
+            self.path / records.FILE, {**record, records.ABOUT: about} if about else record
+        )
 
     def check(self, record: dict) -> None:
         """Compares with `run.json`, if there is one.
 
         Raises:
-          ValueError: the folder belongs to a run of another method, settings, seed or data.
+          ValueError: the folder belongs to a run of another method, settings, seed or data, or of
+            more steps.
         """
-        record = json.loads(json.dumps(record))
-        file = self.path / "run.json"
-        if not file.exists():
-            return
-        try:
-            there = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{file} is damaged ({error}); give another folder") from error
-        differ = _differences(record, there)
+        there = records.read(self.path)
+        differ = records.differences(record, there) if there else []
         if differ:
             raise ValueError(
                 f"the run folder {self.path} belongs to another run ({'; '.join(differ)}); "
@@ -180,8 +189,15 @@ class RunFolder:
             checkpointer.save(self.path / "model", state._replace(opt=()), force=True)
 
     def has_model(self) -> bool:
-        """Whether the run is complete."""
+        """Whether there is a finished state, of as many steps as `run.json` says."""
         return (self.path / "model").is_dir()
+
+    def is_complete(self, record: dict) -> bool:
+        """Whether the run is finished, and no more steps are asked for."""
+        there = records.read(self.path)
+        return (
+            self.has_model() and there is not None and records.steps(there) == records.steps(record)
+        )
 
     def restore_model(self, template: State) -> State:
         """The finished state.
@@ -219,42 +235,11 @@ class RunFolder:
             ) from error
 
 
-def settings(detector: Detector, cfg: Any) -> dict:
-    """A detector and its config as plain JSON values.
-
-    Raises:
-      ValueError: a field is not a number, text or tuple of these: a sweep's stacked config, say.
-    """
-    found = values(cfg)
-    for name, value in found.items():
-        if isinstance(value, jax.Array):
-            if value.ndim:
-                raise ValueError(f"{name} has shape {value.shape}: a run has one value a setting")
-            found[name] = value.item()
-    return {"method": detector.name, "settings": found}
-
-
-def fingerprint(tree: PyTree) -> str:
-    """A checksum of all numbers in a tree."""
-    checksum = 0
-    for leaf in jax.tree.leaves(tree):
-        checksum = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), checksum)
-    return f"{checksum:08x}"
-
-
 def abstract_state(detector: Detector, cfg: Any, pretrained: PyTree) -> State:
     """Shapes and types of a run's state, without computing it."""
     shapes = jax.eval_shape(functools.partial(detector.init, cfg, pretrained), jax.random.key(0))
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(path)
 
 
 def _like(template: PyTree, restored: PyTree) -> PyTree:
@@ -268,14 +253,3 @@ def _unbound(state: PyTree) -> PyTree:
     To what was compiled for one, and lies in the compilation cache, the other is another program.
     """
     return jax.tree.map(lambda x: jnp.array(np.asarray(x)), state)
-
-
-def _differences(now: Any, there: Any, name: str = "") -> list[str]:
-    """Where two JSON values differ, in words."""
-    if isinstance(now, dict) and isinstance(there, dict):
-        fields = [*now, *(field for field in there if field not in now)]
-        parts = [
-            _differences(now.get(f), there.get(f), f"{name}.{f}" if name else f) for f in fields
-        ]
-        return [line for part in parts for line in part]
-    return [] if now == there else [f"{name} is {there!r} there, {now!r} now"]

@@ -26,7 +26,8 @@ from jaxtyping import PyTree
 
 from jaxad import compile
 from jaxad.detector import Detector, Pictures
-from jaxad.training import checkpoint, memory
+from jaxad.training import memory
+from jaxad.training import record as records
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def frozen_features(
         return jax.tree.unflatten(tree, arrays)
     key = {
         "program": hashlib.sha256(lowered.as_text().encode()).hexdigest(),
-        "weights": checkpoint.fingerprint(pretrained),
+        "weights": records.fingerprint(pretrained),
         "images": _checksum(pictures),
         "shapes": list(map(list, kept)),
         "dtype": DTYPE.name,

@@ -17,6 +17,7 @@ from jaxad.data.pictures import Resized
 from jaxad.data.source import Data
 from jaxad.detector import Detector, Pictures, State, check_settings
 from jaxad.training import checkpoint
+from jaxad.training import record as records
 from jaxad.training.features import Cache, frozen_features
 from jaxad.training.loop import Advance, loop, loop_in_folder
 from jaxad.training.memory import Budget
@@ -101,8 +102,13 @@ def run(
     select: Select = "last",
     looks: int = LOOKS,
     at_save: Callable[[int, State], None] | None = None,
+    about: dict | None = None,
 ) -> State:
     """As `fit`, in a folder: started again after an interruption it continues bit for bit.
+
+    A run that is complete goes on if more steps are asked for; a schedule over `cfg.steps` is from
+    there on that of the longer run. Signals that would end the process (Ctrl-C, SIGTERM, a closed
+    terminal) wait until the state is saved.
 
     Args:
       detector: the method.
@@ -120,6 +126,7 @@ def run(
       looks: as `fit`'s.
       at_save: called with step and state whenever a checkpoint is saved: to draw a curve. What it
         finds must not decide which state is kept.
+      about: what else `run.json` is to tell a person, as plain JSON; nothing depends on it.
 
     Raises:
       ValueError: settings that cannot work, data missing for them, or another run's folder.
@@ -131,7 +138,7 @@ def run(
     check_settings(detector, cfg)
     init_key, step_key, data_key = run_keys(key)
     record = {
-        **checkpoint.settings(detector, cfg),
+        **records.settings(detector, cfg),
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "data": described(data),
         **circumstances(pretrained, workers, cache, select, looks),
@@ -139,7 +146,7 @@ def run(
     folder = checkpoint.RunFolder(workdir, keep)
     folder.check(record)
     template = checkpoint.abstract_state(detector, cfg, pretrained)
-    if folder.has_model():
+    if folder.is_complete(record):
         log.info("%s is complete; taking its model", folder.path)
         return folder.restore_model(template)
     with (
@@ -147,7 +154,7 @@ def run(
         opened(detector, cfg, pretrained, data, data_key, workers, cache, memory) as sets,
     ):
         keeps = _keeper(detector, cfg, pretrained, sets, select, looks)
-        folder.claim(record)  # now that nothing is missing
+        folder.claim(record, about)  # now that nothing is missing
         first = lambda: begun(detector, cfg, pretrained, sets.train, init_key)
         advance = _advance(detector, cfg, pretrained, step_key)
         state = loop_in_folder(
@@ -221,7 +228,7 @@ def circumstances(
         "workers": workers,
         "cached_features": cache is not None,
         "select": f"{select}, {looks} looks" if select == "heldout" else select,
-        "pretrained": {name: checkpoint.fingerprint(x) for name, x in pretrained.items()},
+        "pretrained": {name: records.fingerprint(x) for name, x in pretrained.items()},
     }
 
 

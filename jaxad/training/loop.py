@@ -1,19 +1,20 @@
 """The one loop of single runs and of sweeps, in memory or in a folder."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jaxtyping import Array
 
 from jaxad.detector import State
 from jaxad.training.checkpoint import RunFolder
+from jaxad.training.interruption import Asked, put_off
 from jaxad.training.progress import CHUNK, Progress
 from jaxad.training.selection import Keeper
 
 log = logging.getLogger(__name__)
 
-Advance = Callable[[State, list], tuple[State, dict[str, Array]]]
+Advance = Callable[[State, Iterable], tuple[State, dict[str, Array]]]
 Save = Callable[[int, State], None]
 
 
@@ -27,6 +28,7 @@ def loop(
     keeper: Keeper | None = None,
     save: Save | None = None,
     save_every: int = 0,
+    asked: Asked | None = None,
 ) -> State:
     """Takes the steps after `step` up to `last`.
 
@@ -42,28 +44,27 @@ def loop(
       keeper: looks at the state now and then.
       save: called with step and state every `save_every` steps and at the end, even of no steps.
       save_every: steps.
+      asked: to end; then the state is saved after the step that is being taken.
 
     Returns:
       the last state; what the keeper keeps is the caller's to ask for.
     """
     if save and step == last == 0:
         save(step, state)
-    pending = None
+    asked, pending = asked or Asked(), None
     with progress:
-        while step < last and not progress.stopped:
+        while step < last and not progress.stopped and not asked:
             ends = [last, step + CHUNK]
             if save:
                 ends.append(step - step % save_every + save_every)
             if keeper:
                 ends.append(keeper.next_look(step))
-            count = min(ends) - step
-            batches = [next(iterator) for _ in range(count)]
-            state, metrics = advance(state, batches)
-            step += count
+            state, metrics = advance(state, _drawn(iterator, min(ends) - step, asked))
+            step += len(metrics["loss"])
             if pending is not None:
                 progress.add(*pending)
             pending = step, metrics
-            saves = save and step % save_every == 0
+            saves = save and (step % save_every == 0 or asked)
             looks = keeper and keeper.looks_at(step)
             if step == last or saves or looks:
                 progress.add(*pending)
@@ -75,6 +76,14 @@ def loop(
             if save and (saves or step == last):
                 save(step, state)
     return state
+
+
+def _drawn(iterator: Iterator, count: int, asked: Asked) -> Iterator:
+    """So many batches, or fewer if asked to end meanwhile, but one at least."""
+    for number in range(count):
+        if number and asked:
+            return
+        yield next(iterator)
 
 
 def loop_in_folder(
@@ -89,7 +98,11 @@ def loop_in_folder(
     save_every: int,
     at_save: Save | None = None,
 ) -> State:
-    """What the keeper keeps of a `loop` from the newest checkpoint, or from `first()`."""
+    """What the keeper keeps of a `loop` from the newest checkpoint, or from `first()`.
+
+    Raises:
+      KeyboardInterrupt: a signal came; the state is saved.
+    """
     keeper.begin(template)
     found, step = folder.restore((template, keeper.best), iterator)
     if found is None:
@@ -99,11 +112,20 @@ def loop_in_folder(
         (state, keeper.best) = found
         log.info("continuing %s at step %d", folder.path, step)
 
-    def save(step: int, state: State) -> None:
-        folder.save(step, (state, keeper.best), iterator)
-        if at_save is not None:
-            at_save(step, state)
-
     progress.write_to(folder.path / "metrics.jsonl", step)
-    state = loop(advance, state, iterator, step, last, progress, keeper, save, save_every)
+    with put_off() as asked:
+
+        def save(step: int, state: State) -> None:
+            folder.save(step, (state, keeper.best), iterator)
+            if asked:
+                folder.close()  # waits until it is on disk
+                log.info("saved %s at step %d", folder.path, step)
+            elif at_save is not None:
+                at_save(step, state)
+
+        state = loop(
+            advance, state, iterator, step, last, progress, keeper, save, save_every, asked
+        )
+    if asked:
+        raise KeyboardInterrupt
     return keeper.kept(state)

@@ -29,11 +29,11 @@ class Progress:
     stopped = False
 
     def __init__(self, cfg: Any):
-        """Of a run with these settings, from its first step, shown only."""
+        """Starts at the first step of a run with these settings; nothing is written to a file."""
         self._cfg, self._file, self._step = cfg, None, 0
 
     def write_to(self, file: os.PathLike, step: int) -> None:
-        """From `step` on, in `file` too, whose lines of later steps an interrupted run left."""
+        """Writes to `file` too, from `step` on; an interrupted run's lines of later steps go."""
         self._file, self._step = pathlib.Path(file), step
         if self._file.exists():
             lines = self._file.read_text().splitlines(keepends=True)

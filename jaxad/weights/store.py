@@ -47,12 +47,20 @@ PUBLISHED = {
 }
 
 
+# Sets of this project that a clone has, and an installed package has not: their terms forbid it.
+OWN_SETS = ("pdn_small", "patch_17", "patch_33", "patch_65")
+OWN = (
+    "They lie in checkpoints/ of jaxad's repository, for research only: name that folder in "
+    "$JAXAD_CHECKPOINTS"
+)
+
+
 def load_pretrained(names: Sequence[str] | str, folder: Folder | None = None) -> dict[str, PyTree]:
     """The weight sets `names`, each a tree of float32 arrays under the name that was asked for.
 
     A name with a slash in it is the path of a weight set. Any other is looked for in `folder`, in
     $JAXAD_CHECKPOINTS, in `checkpoints/` of the current directory, in `checkpoints/` of the clone
-    that this package runs from, and among the sets installed with the package; the first one wins.
+    that this package runs from; the first one wins. None are installed with the package.
 
     Raises:
       FileNotFoundError: no such set, or `folder` or $JAXAD_CHECKPOINTS is not a folder; the message
@@ -66,6 +74,19 @@ def load_pretrained(names: Sequence[str] | str, folder: Folder | None = None) ->
 def about(name: str, folder: Folder | None = None) -> dict[str, Any]:
     """What `about.json` says of a weight set; raises as `load_pretrained` does."""
     return _about(_find(name, folder))
+
+
+def available(folder: Folder | None = None) -> dict[str, Path]:
+    """{name: folder} of the weight sets that `load_pretrained` finds by name."""
+    found = [
+        path.parent for place in _places(folder) for path in sorted(place.glob(f"*/{WEIGHTS}"))
+    ]
+    return {path.name: path for path in reversed(found)}  # the first place wins
+
+
+def terms(name: str, folder: Folder | None = None) -> str:
+    """The licence of a weight set, as its `about.json` states it; raises as `about`."""
+    return about(name, folder).get("licence", "unknown: its about.json names no licence")
 
 
 def weights_of(pretrained: Mapping[str, PyTree], name: str) -> PyTree:
@@ -150,11 +171,11 @@ def _find(name: str, folder: Folder | None) -> Path:
     there = sorted({path.parent.name for place in places for path in place.glob(f"*/{WEIGHTS}")})
     close = difflib.get_close_matches(name, there, n=1)
     file, origin = PUBLISHED.get(name, ("FILE", "the sources that checkpoints/README.md lists"))
+    convert = f"`jaxad weights convert {file} {name}` makes them of {file} from {origin}"
     raise FileNotFoundError(
         f"there are no weights {name!r}{f' (did you mean {close[0]!r}?)' if close else ''}; there "
         f"are: {', '.join(there) or 'none'}; looked for {name}/{WEIGHTS} in: "
-        f"{', '.join(map(str, places))}. `python checkpoints/convert.py {file} {name}` makes them "
-        f"of {file} from {origin}; `experiments/distill_pdn.py` trains a PDN"
+        f"{', '.join(map(str, places))}. {OWN if name in OWN_SETS else convert}"
     )
 
 
@@ -167,7 +188,7 @@ def _places(folder: Folder | None) -> list[Path]:
                 raise FileNotFoundError(f"there is no folder of weights {place}")
             places.append(place)
     package = Path(__file__).resolve().parents[1]
-    places += [Path.cwd() / "checkpoints", package.parent / "checkpoints", package / "_checkpoints"]
+    places += [Path.cwd() / "checkpoints", package.parent / "checkpoints"]
     return list(dict.fromkeys(places))
 
 

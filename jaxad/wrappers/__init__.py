@@ -5,8 +5,17 @@ Its config holds the config of the detector inside, and a few static settings mo
 one inside is found there: `cfg.lr` is `cfg.inside.lr`.
 """
 
+from collections.abc import Callable
+
+from jaxad.detector import Detector
 from jaxad.wrappers.ensemble import ensemble
 from jaxad.wrappers.flipped import flipped
 from jaxad.wrappers.tiled import Tiles, tiled, tiles_of, together
 
-__all__ = ["Tiles", "ensemble", "flipped", "tiled", "tiles_of", "together"]
+__all__ = ["WRAPPERS", "Tiles", "ensemble", "flipped", "tiled", "tiles_of", "together"]
+
+WRAPPERS: dict[str, Callable[[Detector], Detector]] = {
+    "ensemble": ensemble,
+    "flipped": flipped,
+    "tiled": tiled,
+}

@@ -8,18 +8,21 @@ from jaxad.detector import Detector, takes_no_steps
 class Around:
     """What the configs of all wrappers share: they lend the settings of the one inside."""
 
+    inside: Any
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "inside":  # nothing of Python's own is inside
             raise AttributeError(name)
         return getattr(self.inside, name)
 
 
+def inside(function: Any) -> Any:
+    """A function of the detector inside, asked with a config around its own."""
+    return lambda cfg, *arguments: function(cfg.inside, *arguments)
+
+
 def of_inside(detector: Detector) -> Detector:
     """The detector, asked with a config around its own."""
-
-    def inside(function: Any) -> Any:
-        return lambda cfg, *arguments: function(cfg.inside, *arguments)
-
     fields = ("init", "measure", "calibrate", "embed", "streams", "check")
     asked = {name: inside(getattr(detector, name)) for name in fields}
     return detector._replace(

@@ -19,7 +19,8 @@ from jaxad.detector import (
     takes_no_steps,
 )
 from jaxad.ops.stacked import nth, stack
-from jaxad.wrappers.around import Around, of_inside, where
+from jaxad.ops.terms import total
+from jaxad.wrappers.around import Around, inside, of_inside, where
 
 
 @functools.cache
@@ -34,7 +35,7 @@ def ensemble(detector: Detector) -> Detector:
     class Config(Around):
         """Settings of the detectors inside, and how many they are."""
 
-        inside: detector.Config = detector.Config()
+        inside: Any = detector.Config()
         members: int = static(3, least=1)
 
     def init(cfg: Any, pretrained: PyTree, key: Array) -> State:
@@ -62,16 +63,16 @@ def ensemble(detector: Detector) -> Detector:
 
     def predict(cfg: Any, pretrained: PyTree, state: State, images: Images) -> Prediction:
         found = [detector.predict(cfg.inside, pretrained, m, images) for m in several(cfg, state)]
-        maps, scores = (jnp.stack([x[i] for x in found]) for i in range(2))
+        maps, scores = jnp.stack([x.map for x in found]), jnp.stack([x.score for x in found])
         spread = {"spread": maps.std(0), "score_spread": scores.std(0)}
         return Prediction(maps.mean(0), scores.mean(0), spread)
 
     def heldout_loss(
         cfg: Any, pretrained: PyTree, state: State, images: Images
     ) -> Float[Array, "B"]:
-        members = several(cfg, state)
-        losses = [detector.heldout_loss(cfg.inside, pretrained, m, images) for m in members]
-        return sum(losses) / len(losses)
+        loss, members = inside(detector.heldout_loss), several(cfg, state)
+        losses = [loss(cfg, pretrained, m, images) for m in members]
+        return total(losses) / len(losses)
 
     def several(cfg: Any, state: State) -> list[State]:
         learned = state.params, state.stats, state.opt

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from jaxad.detector import Detector, Images, Prediction, State, config, static
+from jaxad.ops.terms import total
 from jaxad.wrappers.around import Around, of_inside
 
 FLIPS = {"none": ((),), "horizontal": ((), (2,)), "both": ((), (2,), (1,), (1, 2))}
@@ -23,7 +24,7 @@ def flipped(detector: Detector) -> Detector:
     class Config(Around):
         """Settings of the detector inside, and which mirror images it sees."""
 
-        inside: detector.Config = detector.Config()
+        inside: Any = detector.Config()
         flips: Literal["none", "horizontal", "both"] = static("horizontal")
 
     def predict(cfg: Any, pretrained: PyTree, state: State, images: Images) -> Prediction:
@@ -32,8 +33,8 @@ def flipped(detector: Detector) -> Detector:
             flipped = jnp.flip(images, axes)
             map, score, parts = detector.predict(cfg.inside, pretrained, state, flipped)
             views.append(Prediction(jnp.flip(map, axes), score, parts))
-        mean = sum(view.map for view in views), sum(view.score for view in views)
-        return Prediction(*(x / len(views) for x in mean), views[0].parts)
+        map, score = total(view.map for view in views), total(view.score for view in views)
+        return Prediction(map / len(views), score / len(views), views[0].parts)
 
     return of_inside(detector)._replace(
         name=f"flipped({detector.name})", Config=Config, predict=predict

@@ -19,7 +19,7 @@ from jaxad.detector import (
     static,
     takes_no_steps,
 )
-from jaxad.wrappers.around import Around, of_inside, where
+from jaxad.wrappers.around import Around, inside, of_inside, where
 
 
 @functools.cache
@@ -36,7 +36,7 @@ def tiled(detector: Detector) -> Detector:
     class Config(Around):
         """Settings of the detector inside, whose images are the tiles, and how they are cut."""
 
-        inside: detector.Config = detector.Config()
+        inside: Any = detector.Config()
         tiles: int = static(2, least=1)
         overlap: int = static(0, least=0)
 
@@ -84,7 +84,7 @@ def tiled(detector: Detector) -> Detector:
     def heldout_loss(
         cfg: Any, pretrained: PyTree, state: State, images: Images
     ) -> Float[Array, "B"]:
-        losses = detector.heldout_loss(cfg.inside, pretrained, state, cut(cfg, images))
+        losses = inside(detector.heldout_loss)(cfg, pretrained, state, cut(cfg, images))
         return losses.reshape(images.shape[0], -1).mean(1)
 
     return of_inside(detector)._replace(

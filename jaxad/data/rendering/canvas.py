@@ -45,8 +45,9 @@ class View(NamedTuple):
     def draw(cls, rng: np.random.Generator) -> "View":
         """Moderate variation, as of a fixed camera over a belt."""
         normal, uniform = rng.standard_normal(8).tolist(), rng.random(8).tolist()
+        x, y, turn = (u - 0.5 for u in uniform[:3])
         return cls(
-            pose=Place(*(0.024 * (u - 0.5) for u in uniform[:2]), 0.08 * (uniform[2] - 0.5)),
+            pose=Place(0.024 * x, 0.024 * y, 0.08 * turn),
             scale=1 + 0.03 * (uniform[3] - 0.5),
             light=math.radians(-130 + 10 * normal[0]),
             gain=1 + 0.04 * normal[1],
@@ -106,7 +107,8 @@ class Canvas:
     def fill(self, colour: Colour, texture: tuple[str, float], gloss: float = 0.0) -> None:
         """Makes the ground of one material."""
         name, amount = texture
-        self.albedo[:] = np.float32(colour)[:, None, None] * (1 + amount * self.texture(name))
+        tone = np.asarray(colour, np.float32)[:, None, None]
+        self.albedo[:] = tone * (1 + amount * self.texture(name))
         self.gloss[:] = gloss
 
     def paint(
@@ -181,19 +183,24 @@ class Canvas:
         centre = pose.at(scale * place.x, scale * place.y, place.angle)
         c, s = math.cos(centre.angle), math.sin(centre.angle)
         reach_x, reach_y = reach
-        window = tuple(
-            slice(
-                max(math.floor((middle - extent + 0.5) * self.size), 0),
-                max(math.ceil((middle + extent + 0.5) * self.size), 0),
-            )
-            for middle, extent in (
-                (centre.y, scale * (abs(s) * reach_x + abs(c) * reach_y) + soft + 1 / self.size),
-                (centre.x, scale * (abs(c) * reach_x + abs(s) * reach_y) + soft + 1 / self.size),
-            )
+        rows = self._span(centre.y, scale * (abs(s) * reach_x + abs(c) * reach_y) + soft)
+        columns = self._span(centre.x, scale * (abs(c) * reach_x + abs(s) * reach_y) + soft)
+        dx = (self.x[:, columns] - centre.x) / scale
+        dy = (self.y[rows] - centre.y) / scale
+        return (rows, columns), c * dx + s * dy, c * dy - s * dx
+
+    def _span(self, middle: float, extent: float) -> slice:
+        """The pixels along one axis up to `extent`, and one more, to each side of a place."""
+        extent += 1 / self.size
+        return slice(
+            max(math.floor((middle - extent + 0.5) * self.size), 0),
+            max(math.ceil((middle + extent + 0.5) * self.size), 0),
         )
-        dx = (self.x[:, window[1]] - centre.x) / scale
-        dy = (self.y[window[0]] - centre.y) / scale
-        return window, c * dx + s * dy, c * dy - s * dx
+
+
+def grey(level: float) -> Colour:
+    """The colour without a hue."""
+    return (level, level, level)
 
 
 def blend(under: Field, over: Field | float, cover: Field) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxad.data.rendering.canvas import Canvas, Colour
+from jaxad.data.rendering.canvas import Canvas, Colour, grey
 from jaxad.data.rendering.outlines import Place, arc, polyline, rosette
 from jaxad.data.rendering.parts import Component
 from jaxad.data.rendering.scenes import Category
@@ -13,21 +13,25 @@ from jaxad.data.rendering.scenes import Category
 Parts = tuple[Component, ...]
 
 GROUND = 0.005  # what is not higher is no part of the workpiece
+TRIES = 50  # to hit the workpiece
 
 
 def damaged_place(canvas: Canvas, area: tuple[float, float], rng: np.random.Generator) -> Place:
     """Somewhere on the workpiece: not on the ground and not in a hole."""
-    for _ in range(50):
-        x, y, turn = rng.uniform(-1, 1, 3).tolist()
-        place = Place(area[0] * x, area[1] * y, math.pi * turn)
-        if canvas.height_at(place) > GROUND:
-            break
+    place, tries = _place(area, rng), 1
+    while canvas.height_at(place) <= GROUND and tries < TRIES:
+        place, tries = _place(area, rng), tries + 1
     return place
+
+
+def _place(area: tuple[float, float], rng: np.random.Generator) -> Place:
+    x, y, turn = rng.uniform(-1, 1, 3).tolist()
+    return Place(area[0] * x, area[1] * y, math.pi * turn)
 
 
 def scratch(canvas: Canvas, place: Place, rng: np.random.Generator) -> None:
     """One or two long thin grooves, brighter or darker than the surface."""
-    tone = ((0.98,) * 3, (0.10,) * 3)[int(rng.integers(2))]
+    tone = (grey(0.98), grey(0.10))[int(rng.integers(2))]
     length, bend = float(rng.uniform(0.14, 0.32)), float(rng.uniform(-0.03, 0.03))
     alpha = float(rng.uniform(0.45, 0.9))
     for stroke in range(int(rng.integers(1, 3))):

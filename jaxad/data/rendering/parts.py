@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxad.data.rendering.canvas import Canvas, Colour
+from jaxad.data.rendering.canvas import Canvas, Colour, grey
 from jaxad.data.rendering.outlines import Place, arc, box, comb, disc, hexagon, rosette, until
 
 STEEL, ZINC, BRASS = (0.60, 0.61, 0.63), (0.70, 0.71, 0.73), (0.72, 0.56, 0.27)
@@ -48,8 +48,8 @@ def slot(canvas: Canvas, part: Component) -> None:
 def chip(canvas: Canvas, part: Component) -> None:
     """A packaged circuit with its pins."""
     wide, tall = part.length, 0.17
-    pins = {"level": 0.014, "rise": 0.006, "bevel": 0.003, "gloss": 0.6}
-    canvas.paint(comb(wide, tall + 0.05, 0.0245, 0.5), part.place, ZINC, **pins)
+    pins = comb(wide, tall + 0.05, 0.0245, 0.5)
+    canvas.paint(pins, part.place, ZINC, level=0.014, rise=0.006, bevel=0.003, gloss=0.6)
     body = {"texture": ("grain", 0.06), "gloss": 0.15}
     canvas.paint(
         box(wide + 0.012, tall, 0.006),
@@ -62,8 +62,8 @@ def chip(canvas: Canvas, part: Component) -> None:
     )
     mark = part.place.at(-wide / 2 + 0.028, tall / 2 - 0.03)
     canvas.paint(disc(0.010), mark, (0.16, 0.16, 0.17), rise=-0.004, bevel=0.004)
-    canvas.paint(comb(wide * 0.6, 0.014, 0.014, 0.6), part.place.at(0.01, -0.01), (0.45,) * 3)
-    canvas.paint(comb(wide * 0.4, 0.014, 0.012, 0.6), part.place.at(0.0, 0.02), (0.45,) * 3)
+    canvas.paint(comb(wide * 0.6, 0.014, 0.014, 0.6), part.place.at(0.01, -0.01), grey(0.45))
+    canvas.paint(comb(wide * 0.4, 0.014, 0.012, 0.6), part.place.at(0.0, 0.02), grey(0.45))
 
 
 def header(canvas: Canvas, part: Component) -> None:
@@ -77,7 +77,8 @@ def header(canvas: Canvas, part: Component) -> None:
 
 def lamp(canvas: Canvas, part: Component) -> None:
     """A light-emitting diode seen from above."""
-    rim = tuple(0.75 * c for c in part.colour)
+    red, green, blue = part.colour
+    rim = (0.75 * red, 0.75 * green, 0.75 * blue)
     canvas.paint(disc(0.046), part.place, rim, level=0.014, rise=0.01, bevel=0.004, gloss=0.3)
     canvas.paint(
         disc(0.037),
@@ -95,7 +96,7 @@ def can(canvas: Canvas, part: Component) -> None:
     """An electrolytic capacitor standing upright."""
     canvas.paint(disc(0.052), part.place, BLACK, level=0.014, rise=0.05, bevel=0.010, gloss=0.2)
     canvas.paint(disc(0.042), part.place, part.colour, texture=("brushed", 0.04), gloss=0.6)
-    canvas.paint(box(0.06, 0.004), part.place.at(0.0, 0.0, 0.5), (0.5,) * 3)
+    canvas.paint(box(0.06, 0.004), part.place.at(0.0, 0.0, 0.5), grey(0.5))
 
 
 def capsule(canvas: Canvas, part: Component) -> None:

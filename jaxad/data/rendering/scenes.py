@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxad.data.rendering.canvas import Canvas, Colour
+from jaxad.data.rendering.canvas import Canvas, Colour, grey
 from jaxad.data.rendering.outlines import Place, box, comb, disc, ring, rosette
 from jaxad.data.rendering.parts import (
     BLACK,
@@ -142,7 +142,7 @@ def cable_body(canvas: Canvas) -> None:
         canvas.paint(box(0.08, 0.62, 0.01), shell.at(-0.035, 0.0), (0.72, 0.71, 0.67), rise=-0.015)
         for y in (-0.26, -0.13, 0.0, 0.13, 0.26):
             mouth = shell.at(0.07, y)
-            canvas.paint(box(0.07, 0.08, 0.01), mouth, (0.16,) * 3, level=0.05, rise=-0.03)
+            canvas.paint(box(0.07, 0.08, 0.01), mouth, grey(0.16), level=0.05, rise=-0.03)
             contact = shell.at(-0.035, y)
             canvas.paint(box(0.045, 0.045, 0.004), contact, BRASS, rise=0.01, gloss=0.7)
 

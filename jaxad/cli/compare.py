@@ -1,0 +1,66 @@
+"""Settings and seeds trained together, and compared on test pictures."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from jaxad import sweep
+from jaxad.cli.data import opened
+from jaxad.cli.learn import cache, with_epochs
+from jaxad.cli.run_options import DataOptions
+from jaxad.cli.script import prepare
+from jaxad.cli.sweep import SweepOptions, grid
+from jaxad.detector import Detector
+from jaxad.nets.extractors import load_for
+
+
+def compare(
+    detector: Detector,
+    base: Any,
+    swept: dict[str, list[str]],
+    place: str | None,
+    workdir: pathlib.Path,
+    options: SweepOptions,
+    data: DataOptions,
+) -> None:
+    """Trains every setting with every seed on each category, and writes tables and plots.
+
+    Args:
+      detector: the method.
+      base: its settings.
+      swept: the values of those that are compared, as text.
+      place: DATA of the command; None where `data.normal` takes its place.
+      workdir: OUT of the command; several categories get a folder each in it.
+      options: of the sweep.
+      data: options of the data.
+    """
+    prepare(options.device)
+    several = opened(detector, base, place, data, 0, workdir)
+    keys = jax.random.split(jax.random.key(0), options.seeds)
+    for name, one in several.items():
+        folder = workdir / name if len(several) > 1 else workdir
+        configs = grid(with_epochs(base, options.epochs, one), swept)
+        pretrained = load_all(configs)
+        print(f"{name}: {len(configs)} settings, {options.seeds} seeds, {len(one.train)} pictures")
+        members = sweep.run(
+            detector, configs, pretrained, one, keys, folder / "run",
+            at_once=options.at_once, save_every=options.save_every, workers=options.workers,
+            cache=cache(options.cache), select=options.select,
+        )  # fmt: skip
+        if one.test is None:
+            print("no test pictures: nothing to compare on")
+            continue
+        scores = sweep.evaluate(detector, configs, pretrained, members, one.test)
+        sweep.write(folder, detector, configs, keys, scores)
+        print(f"{sweep.text(configs, scores)}\ntables and plots: {folder}")
+
+
+def load_all(configs: Sequence[Any]) -> dict[str, Any]:
+    """The weights of all settings."""
+    found: dict[str, Any] = {}
+    for cfg in configs:
+        if not set(cfg.weights) <= found.keys():
+            found |= load_for(cfg)
+    return found

@@ -1,0 +1,165 @@
+"""What DATA and the options beside it mean: categories, each with pictures to learn from."""
+
+import logging
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxad.cli.errors import Usage
+from jaxad.cli.run_options import DataOptions
+from jaxad.data import folder, foreground, layouts, multiclass, prepared, workpieces
+from jaxad.data.source import Data, OnBadImage, Source
+from jaxad.data.textures import Textures
+from jaxad.detector import Detector
+
+log = logging.getLogger(__name__)
+
+RENDERED = "workpieces"  # as DATA; "workpieces/plate" is one of them
+PLAIN = ("test", "test_normal", "masks")  # options that belong to --normal
+
+
+def opened(
+    detector: Detector,
+    cfg: Any,
+    place: str | None,
+    options: DataOptions,
+    seed: int,
+    workdir: pathlib.Path,
+) -> dict[str, Data]:
+    """The data of each model that is to be trained, by the name of its category.
+
+    Args:
+      detector: the method, whose streams are filled too.
+      cfg: its settings.
+      place: DATA of the command; None where `options.normal` takes its place.
+      options: of the command.
+      seed: of the held-out splits.
+      workdir: where estimated masks of objects are written.
+
+    Raises:
+      ValueError: options do not go together, or pictures cannot be used.
+      FileNotFoundError: a folder does not exist, or holds no pictures where they belong.
+    """
+    if options.normal is None:
+        alone = [name for name in PLAIN if getattr(options, name) is not None]
+        if place is None:
+            raise Usage("there is no DATA: give a folder, several as A,B, workpieces, or --normal")
+        if alone:
+            raise Usage(f"--{alone[0].replace('_', '-')} belongs to --normal, which is not given")
+        found = categories(
+            places(place), cfg.size, seed=seed, heldout=options.heldout,
+            on_bad_image=options.on_bad_image, train=options.rendered, test=options.rendered_test,
+        )  # fmt: skip
+    else:
+        one = folder.load(
+            options.normal, test_normal=options.test_normal, test_anomalous=options.test,
+            masks=options.masks, seed=seed, heldout=options.heldout,
+            on_bad_image=options.on_bad_image,
+        )  # fmt: skip
+        found = {pathlib.Path(options.normal).absolute().name: one}
+    several = len(found) > 1 and not options.unified
+    found = {
+        name: with_streams(detector, cfg, one, options, workdir / name if several else workdir)
+        for name, one in found.items()
+    }
+    return {"unified": multiclass.pooled(found)} if options.unified else found
+
+
+def places(place: str) -> list[str]:
+    """The folders that DATA names: one, or several with commas between them."""
+    if "," in place and not pathlib.Path(place).exists():
+        return [part for part in place.split(",") if part]
+    return [place]
+
+
+def categories(
+    folders: Sequence[str],
+    size: int,
+    *,
+    train: int = 200,
+    test: tuple[int, int] = (40, 8),
+    seed: int = 0,
+    heldout: float = 0.1,
+    on_bad_image: OnBadImage = "error",
+) -> dict[str, Data]:
+    """The data of several categories, by name.
+
+    Args:
+      folders: of one category each, or that hold such folders; "workpieces" stands for all rendered
+        ones, "workpieces/plate" for one of them.
+      size: side of rendered pictures.
+      train: number of rendered pictures of each category to learn from.
+      test: ... and to test on: good ones, and those of each defect.
+      seed: of the held-out splits.
+      heldout: share of the training pictures that is held out, if none come so.
+      on_bad_image: "skip" leaves damaged files out.
+
+    Raises:
+      ValueError: two folders have one name, or a category no pictures; and as `layouts.load`.
+    """
+    found: list[tuple[str, Data]] = []
+    for place in folders:
+        if pathlib.PurePosixPath(place).parts[:1] == (RENDERED,):
+            names = pathlib.PurePosixPath(place).parts[1:] or workpieces.CATEGORIES
+            found += [
+                (name, workpieces.load(name, size=size, train=train, test=test)) for name in names
+            ]
+            continue
+        for path in layouts.categories(place) or [pathlib.Path(place)]:
+            one = layouts.load(path, seed=seed, heldout=heldout, on_bad_image=on_bad_image)
+            found.append((path.absolute().name, one))
+    names = [name for name, _ in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"categories need names of their own: {', '.join(names)}")
+    return dict(found)
+
+
+def with_streams(
+    detector: Detector, cfg: Any, data: Data, options: DataOptions, workdir: pathlib.Path
+) -> Data:
+    """The data with what the detector wants beside the pictures to learn from.
+
+    Other pictures (`aux`) come from `options.aux` or are procedural textures, which the log says;
+    masks of the objects (`foreground`) from `options.foreground_masks` or are estimated.
+
+    Raises:
+      ValueError: an option that the detector has no use for.
+    """
+    wanted = {stream.name: stream for stream in detector.streams(cfg)}
+    own = {"aux": options.aux, "foreground": options.foreground_masks}
+    for name, folder_ in own.items():
+        if folder_ == "":
+            raise Usage(f"the folder of --{name} is empty: give a folder, or leave the option out")
+        if folder_ is not None and name not in wanted:
+            raise Usage(f"{detector.name} with these settings has no use for {name} pictures")
+    streams: dict[str, Source] = {}
+    if "aux" in wanted:
+        size = wanted["aux"].zoom * cfg.size
+        streams["aux"] = photographs(options.aux, size, options.on_bad_image)
+    if "foreground" in wanted:
+        masks = options.foreground_masks or "estimate"
+        streams["foreground"] = foreground.chosen(masks, data.train, workdir / "foreground")
+    return data.with_streams(**streams)
+
+
+def photographs(path: str | None, size: int, on_bad_image: OnBadImage = "error") -> Source:
+    """The pictures below a folder or, without one, procedural textures; the log says so.
+
+    Args:
+      path: of the folder: of picture files, or of a set prepared as array_record.
+      size: side of the textures.
+      on_bad_image: "skip" leaves damaged files out.
+    """
+    if path is not None:
+        if prepared.is_prepared(path):
+            return prepared.pictures(path)
+        return folder.photographs(path, on_bad_image=on_bad_image)
+    log.warning("no photographs are given (--aux FOLDER): procedural textures take their place")
+    return Textures(size=size)
+
+
+def said_of(several: Mapping[str, Data]) -> str:
+    """The names of categories, and which of them have no test pictures."""
+    without = [name for name, one in several.items() if one.test is None]
+    untested = f"; no test pictures of {', '.join(without)}" if without else ""
+    return f"{len(several)} categories: {', '.join(several)}{untested}"

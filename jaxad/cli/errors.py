@@ -1,0 +1,109 @@
+"""How the command ends: one sentence as the last line, and an exit status that tells why."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+# Raised where something that the user gave is not what it should be.
+THEIRS = (
+    ValueError,
+    FileNotFoundError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    PermissionError,
+    BlockingIOError,  # a run folder that is in use
+)
+HERE = pathlib.Path(__file__).resolve().parents[1]
+
+
+class Usage(ValueError):
+    """The command was written wrongly; the message says how to write it."""
+
+
+def told(function: Callable[[Sequence[str]], None], words: Sequence[str]) -> int:
+    """Calls a command's function; what goes wrong becomes a sentence and an exit status.
+
+    Args:
+      function: takes the words.
+      words: of the command line; "--debug" among them lets errors end in a traceback.
+
+    Returns:
+      0, `WRONG_USE`, `FAILED` or `INTERRUPTED`.
+    """
+    debug = "--debug" in words
+    try:
+        with _signals_interrupt():
+            function([word for word in words if word != "--debug"])
+            sys.stdout.flush()
+    except SystemExit as end:  # help was printed
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        _say("interrupted; the same command again goes on from what was saved last")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        status = WRONG_USE if isinstance(error, THEIRS) else FAILED
+        if debug or not _is_ours(error):
+            traceback.print_exc()
+        _say(_sentence(error))
+        return status
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if "RESOURCE_EXHAUSTED" in text:
+        first = text.partition("\n")[0]
+        return f"out of memory: give a smaller --batch-size or --size ({first})"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, KeyError | AssertionError | TypeError | AttributeError):
+        return f"{type(error).__name__}: {text}; this is a fault of jaxad, please report it"
+    return text
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error was raised by this package, or by the system about a file.
+
+    A message written here needs no traceback; one from deep inside another library does.
+    """
+    if isinstance(error, OSError) or "RESOURCE_EXHAUSTED" in str(error):
+        return True
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return pathlib.Path(last.filename).resolve().is_relative_to(HERE)
+
+
+def _say(sentence: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal was closed: there is nobody to tell
+        sys.stdout.flush()
+        print(f"jaxad: {sentence}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGTERM and, where there is one, SIGHUP do what Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # which alone is told of signals
+        numbers = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
+        before = {number: signal.getsignal(number) for number in numbers}
+        before = {n: was for n, was in before.items() if was not in (signal.SIG_IGN, None)}  # nohup
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)

@@ -1,0 +1,98 @@
+"""`jaxad evaluate RUN [DATA]`: measure what a run learned, on its test pictures or others."""
+
+import pathlib
+from collections.abc import Sequence
+
+from jaxad.cli.data import opened
+from jaxad.cli.errors import Usage
+from jaxad.cli.learn import tested
+from jaxad.cli.options import asked, leading
+from jaxad.cli.run_options import DataOptions
+from jaxad.cli.script import prepare
+from jaxad.data.source import Data
+from jaxad.detector import config, replace, static
+from jaxad.evaluation.results import joined
+from jaxad.training import record as records
+from jaxad.training.restore import Finished, finished
+
+USAGE = "jaxad evaluate RUN [DATA]"
+DESCRIPTION = """Measures a trained model and writes evaluation.json and report/.
+
+RUN: the folder of a run, or one that holds the runs of several categories.
+DATA: other pictures, in a layout that `jaxad train` knows; by default those the run was given."""
+
+
+@config
+class EvaluateOptions:
+    """What is done with the results."""
+
+    out: str | None = static(None)  # folder for them; none: RUN, and RUN/on-NAME for other DATA
+    device: str | None = static(None)  # cpu, gpu or tpu; none: the best there is
+
+
+def main(words: Sequence[str]) -> None:
+    """The verb."""
+    places, rest = leading(words)
+    if not places and not rest:
+        rest = ["--help"]
+    options, data = asked(
+        rest, USAGE, DESCRIPTION, evaluation=EvaluateOptions(), data=DataOptions()
+    )
+    if not places or len(places) > 2:
+        raise Usage(f"expected the folder of a run and perhaps DATA: {USAGE}")
+    prepare(options.device)
+    root = pathlib.Path(places[0])
+    folders = runs(root)
+    other = places[1] if len(places) > 1 else data.normal
+    found = []
+    for folder in folders:
+        run = finished(folder)
+        out = folder if options.out is None else pathlib.Path(options.out)
+        if options.out is not None and len(folders) > 1:
+            out = out / folder.name
+        for name, one in _data(run, places[1:], data, folder).items():
+            place = out / f"on-{name}" if other is not None and options.out is None else out
+            title = f"{run.detector.name} of {folder.name} on {name}"
+            print(f"{name}: {run.detector.name}, trained in {folder}")
+            found.append(
+                tested(run.detector, run.cfg, run.pretrained, run.state, one, place, title)
+            )
+    evaluations = [one for one in found if one is not None]
+    if len(evaluations) > 1:
+        print(f"\nall categories\n{joined(evaluations)}")
+
+
+def runs(root: pathlib.Path) -> list[pathlib.Path]:
+    """The folder itself if it is that of a run, otherwise those of the runs in it.
+
+    Raises:
+      FileNotFoundError: there are none.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no run folder {root}")
+    if (root / records.FILE).exists():
+        return [root]
+    found = sorted(file.parent for file in root.glob(f"*/{records.FILE}"))
+    if not found:
+        raise FileNotFoundError(f"{root} is not the folder of a run, nor has it any in it")
+    return found
+
+
+def _data(
+    run: Finished, places: Sequence[str], options: DataOptions, folder: pathlib.Path
+) -> dict[str, Data]:
+    """The pictures to measure on: those the command names, or those of the record."""
+    about = run.record.get(records.ABOUT, {})
+    seed = about.get("seed", 0)
+    if places or options.normal is not None:
+        place = places[0] if places else None
+        return opened(run.detector, run.cfg, place, options, seed, folder)
+    if "options" not in about:
+        raise Usage(f"{folder} does not say where its pictures lay: {USAGE}")
+    given = {n: tuple(x) if isinstance(x, list) else x for n, x in about["options"].items()}
+    options = replace(DataOptions(), **given)
+    found = opened(run.detector, run.cfg, about.get("data"), options, seed, folder)
+    name = about["category"]
+    if name not in found:
+        raise FileNotFoundError(f"the category {name!r} of {folder} is not in {about['data']} now")
+    return {name: found[name]}

@@ -1,0 +1,161 @@
+"""Models: trained in their folders, then measured and shown."""
+
+import importlib.metadata
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jaxtyping import PyTree
+
+from jaxad.cli.data import opened, said_of
+from jaxad.cli.run_options import DataOptions, RunOptions
+from jaxad.cli.script import prepare, read_rows
+from jaxad.data.pictures import image_set
+from jaxad.data.source import Data
+from jaxad.detector import Detector, State, replace
+from jaxad.evaluation.evaluate import evaluate
+from jaxad.evaluation.results import Evaluation, joined
+from jaxad.nets.extractors import load_for
+from jaxad.report.assess import assess
+from jaxad.training.epochs import steps_of
+from jaxad.training.features import MEMORY
+from jaxad.training.fitting import run as run_in_folder
+from jaxad.training.record import write_json
+from jaxad.weights import store
+
+CURVE = ("image_auroc", "pixel_auroc", "aupro_0.3")
+
+
+def learn(
+    detector: Detector,
+    cfg: Any,
+    place: str | None,
+    workdir: pathlib.Path,
+    run: RunOptions,
+    data: DataOptions,
+    epochs: float | None,
+) -> None:
+    """Trains a model of each category, or one of all, and measures it.
+
+    Args:
+      detector: the method.
+      cfg: its settings.
+      place: DATA of the command; None where `data.normal` takes its place.
+      workdir: RUN of the command; several models get a folder each in it.
+      run: options of the run.
+      data: options of the data.
+      epochs: in place of `cfg.steps`; None for these.
+    """
+    prepare(run.device)
+    several = opened(detector, cfg, place, data, run.seed, workdir)
+    if len(several) > 1:
+        print(said_of(several))
+    pretrained = load_for(cfg)
+    for name in pretrained:
+        print(f"licence of the weights {name}: {store.terms(name)}")
+    found = []
+    for name, one in several.items():
+        cfg = with_epochs(cfg, epochs, one)
+        folder = workdir / name if len(several) > 1 else workdir
+        print(f"{name}: {detector.name} learns from {len(one.train)} pictures\n{cfg}")
+        about = described(cfg, category=name, data=place, options=vars(data), seed=run.seed)
+        state = learned(detector, cfg, pretrained, one, run, folder, about)
+        title = _title(detector, cfg, name, run.seed)
+        found.append(tested(detector, cfg, pretrained, state, one, folder, title))
+        print(f"model: {folder / 'model'}")
+    evaluations = [one for one in found if one is not None]
+    if len(evaluations) > 1:
+        print(f"\nall categories\n{joined(evaluations)}")
+
+
+def learned(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    data: Data,
+    options: RunOptions,
+    workdir: pathlib.Path,
+    about: dict,
+) -> State:
+    """Trains in a folder, or goes on there.
+
+    Args:
+      detector: the method.
+      cfg: its settings.
+      pretrained: {name: tree} for `cfg.weights`.
+      data: what to learn from.
+      options: of the run; `epochs` has become `cfg.steps` before.
+      workdir: the run's folder.
+      about: what else `run.json` tells.
+    """
+    at_save = _curve(detector, cfg, pretrained, data, workdir) if options.curve else None
+    return run_in_folder(
+        detector, cfg, pretrained, data, jax.random.key(options.seed), workdir,
+        save_every=options.save_every, workers=options.workers, cache=cache(options.cache),
+        select=options.select, at_save=at_save, about=about,
+    )  # fmt: skip
+
+
+def cache(place: str) -> str | None:
+    """Where frozen features are kept, as `training.fit` takes it."""
+    return {"none": None, "memory": MEMORY}.get(place.lower(), place)
+
+
+def with_epochs(cfg: Any, epochs: float | None, data: Data) -> Any:
+    """The settings with as many steps as the epochs take, if a number of them is given."""
+    if epochs is None:
+        return cfg
+    return replace(cfg, steps=steps_of(epochs, len(data.train), cfg.batch_size))
+
+
+def described(cfg: Any, **said: Any) -> dict:
+    """What `run.json` tells a person: where the data lay, licences of the weights, the version."""
+    return {
+        **said,
+        "weights": {name: store.terms(name) for name in cfg.weights},
+        "jaxad": importlib.metadata.version("jaxad"),
+    }
+
+
+def tested(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    state: State,
+    data: Data,
+    workdir: pathlib.Path,
+    title: str,
+) -> Evaluation | None:
+    """Measures and shows a model on its test pictures, and says where; None if there are none."""
+    if data.test is None:
+        print("no test pictures: nothing to evaluate on")
+        return None
+    found = assess(detector, cfg, pretrained, state, data, workdir, title)
+    print(found)
+    print(f"report: {workdir / 'report' / 'index.html'}")
+    return found
+
+
+def _curve(
+    detector: Detector, cfg: Any, pretrained: PyTree, data: Data, workdir: pathlib.Path
+) -> Callable[[int, State], None] | None:
+    """Measures states that are not finished; what it says changes nothing."""
+    if data.test is None:
+        return None
+    file, heldout, test = workdir / "curve.json", image_set(data.heldout, cfg.size), data.test
+
+    def measure(step: int, state: State) -> None:
+        state = detector.calibrate(cfg, pretrained, state, heldout)
+        found = evaluate(detector, cfg, pretrained, state, test).as_dict()["mean"]
+        row = {name: found[name] for name in CURVE}
+        write_json(file, [*read_rows(file, before=step), {"step": step} | row])
+        print(f"step {step}: " + "  ".join(f"{n} {x}" for n, x in row.items()), file=sys.stderr)
+
+    return measure
+
+
+def _title(detector: Detector, cfg: Any, name: str, seed: int) -> str:
+    teacher = f"weights {', '.join(cfg.weights)}, " if cfg.weights else ""
+    return f"{detector.name} on {name}: {teacher}{cfg.size} px, {cfg.steps} steps, seed {seed}"

@@ -1,0 +1,36 @@
+"""What a command can be told beside a detector's settings; a comment is a line of its help."""
+
+from jaxad.data.source import OnBadImage
+from jaxad.detector import config, static
+from jaxad.training.selection import Select
+
+
+@config
+class RunOptions:
+    """How it is trained."""
+
+    epochs: float | None = static(None, above=0)  # in place of --steps: passes over the pictures
+    seed: int = static(0, 0)  # of everything random, the held-out pictures included
+    save_every: int = static(500, 1)  # steps between checkpoints
+    curve: bool = static(False)  # measure the test pictures at every checkpoint: curve.json
+    select: Select = static("last")  # the result: the last state, or that of least held-out loss
+    cache: str = static("none")  # frozen features: "memory", a folder, or "none": in every step
+    workers: int = static(0, 0)  # processes that read pictures; 0 reads in threads
+    device: str | None = static(None)  # cpu, gpu or tpu; none: the best there is
+
+
+@config
+class DataOptions:
+    """What it learns from."""
+
+    normal: str | None = static(None)  # folder of normal pictures, in place of DATA
+    test: str | None = static(None)  # beside --normal: folder of anomalous ones, or of such folders
+    test_normal: str | None = static(None)  # beside --normal: folder of normal ones to test on
+    masks: str | None = static(None)  # beside --test: folder of their masks
+    unified: bool = static(False)  # one model for all categories together
+    heldout: float = static(0.1, above=0, below=1)  # share of the normal pictures, if none come so
+    on_bad_image: OnBadImage = static("error")  # "skip" leaves damaged files out, and lists them
+    aux: str | None = static(None)  # folder of other pictures, for methods that want some
+    foreground_masks: str | None = static(None)  # folder of objects' masks; none: estimated
+    rendered: int = static(200, 1)  # of `workpieces`: pictures to learn from
+    rendered_test: tuple[int, int] = static((40, 8), 0)  # ... to test on: good, of each defect

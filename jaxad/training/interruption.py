@@ -1,0 +1,68 @@
+"""Signals that end a run: they wait until the run has saved."""
+
+import contextlib
+import os
+import signal
+import stat
+import threading
+from collections.abc import Iterator
+
+# A closed terminal sends SIGHUP, which not every system has.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
+                if hasattr(signal, name))  # fmt: skip
+
+
+class Asked:
+    """Whether to end, and by which signal.
+
+    Attributes:
+      signal: the first one that came; None while none has.
+    """
+
+    signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def put_off() -> Iterator[Asked]:
+    """Within it, a signal is only written down; after it, it does what it does otherwise.
+
+    A second one ends at once, saved or not. Signals that are ignored stay so. In another thread
+    than the main one nothing is put off, since Python tells signals to the main thread only.
+    """
+    asked = Asked()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {n: was for n, was in handlers.items() if was not in (signal.SIG_IGN, None)}
+
+    def restore() -> None:
+        for number, was in handlers.items():
+            signal.signal(number, was)
+
+    def note(number: int, frame: object) -> None:
+        restore()  # a second signal does not wait
+        asked.signal = number
+        if number == getattr(signal, "SIGHUP", None):
+            _let_go_of_the_terminal()
+
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield asked
+    finally:
+        restore()
+    if asked.signal is not None:
+        os.kill(os.getpid(), asked.signal)
+
+
+def _let_go_of_the_terminal() -> None:
+    """What is still printed goes nowhere: writing to a terminal that was closed is an error."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        for stream in (1, 2):
+            with contextlib.suppress(OSError):  # closed already
+                if stat.S_ISCHR(os.fstat(stream).st_mode):
+                    os.dup2(nowhere.fileno(), stream)

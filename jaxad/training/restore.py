@@ -1,0 +1,80 @@
+"""From the folder of a finished run back to what it learned."""
+
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+from jaxtyping import PyTree
+
+from jaxad.detector import Detector, State, replace
+from jaxad.nets.extractors import load_for
+from jaxad.training import record as records
+from jaxad.training.checkpoint import RunFolder, abstract_state
+from jaxad.training.named import detector as named
+
+
+class Finished(NamedTuple):
+    """What a finished run learned, ready to predict.
+
+    Attributes:
+      detector: the method.
+      cfg: its settings.
+      pretrained: {name: tree} for `cfg.weights`.
+      state: calibrated, without optimiser.
+      record: what `run.json` says.
+    """
+
+    detector: Detector
+    cfg: Any
+    pretrained: PyTree
+    state: State
+    record: dict
+
+
+def finished(folder: str | os.PathLike) -> Finished:
+    """Reads the model of a run, with the method, settings and weights that its record names.
+
+    Args:
+      folder: of a run that `run` or the command `jaxad train` completed.
+
+    Raises:
+      FileNotFoundError: there is no such folder, no run in it, or the run has no model yet; or
+        weights are missing.
+      ValueError: the record or the model is damaged, the method is unknown here, or weights of the
+        same name are other ones than the run had.
+    """
+    path = pathlib.Path(folder).expanduser().absolute()
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no run folder {path}")
+    record = records.read(path)
+    if record is None or "method" not in record:
+        raise FileNotFoundError(
+            f"{path} is not the folder of a run: it has no {records.FILE} of one"
+        )
+    if not (path / "model").is_dir():
+        raise FileNotFoundError(
+            f"the run in {path} is not finished: it has no model; start its command again"
+        )
+    detector = named(record["method"])
+    cfg = _config(detector, record["settings"], path)
+    pretrained = load_for(cfg)
+    for name, tree in pretrained.items():
+        if records.fingerprint(tree) != record["pretrained"].get(name):
+            raise ValueError(
+                f"the weights {name!r} are not those that the run in {path} was trained with: "
+                "give these back their place, or train anew"
+            )
+    state = RunFolder(path).restore_model(abstract_state(detector, cfg, pretrained))
+    return Finished(detector, cfg, pretrained, state, record)
+
+
+def _config(detector: Detector, settings: dict, path: pathlib.Path) -> Any:
+    """The config with recorded settings; JSON has lists where configs have tuples."""
+    given = {n: tuple(x) if isinstance(x, list) else x for n, x in settings.items()}
+    try:
+        return replace(detector.Config(), **given)
+    except ValueError as error:
+        raise ValueError(
+            f"the run in {path} was trained with a version of {detector.name} that has other "
+            f"settings: {error}"
+        ) from error
