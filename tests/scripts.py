@@ -10,10 +10,10 @@ from PIL import Image
 EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
 
 
-def script(name):
-    """experiments/<name>.py, loaded anew."""
+def script(name, folder=EXPERIMENTS):
+    """A script, experiments/<name>.py by default, loaded anew."""
     module_name = f"{name}_script"  # not the module of the same name in jaxad.methods
-    spec = importlib.util.spec_from_file_location(module_name, EXPERIMENTS / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(module_name, folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # its dataclasses look their module up
     spec.loader.exec_module(module)

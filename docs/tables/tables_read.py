@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+RESULTS = pathlib.Path(__file__).parents[2] / "experiments" / "results"
 AUROC = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC"}
 METRICS = {**AUROC, "aupro_0.3": "AUPRO@0.3"}  # metrics and what tables call them
 FOLDERS = ("cookies", "magnetic_tile", "elpv")

@@ -1,6 +1,6 @@
 """Prints the tables of docs/results from the stored files in experiments/results.
 
-    python experiments/tables.py [--check]
+    python docs/tables/tables.py [--check]
 
 A table stands on its page between `<!-- table: NAME -->` and `<!-- end -->`; NAME is that of a
 function in tables_of_distillation.py, tables_of_reconstruction.py or tables_of_comparison.py. All
@@ -19,7 +19,7 @@ import tables_of_distillation as distillation
 import tables_of_reconstruction as reconstruction
 from tables_read import Rows
 
-PAGES = pathlib.Path(__file__).parent.parent / "docs" / "results"
+PAGES = pathlib.Path(__file__).parents[1] / "results"
 MARKED = re.compile(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 TABLES: dict[str, Callable[[], Rows]] = {

@@ -1,14 +1,18 @@
 """The tables of docs/results, and the stored files they are printed from."""
 
+import pathlib
 import re
 
 import pytest
 from scripts import script
 
 
+TABLES = pathlib.Path(__file__).parents[2] / "docs" / "tables"
+
+
 @pytest.fixture(scope="module")
 def tables():
-    return script("tables")
+    return script("tables", TABLES)
 
 
 def pages(tables):
@@ -81,7 +85,7 @@ def test_markers_that_cannot_be_read_are_refused_with_their_page(tables, tmp_pat
 
 
 def test_spreads_and_differences_are_those_of_a_calculation_by_hand():
-    read = script("tables_read")
+    read = script("tables_read", TABLES)
     assert read.spread([0.1, 0.2, 0.6]) == "0.300 ± 0.265"  # variance 0.14 / 2
     assert read.spread([0.25]) == "0.250"
     assert read.spread([None, None]) == "no masks"
@@ -90,7 +94,7 @@ def test_spreads_and_differences_are_those_of_a_calculation_by_hand():
 
 
 def test_a_sweeps_members_are_one_setting():
-    read = script("tables_read")
+    read = script("tables_read", TABLES)
     found = read.members("sweep_stfpm_cookies", layers="layer1", lr="0.4")
     assert [len(values) for values in found.values()] == [3, 3, 3]
     with pytest.raises(ValueError, match="several settings"):
