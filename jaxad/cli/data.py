@@ -114,6 +114,32 @@ def categories(
     return dict(found)
 
 
+def only_one(several: Mapping[str, Data]) -> Data:
+    """The data of the only category.
+
+    Raises:
+      ValueError: there are more.
+    """
+    if len(several) > 1:
+        raise ValueError(f"expected one category, not {', '.join(several)}")
+    (one,) = several.values()
+    return one
+
+
+def check_tests(several: Mapping[str, Data], both: bool = False) -> None:
+    """Raises ValueError for categories without test pictures.
+
+    Args:
+      several: by name.
+      both: whether normal and anomalous ones are needed.
+    """
+    for name, one in several.items():
+        if one.test is None:
+            raise ValueError(f"there are no test pictures of {name}")
+        if both and {record.label for record in one.test.records} != {0, 1}:
+            raise ValueError(f"expected normal and anomalous test pictures of {name}")
+
+
 def with_streams(
     detector: Detector, cfg: Any, data: Data, options: DataOptions, workdir: pathlib.Path
 ) -> Data:

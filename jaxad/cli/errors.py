@@ -72,14 +72,14 @@ def _sentence(error: Exception) -> str:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether an error was raised by this package, or by the system about a file.
+    """Whether an error was raised by this package, a script of it, or the system about a file.
 
     A message written here needs no traceback; one from deep inside another library does.
     """
     if isinstance(error, OSError) or "RESOURCE_EXHAUSTED" in str(error):
         return True
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return pathlib.Path(last.filename).resolve().is_relative_to(HERE)
+    last = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+    return last.is_relative_to(HERE) or last == pathlib.Path(sys.argv[0]).resolve()
 
 
 def _say(sentence: str) -> None:

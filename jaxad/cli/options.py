@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import tyro
@@ -64,6 +64,33 @@ def field(word: str) -> str | None:
 def given(words: Sequence[str], name: str) -> bool:
     """Whether a command line has an option of this name."""
     return any(field(word) == name for word in words)
+
+
+def grouped(words: Sequence[str]) -> list[list[str]]:
+    """Each option with the words that follow it."""
+    groups: list[list[str]] = []
+    for word in words:
+        if field(word) is not None or word == "-h" or not groups:
+            groups.append([])
+        groups[-1].append(word)
+    return groups
+
+
+def only(words: Sequence[str], names: Collection[str]) -> list[str]:
+    """The words of those options that have one of these names."""
+    return [word for group in grouped(words) if field(group[0]) in names for word in group]
+
+
+def expected(places: Sequence[str], *names: str) -> list[str]:
+    """The words before the options, if there is one for each name.
+
+    Raises:
+      Usage: there are more or fewer.
+    """
+    if len(places) != len(names):
+        found = repr(" ".join(places)) if places else "nothing"
+        raise Usage(f"expected {' '.join(names)} before the options, found {found}")
+    return list(places)
 
 
 def _unprefixed(cfg: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxad.cli.errors import Usage
-from jaxad.cli.options import asked, field, given, leading
+from jaxad.cli.options import asked, field, given, grouped, leading
 from jaxad.cli.run_options import DataOptions
 from jaxad.detector import check_settings, config, override, static
 from jaxad.detector import settings as settings_of
@@ -75,7 +75,7 @@ def separated(words: Sequence[str], cfg: Any) -> tuple[list[str], dict[str, list
     rest: list[str] = []
     swept: dict[str, list[str]] = {}
     names = settings_of(cfg)
-    for first, *others in _grouped(words):
+    for first, *others in grouped(words):
         name = field(first) or ""
         _, equals, value = first.partition("=")
         values = [value] * bool(equals) + others
@@ -86,16 +86,6 @@ def separated(words: Sequence[str], cfg: Any) -> tuple[list[str], dict[str, list
         else:
             raise Usage(f"{first} is no setting: expected one value, not {' '.join(values)}")
     return rest, swept
-
-
-def _grouped(words: Sequence[str]) -> list[list[str]]:
-    """Each option with the words that follow it."""
-    groups: list[list[str]] = []
-    for word in words:
-        if field(word) is not None or not groups:
-            groups.append([])
-        groups[-1].append(word)
-    return groups
 
 
 def grid(base: Any, swept: dict[str, list[str]]) -> tuple[Any, ...]:
