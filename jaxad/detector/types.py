@@ -117,9 +117,12 @@ def read(default: T, words: Sequence[str], **shown: Any) -> T:
 
 
 def _sentence(box: str) -> str:
-    """What is said in the first part of a frame drawn by tyro, and its suggestion, as one line."""
+    """What is said in the first part of a frame drawn by tyro, and its suggestion, as one line.
+
+    The frame is of other characters where the terminal's encoding lacks these.
+    """
     lines = [line.strip("│ ") for line in box.splitlines()[1:]]
-    parts = re.split(r"\s*─{5,}\s*", " ".join(lines))
+    parts = [part for part in re.split(r"\s*[─-]{5,}\s*", " ".join(lines)) if part]
     said = parts[0].removeprefix("Error parsing ").strip().rstrip(".")
     near = re.findall(r"--[\w.-]+", parts[1]) if len(parts) > 1 and "meant" in parts[1] else []
     return f"{said} (did you mean {' or '.join(near[:2])}?)" if near else said

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import grain
@@ -249,7 +249,7 @@ def _keeper(
 
 
 def _advance(detector: Detector, cfg: Any, pretrained: PyTree, key: Array) -> Advance:
-    def advance(state: State, batches: list) -> tuple[State, dict[str, Array]]:
+    def advance(state: State, batches: Iterable) -> tuple[State, dict[str, Array]]:
         return compile.steps(detector, cfg, pretrained, state, batches, key)
 
     return advance

@@ -51,7 +51,8 @@ def loop(
     """
     if save and step == last == 0:
         save(step, state)
-    asked, pending = asked or Asked(), None
+    asked = Asked() if asked is None else asked
+    pending = None
     with progress:
         while step < last and not progress.stopped and not asked:
             ends = [last, step + CHUNK]

@@ -94,7 +94,6 @@ def test_places_are_searched_in_order(tmp_path, elsewhere, monkeypatch):
         tmp_path / "environment",
         elsewhere / "checkpoints",
         elsewhere / "clone" / "checkpoints",
-        elsewhere / "clone" / "jaxad" / "_checkpoints",
     ]
     for i, place in enumerate(places):
         save_pretrained(place / "net", {"params": {"bias": np.float32(i)}}, ABOUT)
@@ -135,7 +134,7 @@ def test_unknown_name_lists_places_and_what_is_there_and_what_to_do(tmp_path):
     message = str(error.value)
     for part in ("'pdn_smal'", "did you mean 'pdn_small'", "pdn_small, vgg", str(tmp_path)):
         assert part in message
-    assert "checkpoints/convert.py FILE pdn_smal" in message
+    assert "jaxad weights convert FILE pdn_smal" in message
 
 
 @pytest.mark.parametrize(
@@ -145,8 +144,25 @@ def test_unknown_name_lists_places_and_what_is_there_and_what_to_do(tmp_path):
 def test_missing_weights_of_a_published_network_name_its_file_and_where_it_is_from(
     tmp_path, name, file
 ):
-    with pytest.raises(FileNotFoundError, match=f"convert.py {file} {name}.* from https://github"):
+    with pytest.raises(FileNotFoundError, match=f"convert {file} {name}.* from https://github"):
         load_pretrained((name,), tmp_path)
+
+
+def test_missing_weights_of_this_project_name_their_repository_and_terms(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"checkpoints/ of jaxad's repository, for research"):
+        load_pretrained(("pdn_small",), tmp_path)
+
+
+def test_available_sets_are_those_that_are_found_by_name(tmp_path, elsewhere, monkeypatch):
+    monkeypatch.setenv("JAXAD_CHECKPOINTS", str(tmp_path))
+    for place in (tmp_path, elsewhere / "checkpoints"):
+        save_pretrained(place / "net", draw(), {"licence": f"of {place.name}"})
+    save_pretrained(elsewhere / "checkpoints" / "other", draw(), {})
+    found = store.available()
+    assert found["net"] == tmp_path / "net"
+    assert set(found) == {"net", "other"}
+    assert store.terms("net") == f"of {tmp_path.name}"
+    assert "unknown" in store.terms("other")
 
 
 def test_no_weights_anywhere_says_so():

@@ -1,27 +1,18 @@
-"""`checkpoints/convert.py`: a published file -> a weight set that loads and fits."""
+"""`jaxad weights`: a published file -> a weight set that loads and fits; what is found here."""
 
 import hashlib
-import importlib.util
 import json
-import pathlib
 
 import jax
 import numpy as np
 import pytest
 
+from jaxad.cli import weights
+from jaxad.cli.main import main
 from jaxad.nets import convert, efficientnet, extractors
+from jaxad.nets.convert import networks
 from jaxad.nets.resnet import ResNet
 from jaxad.weights.store import load_pretrained
-
-SCRIPT = pathlib.Path(__file__).parents[2] / "checkpoints" / "convert.py"
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("convert_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def pdn_arrays(medium=False, channels=6, width=4):
@@ -37,12 +28,12 @@ def pdn_arrays(medium=False, channels=6, width=4):
 
 
 @pytest.fixture
-def run(script, tmp_path):
+def run(tmp_path):
     """Converts the given arrays; returns the folder of the weight set."""
 
     def run(arrays, *options, name="mine"):
         np.savez(tmp_path / "teacher.npz", **arrays)
-        script.main([str(tmp_path / "teacher.npz"), name, "--folder", str(tmp_path), *options])
+        weights.converted([str(tmp_path / "teacher.npz"), name, "--folder", str(tmp_path), *options])
         return tmp_path / name
 
     return run
@@ -177,17 +168,17 @@ def test_a_missing_part_of_reverse_distillation_is_named(run):
 
 
 @pytest.mark.parametrize("variant", efficientnet.SCALING)
-def test_efficientnets_are_told_apart_by_their_channels(script, variant):
+def test_efficientnets_are_told_apart_by_their_channels(variant):
     width, depth, _ = efficientnet.SCALING[variant]
     blocks = [np.zeros((1, 1, 1, b.channels)) for b in efficientnet.blocks(width, depth)]
     params = {f"block{i}": {"project_conv": {"conv": {"kernel": x}}} for i, x in enumerate(blocks)}
-    assert script.describe("efficientnet", {"params": params})[1] == {
+    assert networks.network("efficientnet", {"params": params})[1] == {
         "width": width,
         "depth": depth,
     }
     del params[f"block{len(blocks) - 1}"]
     with pytest.raises(ValueError, match="other channels than these weights"):
-        script.efficientnet_variant(params)
+        networks.efficientnet_variant(params)
 
 
 def test_provenance_is_written_down(run, tmp_path):
@@ -196,7 +187,7 @@ def test_provenance_is_written_down(run, tmp_path):
     source = hashlib.sha256((tmp_path / "teacher.npz").read_bytes()).hexdigest()
     assert about["source_sha256"] == source
     assert about["origin"] == "https://example.org"
-    assert about["command"].startswith("python checkpoints/convert.py ")
+    assert about["command"].startswith("jaxad weights convert ")
     readme = (folder / "README.md").read_text()
     for part in ("# mine", "https://example.org", "Apache-2.0", about["command"]):
         assert part in readme
@@ -206,8 +197,8 @@ def test_numbers_keep_full_precision_unless_asked(run):
     arrays = pdn_arrays()
     for options, dtype in (((), np.float32), (("--dtype", "float16"), np.float16)):
         folder = run(arrays, *options, name=f"as_{np.dtype(dtype)}")
-        with np.load(folder / "weights.npz") as weights:
-            assert weights["params/conv1/conv/bias"].dtype == dtype
+        with np.load(folder / "weights.npz") as stored:
+            assert stored["params/conv1/conv/bias"].dtype == dtype
 
 
 def test_part_of_a_model_is_taken_by_prefix(run):
@@ -243,3 +234,31 @@ def test_existing_weights_are_not_overwritten(run):
 def test_name_with_a_folder_in_it_is_refused(run, name):
     with pytest.raises(ValueError, match="is not a name"):
         run(pdn_arrays(), name=name)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["convert", "only_one"], "expected a file and a name"),
+        (["convert", "a", "b", "--kind", "alexnet"], "--kind alexnet: expected one of pdn"),
+        (["convert", "nowhere.npz", "b"], "nowhere.npz"),
+        (["convert", "a", "b", "--dtype", "int8"], "float32"),
+        (["lst"], "expected `list` or `convert FILE NAME`"),
+    ],
+)
+def test_wrong_use_is_told_in_one_line(capsys, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["weights", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("jaxad: ")
+    assert message in line
+
+
+def test_the_list_names_the_terms_and_the_place_of_every_set(run, tmp_path, monkeypatch, capsys):
+    run(pdn_arrays(), "--licence", "Apache-2.0", "--origin", "https://example.org")
+    monkeypatch.setenv("JAXAD_CHECKPOINTS", str(tmp_path))
+    assert main(["weights", "list"]) == 0
+    said = capsys.readouterr().out
+    for part in ("mine", "licence: Apache-2.0", "https://example.org", str(tmp_path / "mine")):
+        assert part in said
+    assert "resnet18" in said.splitlines()[-1]  # which is not there, and can be made
