@@ -12,4 +12,4 @@ from jaxad.cli.run_options import RunOptions
 from jaxad.methods import daad
 
 if __name__ == "__main__":
-    train.recipe(daad.DETECTOR, daad.Config(), RunOptions(epochs=200))
+    train.recipe(daad.DETECTOR, daad.Config(), RunOptions(epochs=200.0))

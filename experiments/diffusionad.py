@@ -17,5 +17,5 @@ from jaxad.methods import diffusionad
 
 if __name__ == "__main__":
     train.recipe(
-        diffusionad.DETECTOR, diffusionad.Config(foreground="masks"), RunOptions(epochs=3000)
+        diffusionad.DETECTOR, diffusionad.Config(foreground="masks"), RunOptions(epochs=3000.0)
     )

@@ -14,5 +14,5 @@ if __name__ == "__main__":
     train.recipe(
         mkd.DETECTOR,
         mkd.Config(extractor="vgg16", weights=("vgg16",), scaled=False),
-        RunOptions(epochs=601, cache="memory"),
+        RunOptions(epochs=601.0, cache="memory"),
     )

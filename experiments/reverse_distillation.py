@@ -16,5 +16,5 @@ if __name__ == "__main__":
     train.recipe(
         reverse_distillation.DETECTOR,
         reverse_distillation.Config(extractor="wide_resnet50_2", weights=("wide_resnet50_2",)),
-        RunOptions(epochs=200, cache="memory"),
+        RunOptions(epochs=200.0, cache="memory"),
     )

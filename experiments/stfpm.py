@@ -15,5 +15,5 @@ if __name__ == "__main__":
     train.recipe(
         stfpm.DETECTOR,
         stfpm.Config(extractor="resnet18", weights=("resnet18",)),
-        RunOptions(epochs=100, cache="memory"),
+        RunOptions(epochs=100.0, cache="memory"),
     )

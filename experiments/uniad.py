@@ -16,6 +16,6 @@ if __name__ == "__main__":
     train.recipe(
         uniad.DETECTOR,
         uniad.Config(extractor="efficientnet_b4", weights=("efficientnet_b4",)),
-        RunOptions(epochs=1000, cache="memory", save_every=1000),
+        RunOptions(epochs=1000.0, cache="memory", save_every=1000),
         DataOptions(unified=True),
     )

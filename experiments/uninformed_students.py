@@ -16,5 +16,5 @@ if __name__ == "__main__":
     train.recipe(
         uninformed_students.DETECTOR,
         uninformed_students.Config(weights=("patch_17", "patch_33", "patch_65")),
-        RunOptions(epochs=100, cache="memory"),
+        RunOptions(epochs=100.0, cache="memory"),
     )

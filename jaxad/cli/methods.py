@@ -32,9 +32,8 @@ def main(words: Sequence[str]) -> None:
         print(f"{name}\n  {summary(name)}")
         for source in sources(name):
             print(f"  {source}")
-        print(
-            f"  {cfg.size} px, {cfg.steps} steps, streams: {streams}, weights: {weights or 'none'}"
-        )
+        wants = f"streams: {streams}; weights: {weights or 'none'}"
+        print(f"  {cfg.size} px, {cfg.steps} steps; {wants}")
     wrappers = ", ".join(f"{wrapper}(METHOD)" for wrapper in WRAPPERS)
     print(f"\nAround any method: {wrappers}. Settings: `jaxad train METHOD --help`")
 

@@ -32,7 +32,10 @@ SMALL = efficientad.Config(
     size=128, autoencoder_kernel=4, student_width=64, steps=450, lr=1e-3, p_hard=0.99
 )
 # The method for an installation without weights, which the package does not carry.
-WITHOUT_TEACHER = daad.Config(size=64, batch_size=16, steps=300, adversarial=False, lr=1e-3)
+WITHOUT_TEACHER = daad.Config(
+    size=64, batch_size=16, steps=1000, adversarial=False, widths=(16, 32, 64), rates=(1, 1, 1),
+    items=(50, 50, 50), discriminator_widths=(16, 32, 64), smoothing=2.0, score="max", lr=1e-3,
+)  # fmt: skip
 
 
 def main(words: Sequence[str]) -> None:

@@ -59,7 +59,8 @@ def test_help_of_a_method_needs_no_data_pipelines_and_no_checkpoints(verb):
     code = (
         "import sys\nfrom jaxad.cli.main import main\n"
         f"assert main([{verb!r}, 'stfpm', '--help']) == 0\n"
-        "heavy = {'grain', 'orbax', 'matplotlib', 'PIL'} & set(sys.modules)\nassert not heavy, heavy"
+        "heavy = {'grain', 'orbax', 'matplotlib', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -127,7 +128,9 @@ def test_wrong_use_is_one_sentence_and_status_two(
     assert not (tmp_path / "R").exists() or not list((tmp_path / "R").glob("run.json"))
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
 def test_a_folder_that_cannot_be_written_is_named(pictures, tmp_path, capsys):
     tmp_path.chmod(0o500)
     assert main(["train", "autoencoder", pictures, str(tmp_path / "run"), "--size", "32"]) == 2

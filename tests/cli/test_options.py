@@ -44,7 +44,9 @@ def test_no_setting_has_the_name_of_an_option(name):
     assert not settings(run).keys() & settings(data).keys()
 
 
-@pytest.mark.parametrize("cls", [run_options.RunOptions, run_options.DataOptions, sweep.SweepOptions])
+@pytest.mark.parametrize(
+    "cls", [run_options.RunOptions, run_options.DataOptions, sweep.SweepOptions]
+)
 def test_every_option_is_described_in_the_help(cls):
     source = inspect.getsource(cls)
     for one in dataclasses.fields(cls):
@@ -64,7 +66,16 @@ def test_forms_of_an_option_mean_the_same():
 
 def test_values_are_tuples_with_commas_and_none_and_both_booleans():
     cfg = DETECTORS["uniad"].Config()
-    words = "--layers pool2,conv4 --layer-wise-query no --masked true,0,yes --clip inf".split()
+    words = [
+        "--layers",
+        "pool2,conv4",
+        "--layer-wise-query",
+        "no",
+        "--masked",
+        "true,0,yes",
+        "--clip",
+        "inf",
+    ]
     (cfg,) = asked(words, "", settings=cfg)
     assert cfg.layers == ("pool2", "conv4")
     assert cfg.layer_wise_query is False

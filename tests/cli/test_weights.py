@@ -33,7 +33,9 @@ def run(tmp_path):
 
     def run(arrays, *options, name="mine"):
         np.savez(tmp_path / "teacher.npz", **arrays)
-        weights.converted([str(tmp_path / "teacher.npz"), name, "--folder", str(tmp_path), *options])
+        weights.converted(
+            [str(tmp_path / "teacher.npz"), name, "--folder", str(tmp_path), *options]
+        )
         return tmp_path / name
 
     return run

@@ -97,12 +97,3 @@ def test_one_class_against_the_rest_trains_a_model_of_each_class(method, tmp_pat
     found = json.loads((tmp_path / "out" / "one_class.json").read_text())["image_auroc"]
     assert list(found) == ["dark", "bright", "mean"]
     assert 0 <= found["mean"][0] <= 1
-
-
-@pytest.mark.slow
-def test_the_script_on_a_folder_ends_with_metrics_and_a_report(tmp_path, capsys):
-    script("daad").main(
-        "workpieces", str(tmp_path), "method=autoencoder", "size=64", "steps=2", "widths=4,4"
-    )
-    assert "report" in capsys.readouterr().out
-    assert (tmp_path / "evaluation.json").exists()

@@ -24,25 +24,6 @@ TINY = (
     [
         ("aux=", "aux= is empty"),
         ("foreground=", "foreground= is empty"),
-        ("epochs=0", "epochs=0: expected 1 or more"),
-        ("save_every=0", "save_every=0: expected 1 or more"),
-        ("size=100", "size=100 does not fit the strides"),
-        ("guidance=nan", "guidance=nan"),
-        ("t_boundary=1000", "t_boundary=1000"),
-        ("small=maybe", "expected true or false"),
-        ("texture=dtd", "no setting 'texture': this script has .*; .* has .*t_boundary"),
-    ],
-)
-def test_wrong_settings_are_named(setting, message):
-    with pytest.raises(ValueError, match=message):
-        script("diffusionad").parsed([setting])
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("aux=", "aux= is empty"),
-        ("foreground=", "foreground= is empty"),
         ("seeds=0", "seeds=0: expected 1 or more"),
         ("save_every=0", "save_every=0: expected 1 or more"),
         ("t_small=5", "iterations=10"),
@@ -58,16 +39,6 @@ def test_a_sweep_needs_normal_and_anomalous_test_pictures(tmp_path):
     shutil.rmtree(data / "test" / "good")
     with pytest.raises(ValueError, match="normal and anomalous test pictures"):
         script("sweep_diffusionad").main(str(tmp_path / "out"), f"data={data}", *TINY)
-
-
-def test_small_settings_are_a_start_and_steps_or_epochs_are_said():
-    experiment = script("diffusionad")
-    options, cfg = experiment.parsed(["small=true", "lr=1e-3", "foreground=part"])
-    assert cfg == dataclasses.replace(diffusionad.SMALL, lr=1e-3)
-    assert options.foreground == "part"
-    assert experiment.parsed([])[1] == diffusionad.Config()
-    with pytest.raises(ValueError, match="say one of the two"):
-        experiment.parsed(["steps=3", "epochs=2"])
 
 
 def test_small_settings_can_work():
@@ -96,29 +67,6 @@ def test_the_benchmark_counts_operations_in_proportion_to_the_batch():
     assert 1.8 < twice / one < 2.05  # the optimiser's operations do not grow
     wide = override(small, ["width=16", "segmentation_width=4"])
     assert 1.5 < bench.step_flops(wide) / one < 4.05
-
-
-@pytest.mark.slow
-def test_the_experiment_leaves_masks_examples_a_model_and_a_report(tmp_path, capsys):
-    experiment = script("diffusionad")
-    data, out = category(tmp_path / "square"), tmp_path / "run"
-    experiment.main(str(data), str(out), "small=true", *TINY)
-    printed = capsys.readouterr().out
-    assert "made of Textures(" in printed
-    assert "foreground=estimate" in printed
-    assert "4 pictures to learn from" in printed
-    assert len(list((out / "foreground" / "masks").rglob("*.png"))) == 4
-    with Image.open(out / "synthetic.png") as sheet:
-        assert sheet.size == (8 * 32, 8 * 32)
-    for name in ("model", "report", "evaluation.json", "foreground/overview.png"):
-        assert (out / name).exists()
-    experiment.main(str(data), str(out), "small=true", *TINY)  # complete: read back
-    masks = str(out / "foreground" / "masks")
-    with pytest.raises(ValueError, match="belongs to another run"):
-        experiment.main(str(data), str(out), "small=true", "foreground=part", *TINY)
-    experiment.main(str(data), str(tmp_path / "again"), "small=true", f"foreground={masks}", *TINY)
-    found = [json.loads((run / "evaluation.json").read_text()) for run in (out, tmp_path / "again")]
-    assert found[0] == found[1]
 
 
 def test_iterative_denoising_is_evaluated_with_the_networks_of_one_step():

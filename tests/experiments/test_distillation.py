@@ -16,30 +16,6 @@ from jaxad.nets.patch_network import PatchNetwork, geometry
 from jaxad.weights.store import load_pretrained, save_pretrained
 
 
-@pytest.mark.slow
-def test_it_leaves_a_model_and_an_evaluation_for_each_category(tmp_path, capsys):
-    category(tmp_path / "one", normal=4)
-    category(tmp_path / "two", normal=4)
-    folders = f"{tmp_path / 'one'},{tmp_path / 'two'}"
-    settings = ("size=32", "batch_size=2", "epochs=2")
-    script("distillation").main("stfpm", folders, str(tmp_path / "runs"), *settings)
-    assert "steps=4" in capsys.readouterr().out  # 3 pictures, as one is held out: 2 batches
-    for name in ("one", "two"):
-        assert (tmp_path / "runs" / name / "model").is_dir()
-        claim = json.loads((tmp_path / "runs" / name / "run.json").read_text())
-        assert claim["cached_features"]
-        found = json.loads((tmp_path / "runs" / name / "evaluation.json").read_text())
-        assert name in json.dumps(found)
-
-
-def test_another_method_and_two_lengths_are_refused(tmp_path):
-    experiment = script("distillation")
-    with pytest.raises(ValueError, match="no method 'efficientad': expected one of stfpm"):
-        experiment.main("efficientad", "workpieces", str(tmp_path))
-    with pytest.raises(ValueError, match="one of the two"):
-        experiment.main("stfpm", "workpieces", str(tmp_path), "steps=3", "epochs=2")
-
-
 def test_the_sweep_has_every_choice_of_layers_once_and_starts_with_the_authors():
     study = script("sweep_stfpm")
     configs = study.swept(stfpm.Config(extractor="resnet18", weights=("resnet18",)))
