@@ -86,7 +86,8 @@ def test_each_level_of_the_encoder_halves_the_sides(kernel):
     x = jnp.zeros((2, 16, 24, 3))
     maps, _ = Encoder((4, 5, 6), kernel).init_with_output(jax.random.key(0), x)
     assert [y.shape for y in maps] == [(2, 8, 12, 4), (2, 4, 6, 5), (2, 2, 3, 6)]
-    restored, _ = Decoder((4, 5, 6)).init_with_output(jax.random.key(0), maps)
+    *skips, last = maps
+    restored, _ = Decoder((4, 5, 6)).init_with_output(jax.random.key(0), last, skips)
     assert restored.shape == x.shape
 
 
