@@ -76,9 +76,13 @@ def grouped(words: Sequence[str]) -> list[list[str]]:
     return groups
 
 
-def only(words: Sequence[str], names: Collection[str]) -> list[str]:
-    """The words of those options that have one of these names."""
-    return [word for group in grouped(words) if field(group[0]) in names for word in group]
+def parted(words: Sequence[str], names: Collection[str]) -> tuple[list[str], list[str]]:
+    """The words of the options that have one of these names, and those of the others."""
+    theirs: list[str] = []
+    others: list[str] = []
+    for group in grouped(words):
+        (theirs if field(group[0]) in names else others).extend(group)
+    return theirs, others
 
 
 def expected(places: Sequence[str], *names: str) -> list[str]:
