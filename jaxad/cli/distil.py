@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import grain
@@ -143,7 +143,7 @@ def distil(
     folder = checkpoint.RunFolder(workdir)
     state = new_state()
 
-    def advance(state: State, batches: list) -> tuple[State, dict[str, Array]]:
+    def advance(state: State, batches: Iterable) -> tuple[State, dict[str, Array]]:
         metrics = []
         for batch in batches:
             state, values = step(state, batch)
