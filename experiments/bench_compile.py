@@ -9,12 +9,14 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxad.cli import script
+from jaxad.cli.options import asked
 from jaxad.compile import CPU_OPTIONS, compiler_options
 
 
@@ -40,8 +42,9 @@ def seconds(function: Callable, *arguments: jax.Array, rounds: int = 3) -> float
     return best
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> None:
     """Prints the three comparisons."""
+    asked(words, "python experiments/bench_compile.py", __doc__)
     print(f"jax {jax.__version__} on {jax.default_backend()}; options in use: {compiler_options()}")
     keys = jax.random.split(jax.random.key(0), 4)
     x = jax.random.normal(keys[0], (1, 126, 126, 128))
@@ -83,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -9,22 +9,23 @@ Takes two minutes on two cores. Look at `uptime` first: a busy neighbour moves r
 """
 
 import functools
-import json
 import os
 import pathlib
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxad.cli import script
+from jaxad.cli.options import asked, expected, leading
 from jaxad.compile import compiler_options
 from jaxad.nets.cpu import FORMS, Form
 from jaxad.nets.transformer import dropped
 from jaxad.sweep.table import circumstances
+from jaxad.training.record import write_json
 
 TURNS, SECONDS = 30, 20.0  # of one comparison, whichever is reached first; two turns at least
 AS_FAST = 0.9
@@ -93,8 +94,11 @@ CASES: tuple[tuple[str, str, Callable, tuple[Shape, ...]], ...] = (
 )  # fmt: skip
 
 
-def main(*arguments: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Times, prints, stores."""
+    places, rest = leading(words)
+    asked(rest, "python experiments/bench_cpu_forms.py [OUT.json]", __doc__)
+    outs = expected(places, "OUT.json") if places else []
     print(f"jax {jax.__version__} on {jax.default_backend()}, load {os.getloadavg()[0]:.1f}")
     print(f"{'':48}{'':10}{'plain ms':>10}{'CPU ms':>10}{'ratio':>8}")
     rows, load = [], os.getloadavg()
@@ -105,7 +109,7 @@ def main(*arguments: str) -> None:
             print(f"{label}{row['plain_ms']:10.2f}{row['cpu_ms']:10.2f}{row['ratio']:8.2f}")
         if not needed(found):
             print("  delete: replace the Form in jaxad/nets/cpu.py by its plain function")
-    if arguments:
+    for out in map(pathlib.Path, outs):
         found = {
             "turns": TURNS,
             "seconds": SECONDS,
@@ -115,9 +119,8 @@ def main(*arguments: str) -> None:
             "compiler_options": compiler_options(),
             "made_with": circumstances(),
         }
-        out = pathlib.Path(arguments[0])
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_json(out, found)
 
 
 def measured(name: str) -> list[dict]:
@@ -178,4 +181,4 @@ def processor() -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

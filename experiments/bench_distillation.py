@@ -1,6 +1,6 @@
 """What distillation costs on this machine, against the arithmetic it needs.
 
-    python experiments/bench_distillation.py [students=3] [steps=20] [key=value ...]
+    python experiments/bench_distillation.py [--students 3 --steps 20 ...]
 
 1. A training step of an STFPM student (ResNet-18 to its third stage, 256 px, a batch of 8) on
    cached features of the teacher, against its floor: the operations of its convolutions over the
@@ -8,7 +8,8 @@
 2. The students of Uninformed Students trained as one ensemble, against one process for each:
    imports and compilation included.
 
-Random weights and pictures; nothing is read or written.
+`--steps` are those of each student of the second part. Random weights and pictures; nothing is read
+or written.
 """
 
 import subprocess
@@ -24,13 +25,14 @@ from jaxtyping import PyTree
 
 from jaxad import compile
 from jaxad.cli import script
-from jaxad.detector import config, override, static
+from jaxad.cli.options import asked
+from jaxad.detector import config, replace, static
 from jaxad.methods import stfpm, uninformed_students
 from jaxad.nets import extractors
 from jaxad.nets.patch_network import PatchNetwork
 from jaxad.training import fitting
 
-STUDENT = stfpm.Config(extractor="resnet18", weights=("random",), batch_size=8)
+STUDENT = stfpm.Config(extractor="resnet18", weights=("random",), batch_size=8, steps=20)
 ENSEMBLE = uninformed_students.Config(size=128, weights=("random",), dense=False)
 PATCH = 33
 
@@ -39,19 +41,19 @@ PATCH = 33
 class Options:
     """Settings of the benchmark."""
 
-    students: int = static(3)
-    steps: int = static(20)  # of each student
+    students: int = static(3, 1)  # of the ensemble
 
 
-def main(*settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Prints both comparisons."""
-    if settings[:1] == ("alone",):
-        return alone(*map(int, settings[1:]))
-    options, cfg = script.parsed(settings, Options(), STUDENT)
+    if words[:1] == ["alone"]:
+        return alone(*map(int, words[1:]))
+    usage = "python experiments/bench_distillation.py"
+    options, cfg = asked(words, usage, __doc__, script=Options(), settings=STUDENT)
     device = jax.devices()[0]
     print(f"jax {jax.__version__} on {device.device_kind} ({device.platform}); {cfg}\n")
     student_step(cfg)
-    ensemble(options)
+    ensemble(options.students, cfg.steps)
 
 
 def student_step(cfg: stfpm.Config) -> None:
@@ -104,22 +106,22 @@ def convolution_flops(function: Callable, *arguments: PyTree) -> list[float]:
     return list(found(jax.make_jaxpr(function)(*arguments).eqns))
 
 
-def ensemble(options: Options) -> None:
+def ensemble(students: int, steps: int) -> None:
     """Part 2."""
     command = [sys.executable, __file__, "alone"]
-    run = lambda students: subprocess.run([*command, str(students), str(options.steps)], check=True)
-    together = clock(lambda: run(options.students))
-    apart = clock(lambda: [run(1) for _ in range(options.students)])
+    run = lambda count: subprocess.run([*command, str(count), str(steps)], check=True)
+    together = clock(lambda: run(students))
+    apart = clock(lambda: [run(1) for _ in range(students)])
     print(
-        f"\n{options.students} students, {options.steps} steps, {ENSEMBLE.size} px, patches of "
-        f"{PATCH}: one ensemble {together:.1f} s, {options.students} processes {apart:.1f} s, "
+        f"\n{students} students, {steps} steps, {ENSEMBLE.size} px, patches of "
+        f"{PATCH}: one ensemble {together:.1f} s, {students} processes {apart:.1f} s, "
         f"ratio {together / apart:.2f}"
     )
 
 
 def alone(students: int, steps: int) -> None:
     """What a process of part 2 does."""
-    cfg = override(ENSEMBLE, [f"students={students}", f"steps={steps}"])
+    cfg = replace(ENSEMBLE, students=students, steps=steps)
     teacher = PatchNetwork(PATCH).init(jax.random.key(1), jnp.zeros((1, PATCH, PATCH, 3)))
     pretrained = {"random": teacher}
     rng = np.random.default_rng(0)
@@ -139,4 +141,4 @@ def clock(run: Callable) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

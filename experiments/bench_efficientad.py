@@ -1,22 +1,23 @@
 """What EfficientAD costs, against the arithmetic it needs.
 
-    python experiments/bench_efficientad.py [size=256] [medium=true] [key=value ...]
+    python experiments/bench_efficientad.py [--size 256 --medium true ...]
 
 Times one training step, the whole `predict` and the quantile, median of several, and compares them
 with their floors: the floating-point operations that the layer tables imply, divided by the rate of
 a float32 matrix product measured in the same run. Random weights; nothing is read or written.
 """
 
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxad import compile
-from jaxad.detector import override
+from jaxad.cli import script
+from jaxad.cli.options import asked
+from jaxad.detector import check_settings, replace
 from jaxad.methods import efficientad
 from jaxad.nets.autoencoder import steps as decoder_sides
 from jaxad.nets.pdn import PDN, cells
@@ -26,9 +27,11 @@ from jaxad.training import fitting
 PRODUCT = 4096, 2048, 2048  # rows, columns and inner side of the reference product
 
 
-def main(*settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Prints the table."""
-    cfg = override(efficientad.Config(), settings)
+    usage = "python experiments/bench_efficientad.py"
+    (cfg,) = asked(words, usage, __doc__, settings=efficientad.Config())
+    check_settings(efficientad.DETECTOR, cfg)
     device = jax.devices()[0]
     print(f"jax {jax.__version__} on {device.device_kind} ({device.platform}); {cfg}\n")
     rng = np.random.default_rng(0)
@@ -67,8 +70,8 @@ def main(*settings: str) -> None:
         f"{100 * share:.1f} % of the step; by sorting: {1e3 * seconds['sort']:.1f} ms"
     )
     compiled = step._cache_size()
-    for changed in ("lr=3e-4", "p_hard=0.99"):
-        state, _ = step(override(cfg, changed), pretrained, state, batch, key)
+    for changed in ({"lr": 3e-4}, {"p_hard": 0.99}):
+        state, _ = step(replace(cfg, **changed), pretrained, state, batch, key)
     print(f"recompilations for another lr and p_hard: {step._cache_size() - compiled}")
 
 
@@ -178,4 +181,4 @@ def predict_flops(cfg: efficientad.Config) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

@@ -1,12 +1,11 @@
 """How much memory a run takes that learns from many pictures.
 
-    python experiments/bench_memory.py [pictures=50000] [files=300] [side=128] [OUT.json]
-                                       [key=value ...]
+    python experiments/bench_memory.py [OUT.json] [--pictures 50000 --files 300 --side 128 ...]
 
 Makes a folder in MVTec AD layout whose training pictures are links to a few hundred files, trains a
 small autoencoder on it, in a process of its own, and prints that process's largest resident memory.
-Settings are the autoencoder's too: `size=256 batch_size=16 steps=100`. What it keeps in memory is
-limited (`memory` of `training.fit`, 1 GiB by default); the rest is read whenever it is needed.
+What it keeps in memory is limited (`memory` of `training.fit`, 1 GiB by default); the rest is read
+whenever it is needed. Takes a minute or two, most of it to open 50,000 pictures.
 """
 
 import json
@@ -16,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -23,19 +23,21 @@ from PIL import Image
 
 from jaxad import training
 from jaxad.cli import script
+from jaxad.cli.options import asked, expected, leading
 from jaxad.data import layouts
 from jaxad.detector import config, static
 from jaxad.methods import autoencoder
 from jaxad.sweep.table import circumstances
+from jaxad.training.record import write_json
 
 
 @config
 class Options:
-    """This script's settings."""
+    """Settings of the benchmark."""
 
-    pictures: int = static(50_000, least=20)  # normal ones, a tenth of which is held out
-    files: int = static(300, least=1)  # that they are links to
-    side: int = static(128, least=8)  # of a picture on disk, in pixels
+    pictures: int = static(50_000, 20)  # normal ones, a tenth of which is held out
+    files: int = static(300, 1)  # that they are links to
+    side: int = static(128, 8)  # of a picture on disk, in pixels
 
 
 SMALL = autoencoder.Config(
@@ -43,22 +45,24 @@ SMALL = autoencoder.Config(
 )
 
 
-def main(*arguments: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Makes the folder, measures in another process, prints and stores."""
-    settings = [a for a in arguments if "=" in a]
-    out = [a for a in arguments if "=" not in a]
-    options, cfg = script.parsed(settings, Options(), SMALL)
+    places, rest = leading(words)
+    usage = "python experiments/bench_memory.py [OUT.json]"
+    options, cfg = asked(rest, usage, __doc__, script=Options(), settings=SMALL)
+    if places[:1] == ["measure"]:
+        return measure(places[1], cfg)
+    outs = expected(places, "OUT.json") if places else []
     with tempfile.TemporaryDirectory() as place:
         folder = make(pathlib.Path(place) / "many", options)
-        child = [sys.executable, __file__, "--measure", str(folder), *settings]
+        child = [sys.executable, __file__, "measure", str(folder), *rest]
         done = subprocess.run(child, capture_output=True, text=True, check=True)
     found = {**vars(options), "config": repr(cfg), **json.loads(done.stdout.splitlines()[-1])}
     print(f"{options.pictures} pictures at {cfg.size} px: {found['resident_gb']:.2f} GB at most")
     for name, seconds in found["seconds"].items():
         print(f"  {name}: {seconds:.1f} s")
-    if out:
-        text = json.dumps(found | {"made_with": circumstances()}, indent=1)
-        pathlib.Path(out[0]).write_text(text + "\n", encoding="utf-8")
+    for out in outs:
+        write_json(pathlib.Path(out), found | {"made_with": circumstances()})
 
 
 def make(folder: pathlib.Path, options: Options) -> pathlib.Path:
@@ -76,9 +80,8 @@ def make(folder: pathlib.Path, options: Options) -> pathlib.Path:
     return folder
 
 
-def measure(folder: str, *settings: str) -> None:
+def measure(folder: str, cfg: autoencoder.Config) -> None:
     """Trains, and prints the largest resident memory and what took how long as JSON."""
-    _, cfg = script.parsed(settings, Options(), SMALL)
     seconds, start = {}, time.monotonic()
     data = layouts.load(folder)
     seconds["opening"] = time.monotonic() - start
@@ -90,7 +93,4 @@ def measure(folder: str, *settings: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        measure(*sys.argv[2:])
-    else:
-        main(*sys.argv[1:])
+    script.run(main)

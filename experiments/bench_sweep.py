@@ -1,6 +1,6 @@
 """What a member of a sweep costs, against runs of their own.
 
-    python experiments/bench_sweep.py [steps=200] [repeats=3]
+    python experiments/bench_sweep.py [--steps 200 --repeats 3]
 
 1. Eight settings (4 learning rates, 2 p_hard) of a small EfficientAD in one sweep, against eight
    processes one after the other without a compilation cache; imports and compilation included.
@@ -14,7 +14,7 @@ Random pictures and weights; nothing is read or written.
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -23,8 +23,9 @@ import numpy as np
 
 from jaxad import compile, sweep
 from jaxad.cli import script
+from jaxad.cli.options import asked
 from jaxad.data.source import Data
-from jaxad.detector import State, config, override, static
+from jaxad.detector import State, config, replace, static
 from jaxad.methods import efficientad
 from jaxad.nets.pdn import PDN
 from jaxad.ops.stacked import stack
@@ -41,8 +42,8 @@ MEMBERS = 4
 class Options:
     """Settings of the benchmark."""
 
-    steps: int = static(200)
-    repeats: int = static(3)
+    steps: int = static(200, 1)  # of each member of part 1
+    repeats: int = static(3, 1)  # of each time that is measured
 
 
 class Noise:
@@ -69,11 +70,11 @@ class Noise:
         return []
 
 
-def main(*settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Prints three tables."""
-    if settings[:1] == ("alone",):
-        return alone(*settings[1:])
-    (options,) = script.parsed(settings, Options())
+    if words[:1] == ["alone"]:
+        return alone(*words[1:])
+    (options,) = asked(words, "python experiments/bench_sweep.py", __doc__, script=Options())
     device = jax.devices()[0]
     print(f"jax {jax.__version__} on {device.device_kind} ({device.platform})\n")
     whole_sweep(options)
@@ -92,7 +93,7 @@ def main(*settings: str) -> None:
 
 def whole_sweep(options: Options) -> None:
     """Part 1."""
-    command = [sys.executable, __file__, "alone", f"steps={options.steps}"]
+    command = [sys.executable, __file__, "alone", str(options.steps)]
     rates, shares = (",".join(map(str, values)) for values in (RATES, SHARES))
     one = clock(lambda: subprocess.run([*command, rates, shares], check=True))
     several = clock(
@@ -108,7 +109,7 @@ def whole_sweep(options: Options) -> None:
 
 def alone(steps: str, rates: str, shares: str) -> None:
     """What a process of part 1 does: a sweep of the given values, one or many."""
-    cfg = override(SMALL, steps)
+    cfg = replace(SMALL, steps=int(steps))
     data = Data(Noise(32, cfg.size), Noise(4, cfg.size), streams={"aux": Noise(32, cfg.size)})
     settings = {"lr": rates.split(","), "p_hard": shares.split(",")}
     configs = sweep.grid(cfg, **{name: list(map(float, x)) for name, x in settings.items()})
@@ -207,4 +208,4 @@ def clock(run: Callable) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

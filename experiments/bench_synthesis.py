@@ -1,6 +1,6 @@
 """What synthetic anomalies cost, and what a prediction computes.
 
-    python experiments/bench_synthesis.py [size=256] [batch_size=16] [key=value ...]
+    python experiments/bench_synthesis.py [--size 256 --batch-size 16 ...]
 
 1. Synthesis: images/s of the compiled function on a batch; a batch's share of the training step of
    these settings (the paper's by default), of which the operations that the program implies are
@@ -14,7 +14,7 @@ Random weights and pictures; nothing is read or written.
 
 import functools
 import re
-import sys
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -22,21 +22,20 @@ import numpy as np
 from bench_efficientad import PRODUCT, interleaved, matrix_product
 
 from jaxad import compile
-from jaxad.detector import check_settings, override
+from jaxad.cli import script
+from jaxad.cli.options import asked
+from jaxad.detector import check_settings, replace
 from jaxad.methods import diffusionad
 from jaxad.training.checkpoint import abstract_state
 
-RESTORATIONS = (
-    ["restoration=one_step"],
-    ["restoration=guided"],
-    ["restoration=iterative", "iterations=10"],
-)
+RESTORATIONS = ("one_step", "guided", "iterative")
 BATCH = 8  # of predictions
 
 
-def main(*settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Prints both parts."""
-    cfg = override(diffusionad.Config(), settings)
+    usage = "python experiments/bench_synthesis.py"
+    (cfg,) = asked(words, usage, __doc__, settings=diffusionad.Config())
     check_settings(diffusionad.DETECTOR, cfg)
     device = jax.devices()[0]
     print(f"jax {jax.__version__} on {device.device_kind} ({device.platform}); {cfg}\n")
@@ -68,10 +67,9 @@ def bench_prediction() -> None:
     """Calls of the networks, and images/s of each restoration."""
     print(f"{diffusionad.SMALL}")
     tasks = {}
-    for restoration in RESTORATIONS:
-        cfg = override(diffusionad.SMALL, restoration)
+    for name in RESTORATIONS:
+        cfg = replace(diffusionad.SMALL, restoration=name)
         unet, segmentation = network_calls(cfg)
-        name = ", ".join(setting.partition("=")[2] for setting in restoration)
         print(f"{name}: for one image, U-Net on {unet}, segmentation network on {segmentation}")
         state = compile.init(diffusionad.DETECTOR)(cfg, {}, jax.random.key(0))._replace(opt=())
         images = np.zeros((BATCH, cfg.size, cfg.size, 3), np.uint8)
@@ -121,4 +119,4 @@ def step_flops(cfg: diffusionad.Config) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

@@ -1,6 +1,6 @@
 """What a training step of UniAD costs on cached features, against the arithmetic it needs.
 
-    python experiments/bench_uniad.py [batch_size=8] [key=value ...]
+    python experiments/bench_uniad.py [--batch-size 8 ...]
 
 Full size by default, with the 272 channels that the first four stages of EfficientNet-B4 give. The
 floor is that of `bench_efficientad`. Of the compiled program it tells whether there is a
@@ -9,23 +9,25 @@ nothing is read or written.
 """
 
 import functools
-import sys
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 from bench_efficientad import against_floor, interleaved, matrix_product
 
 from jaxad import compile
-from jaxad.detector import State, check_settings, override
+from jaxad.cli import script
+from jaxad.cli.options import asked
+from jaxad.detector import State, check_settings
 from jaxad.methods import uniad
 from jaxad.nets.pdn import PDN
 
 CHANNELS = 272
 
 
-def main(*settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Prints the table."""
-    cfg = override(uniad.Config(), settings)
+    (cfg,) = asked(words, "python experiments/bench_uniad.py", __doc__, settings=uniad.Config())
     check_settings(uniad.DETECTOR, cfg)
     device = jax.devices()[0]
     print(f"jax {jax.__version__} on {device.device_kind} ({device.platform}); {cfg}\n")
@@ -104,4 +106,4 @@ def dense_flops(rows: int, inputs: int, outputs: int) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

@@ -1,29 +1,27 @@
 r"""The distillation methods and EfficientAD on the same data, with the same budget.
 
-    python experiments/compare_distillation.py OUT_FOLDER [data=FOLDER[,FOLDER...]] [steps=500]
-                                               [seconds=300] [seeds=3] [METHOD.key=value ...]
+    python experiments/compare_distillation.py OUT [--data A,B --stfpm.lr 0.2 ...]
+    python experiments/compare_distillation.py runs/compare --data cookies,magnetic_tile,elpv \
+        --extractor resnet18 --weights resnet18 --patches patch_33 --aux photographs
 
-Every method takes `steps` steps on batches of one size; then as many as it takes in `seconds` of
-training, by the time of its own step here (left out with seconds=none). STFPM, reverse
-distillation and MKD share one teacher, `extractor` and `weights`. The other two need a network of
-patches: Uninformed Students takes `patches`, EfficientAD a PDN, both the shipped one by default,
-which is everybody's teacher unless another is given. All else is each method's own default, but
-for EfficientAD's rate and p_hard, which are those of short runs, its autoencoder's kernel, which
-goes with `size`, and the students' descriptors, which are not dense; `stfpm.lr=0.2` changes it.
+Every method takes --steps steps on batches of one size; then as many as it takes in --seconds of
+training, by the time of its own step here. STFPM, reverse distillation and MKD share one teacher,
+--extractor and --weights. The other two need a network of patches: Uninformed Students takes
+--patches, EfficientAD a PDN, both the shipped one by default, which is everybody's teacher unless
+another is given. All else is each method's own default, but for EfficientAD's rate and p_hard,
+which are those of short runs, its autoencoder's kernel, which goes with the size, and the students'
+descriptors, which are not dense. --METHOD.lr and the like change it: `jaxad train METHOD --help`
+tells a method's settings.
 
-Without `data`: the rendered workpieces. OUT_FOLDER gets compare.json and compare.txt; interrupted,
-the same command continues.
-
-    python experiments/compare_distillation.py runs/compare data=cookies,magnetic_tile,elpv \
-        extractor=resnet18 weights=resnet18 patches=patch_33 aux=photographs
+OUT gets compare.json and compare.txt; interrupted, the same command continues. With the defaults it
+trains for hours: 5 methods x 5 workpieces x 3 seeds, twice. Numbers: docs/results/comparison.md.
 """
 
 import json
 import pathlib
-import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -31,16 +29,20 @@ from jaxtyping import PyTree
 
 from jaxad import compile, sweep
 from jaxad.cli import script
+from jaxad.cli.data import categories, check_tests, photographs
+from jaxad.cli.errors import Usage
+from jaxad.cli.options import asked, expected, field, grouped, leading
 from jaxad.data.pictures import image_set
 from jaxad.data.source import Data
-from jaxad.detector import Detector, check_settings, config, override, static, values
+from jaxad.detector import Detector, check_settings, config, replace, static, values
 from jaxad.methods import DETECTORS
 from jaxad.nets.extractors import load_for
 from jaxad.sweep.table import circumstances
 from jaxad.training import fitting
-from jaxad.training.checkpoint import write_json
 from jaxad.training.features import MEMORY, frozen_features
+from jaxad.training.record import write_json
 
+USAGE = "python experiments/compare_distillation.py OUT"
 METHODS = ("efficientad", "uninformed_students", "stfpm", "reverse_distillation", "mkd")
 METRICS = ("image_auroc", "pixel_auroc", "aupro_0.3")
 TIMED = 5  # steps
@@ -50,25 +52,27 @@ TIMED = 5  # steps
 class Options:
     """Settings of the comparison, and those that methods share."""
 
-    methods: tuple[str, ...] = static(METHODS)
-    data: tuple[str, ...] = static(())  # folders; none: rendered workpieces
-    train: int = static(60)  # rendered pictures of each category
-    aux: str | None = static(None)  # folder of photographs for EfficientAD; None: textures
-    size: int = static(128)
-    batch_size: int = static(8)
-    extractor: str = static("pdn_small")
-    weights: tuple[str, ...] = static(("pdn_small",))
-    patches: tuple[str, ...] = static(("pdn_small",))  # teachers of Uninformed Students
-    steps: int = static(500)
-    seconds: float | None = static(300.0)  # of training; None: only steps are compared
-    seeds: int = static(3)
-    save_every: int = static(500)
+    methods: tuple[Literal[METHODS], ...] = static(METHODS, fewest=1)  # to compare
+    data: tuple[str, ...] = static(("workpieces",))  # folders
+    train: int = static(60, 1)  # rendered pictures of each category to learn from
+    aux: str | None = static(None)  # folder of photographs for EfficientAD; none: textures
+    size: int = static(128, 1)  # image side in pixels
+    batch_size: int = static(8, 1)  # pictures in a step
+    extractor: str = static("pdn_small")  # of STFPM, reverse distillation and MKD
+    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # of that extractor
+    patches: tuple[str, ...] = static(("pdn_small",), fewest=1)  # teachers of Uninformed Students
+    steps: int = static(500, 1)  # the first budget
+    seconds: float | None = static(300.0, above=0)  # the second, of training; none: no second one
+    seeds: int = static(3, 1)  # how many
+    save_every: int = static(500, 1)  # steps between checkpoints
 
 
-def main(out: str, *settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains with both budgets, evaluates, prints and writes the table."""
+    places, rest = leading(words)
+    options, configs = parsed(rest)
+    (out,) = expected(places, "OUT")
     script.prepare()
-    options, configs = parsed(settings)
     data = load(options)
     folder = pathlib.Path(out)
     print(f"{options}\ncategories: {', '.join(data)}")
@@ -80,7 +84,7 @@ def main(out: str, *settings: str) -> None:
             continue
         for name, cfg in configs.items():
             if budget == "seconds":
-                cfg = override(cfg, f"steps={max(1, int(options.seconds / speeds[name]))}")
+                cfg = replace(cfg, steps=max(1, int(options.seconds / speeds[name])))
             found = trained(name, cfg, data, options, folder / budget / name)
             about = {
                 "budget": f"{getattr(options, budget)} {budget}",
@@ -97,43 +101,47 @@ def main(out: str, *settings: str) -> None:
     print(table(rows))
 
 
-def parsed(settings: Sequence[str]) -> tuple[Options, dict[str, Any]]:
+def parsed(words: Sequence[str]) -> tuple[Options, dict[str, Any]]:
     """This script's settings, and those of every method.
 
     Raises:
       ValueError: a setting or a method is unknown, or a value cannot work.
     """
-    own = [s for s in settings if "." not in s.partition("=")[0]]
-    options = override(Options(), own)
-    if wrong := [name for name in options.methods if name not in METHODS]:
-        raise ValueError(f"methods={','.join(wrong)}: expected some of {', '.join(METHODS)}")
-    script.check_counts(options, "seeds")
-    shared = [f"{name}={getattr(options, name)}" for name in ("size", "batch_size", "steps")]
-    teacher = [f"extractor={options.extractor}", f"weights={','.join(options.weights)}"]
+    own: list[str] = []
+    of_methods: dict[str, list[str]] = {name: [] for name in METHODS}
+    for first, *values_ in grouped(words):
+        method, dot, name = (field(first) or "").partition(".")
+        if not dot:
+            own += [first, *values_]
+        elif method in METHODS:
+            of_methods[method] += [f"--{first.partition('.')[2]}", *values_]
+        else:
+            raise Usage(f"{first}: there is no {method}; methods are {', '.join(METHODS)}")
+    (options,) = asked(own, USAGE, __doc__, script=Options())
+    shared = {name: getattr(options, name) for name in ("size", "batch_size", "steps")}
+    teacher = {"extractor": options.extractor, "weights": options.weights}
     chosen = {
-        # As in quickstart.py: the paper's are for 70,000 steps, and for 256 pixels.
-        "efficientad": ["lr=1e-3", "p_hard=0.99", f"autoencoder_kernel={options.size // 32}"],
-        "uninformed_students": [f"weights={','.join(options.patches)}", "dense=false"],
+        # As in `jaxad quickstart`: the paper's are for 70,000 steps, and for 256 pixels.
+        "efficientad": {"lr": 1e-3, "p_hard": 0.99, "autoencoder_kernel": options.size // 32},
+        "uninformed_students": {"weights": options.patches, "dense": False},
         **dict.fromkeys(("stfpm", "reverse_distillation", "mkd"), teacher),
     }
-    several = [s.partition(".") for s in settings if s not in own]
-    if unknown := [name for name, _, _ in several if name not in options.methods]:
-        raise ValueError(f"settings of {', '.join(unknown)}, which is not among the methods")
     configs = {}
     for name in options.methods:
-        given = [setting for method, _, setting in several if method == name]
         detector = DETECTORS[name]
-        configs[name] = override(detector.Config(), [*shared, *chosen[name], *given])
+        cfg = replace(detector.Config(), **shared, **chosen[name])
+        (configs[name],) = asked(of_methods.pop(name), f"{USAGE} --{name}.", settings=cfg)
         check_settings(detector, configs[name])
+    if unused := [name for name, several in of_methods.items() if several]:
+        raise Usage(f"settings of {', '.join(unused)}, which is not among --methods")
     return options, configs
 
 
 def load(options: Options) -> dict[str, Data]:
     """The data of each category, by name."""
-    found = script.categories(options.data, options.size, train=options.train)
-    if missing := [name for name, one in found.items() if one.test is None]:
-        raise ValueError(f"there are no test pictures of {', '.join(missing)}")
-    aux = script.photographs(options.aux, 2 * options.size)
+    found = categories(options.data, options.size, train=options.train)
+    check_tests(found)
+    aux = photographs(options.aux, 2 * options.size)
     return {name: one.with_streams(aux=aux) for name, one in found.items()}
 
 
@@ -221,4 +229,4 @@ def cell(values: Sequence[float | None]) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

@@ -1,17 +1,16 @@
 r"""DAAD on MNIST or CIFAR-10, one class against the rest: ten models in one sweep.
 
-    python experiments/daad_one_class.py OUT_FOLDER data=FILE_OR_FOLDER [method=daad] [steps=300]
-                                         [seeds=1] [key=value ...]
+    python experiments/daad_one_class.py OUT --data FILE_OR_FOLDER [--method memae --steps 300 ...]
 
-`data` is an npz file (`jaxad.data.prepared.from_npz` says of what) or a folder that was prepared
-from the original archive (`jaxad.data.array_records`). `method` is daad (adversarial=true is
-DAAD+), memae or autoencoder; the networks are small ones for pictures of 32 pixels, our choice.
-Tested on the whole test set. Interrupted, it continues; OUT_FOLDER/one_class.json has all figures.
+--data is an npz file (`jaxad.data.prepared.from_npz` says of what) or a folder that was prepared
+from the original archive (`jaxad.data.array_records`). --method is daad (with --adversarial true it
+is DAAD+), memae or autoencoder; the networks are small ones for pictures of 32 pixels, our choice.
+Tested on the whole test set. Interrupted, it continues. OUT/one_class.json has all figures; ten
+models of 300 steps take a minute or two on one core (docs/results/daad.md).
 """
 
 import math
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -21,11 +20,13 @@ from jaxtyping import Float
 
 from jaxad import sweep
 from jaxad.cli import script
+from jaxad.cli.errors import Usage
+from jaxad.cli.options import asked, expected, leading, parted
 from jaxad.data import prepared
-from jaxad.detector import check_settings, config, override, static
+from jaxad.detector import check_settings, config, static
 from jaxad.methods import DETECTORS, autoencoder, daad, memae
 from jaxad.sweep.table import circumstances
-from jaxad.training import checkpoint
+from jaxad.training.record import settings, write_json
 
 # Sides of 16, 8 and 4 cells. DAAD's only memory is one of templates of the whole bottleneck, chosen
 # among five divisions and temperatures on MNIST's training digits, of which some were set aside.
@@ -48,20 +49,22 @@ SMALL = {
 
 @config
 class Options:
-    """Settings of the comparison that are not the detector's."""
+    """Settings of the comparison."""
 
     data: str | None = static(None)  # npz file or prepared folder
-    method: Literal["daad", "memae", "autoencoder"] = static("daad")
+    method: Literal["daad", "memae", "autoencoder"] = static("daad")  # what is trained
     classes: tuple[str, ...] = static(())  # that are normal in turn, names or numbers; none: all
-    seeds: int = static(1)
-    heldout: float = static(0.1)  # of the normal training pictures
-    save_every: int = static(500)
+    seeds: int = static(1, 1)  # how many
+    heldout: float = static(0.1, above=0, below=1)  # of the normal training pictures
+    save_every: int = static(500, 1)  # steps between checkpoints
 
 
-def main(out: str, *settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains a model of each class, evaluates, prints and writes the table."""
+    places, rest = leading(words)
+    options, cfg = parsed(rest)
+    (out,) = expected(places, "OUT")
     script.prepare()
-    options, cfg = parsed(settings)
     source = prepared.load(options.data)
     names = options.classes or source.classes
     sets = [prepared.one_class(source, name, heldout=options.heldout) for name in names]
@@ -76,13 +79,13 @@ def main(out: str, *settings: str) -> None:
     scores = sweep.evaluate(detector, configs, {}, members, tests, batch_size=250)
     rows = scores.metrics.get("image_auroc", np.full((len(names), options.seeds), np.nan))
     found = dict(zip(names, rows, strict=True)) | {"mean": rows.mean(0)}
-    checkpoint.write_json(
+    write_json(
         folder / "one_class.json",
         {
             "data": source.name,
             "pictures": [len(source.train.labels), len(source.test.labels)],
             "options": vars(options),
-            **checkpoint.settings(detector, cfg),
+            **settings(detector, cfg),
             "image_auroc": {
                 name: [None if math.isnan(x) else x for x in values.tolist()]
                 for name, values in found.items()
@@ -93,18 +96,18 @@ def main(out: str, *settings: str) -> None:
     print(table(found))
 
 
-def parsed(settings: Sequence[str]) -> tuple[Options, Any]:
+def parsed(words: Sequence[str]) -> tuple[Options, Any]:
     """This script's settings and those of the chosen method.
 
     Raises:
       ValueError: a setting is unknown, missing, or has a value that cannot work.
     """
-    chosen = override(Options(), [s for s in settings if s.startswith("method=")]).method
-    options, cfg = script.parsed(settings, Options(), SMALL[chosen])
+    usage = "python experiments/daad_one_class.py OUT --data FILE_OR_FOLDER"
+    (first,) = asked(parted(words, ["method"])[0], usage, script=Options())
+    options, cfg = asked(words, usage, __doc__, script=Options(), settings=SMALL[first.method])
     if not options.data:
-        raise ValueError("data is missing: say data=FILE.npz or data=PREPARED_FOLDER")
-    script.check_counts(options, "seeds", "save_every")
-    check_settings(DETECTORS[chosen], cfg)
+        raise Usage("--data is missing: say --data FILE.npz or --data PREPARED_FOLDER")
+    check_settings(DETECTORS[options.method], cfg)
     return options, cfg
 
 
@@ -119,4 +122,4 @@ def table(found: dict[str, Float[np.ndarray, "K"]]) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

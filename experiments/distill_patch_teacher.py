@@ -1,24 +1,26 @@
 r"""Distils a teacher of patches for Uninformed Students from a frozen ImageNet network.
 
-    python experiments/distill_patch_teacher.py FOLDER[,FOLDER...] RUN_FOLDER patch=33
-                                                [key=value ...]
+    python experiments/distill_patch_teacher.py FOLDER,FOLDER,... RUN --patch 33 [...]
 
 The folders hold photographs of anything. Interrupted, the same command continues. The result is a
-weight set, RUN_FOLDER/weights; copy that folder into `checkpoints/` to use it.
+weight set, RUN/weights; copy that folder into `checkpoints/` to use it.
 
 The paper's recipe (Bergmann et al., CVPR 2020, arXiv:1911.02357, section 3.1), for ImageNet and a
-whole ResNet-18 (checkpoints/convert.py with `--kind resnet_layer4`), of each size of patches:
+whole ResNet-18 (`jaxad weights convert resnet18-f37072fd.pth resnet18 --kind resnet_layer4`), of
+each size of patches:
 
-    python experiments/distill_patch_teacher.py imagenet/train runs/patch_33 patch=33
+    python experiments/distill_patch_teacher.py imagenet/train runs/patch_33 --patch 33
 
 Few photographs, a small machine, and a ResNet-18 without its last stage:
 
     python experiments/distill_patch_teacher.py imagenet-sample-images,bsds500,dtd runs/patch_33 \
-        patch=33 layer=layer3 decoder=256 enlarged=64 zoom=2,8 steps=6000 lr=5e-4 cosine=true
+        --patch 33 --layer layer3 --decoder 256 --enlarged 64 --zoom 2,8 --steps 6000 --lr 5e-4 \
+        --cosine true
 """
 
 import pathlib
-import sys
+import shlex
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -30,18 +32,10 @@ from jaxtyping import Array, Float, PyTree, UInt8
 from PIL import Image
 
 from jaxad import compile
-from jaxad.cli import distil
-from jaxad.detector import (
-    Images,
-    Scalar,
-    State,
-    check_fields,
-    config,
-    override,
-    scalar,
-    static,
-    values,
-)
+from jaxad.cli import distil, script
+from jaxad.cli.data import places
+from jaxad.cli.options import asked, expected, leading
+from jaxad.detector import Images, Scalar, State, config, scalar, static, values
 from jaxad.methods import students
 from jaxad.nets import extractors
 from jaxad.nets.layers import torch_kernel
@@ -61,20 +55,20 @@ class Config:
     """Section 3.1 and 4 of the paper, and what a small machine needs instead."""
 
     patch: int = static(33)  # p, its side: 17, 33 or 65
-    channels: int = static(128)  # d, of a descriptor
-    width: int = static(128)  # of the first layer
-    steps: int = static(50_000, least=1)
-    batch_size: int = static(64, least=2)  # correlations are over the batch
-    weights: tuple[str, ...] = static(("resnet18",), count=1)
-    extractor: str = static("resnet18")
+    channels: int = static(128, 1)  # d, of a descriptor
+    width: int = static(128, 1)  # of the first layer
+    steps: int = static(50_000, 1)
+    batch_size: int = static(64, 2)  # correlations are over the batch
+    weights: tuple[str, ...] = static(("resnet18",), count=1)  # of the extractor
+    extractor: str = static("resnet18")  # what is distilled
     layer: str = static("layer4")  # whose mean over all cells is decoded from the descriptor
-    decoder: int = static(512)  # channels of that layer: 512, layer3: 256, MobileNetV2's head: 1280
-    enlarged: int = static(224, least=1)  # side of the patch as the extractor sees it
-    zoom: tuple[int, int] = static((4, 16))  # sides of whole pictures, in patches, are in between
+    decoder: int = static(512, 1)  # channels of that layer: layer4 512, layer3 256
+    enlarged: int = static(224, 1)  # side of the patch as the extractor sees it
+    zoom: tuple[int, int] = static((4, 16), 1)  # least and largest side of a picture, in patches
     grey: float = static(0.1, 0, 1)  # probability that a patch loses its colours
-    knowledge: Scalar = 1.0  # weights of the losses
-    metric: float = static(0.0, least=0)  # static, since without it there are no triplets
-    compactness: Scalar = 1.0
+    knowledge: Scalar = 1.0  # weight of the loss of what is decoded
+    metric: float = static(0.0, 0)  # weight of the loss of triplets; 0: there are none
+    compactness: Scalar = 1.0  # weight of the loss of correlated channels
     margin: Scalar = 1.0  # of triplets
     lr: Scalar = scalar(2e-4, above=0)
     weight_decay: Scalar = 1e-5
@@ -83,12 +77,11 @@ class Config:
 
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
-    check_fields(cfg)
     extractors.select(cfg.extractor, (cfg.layer,))
     if cfg.patch not in LAYERS:
         raise ValueError(f"patch={cfg.patch}: expected {', '.join(map(str, LAYERS))}")
-    if not 1 <= cfg.zoom[0] <= cfg.zoom[1]:
-        raise ValueError(f"zoom={cfg.zoom}: expected two numbers from 1, the smaller one first")
+    if cfg.zoom[0] > cfg.zoom[1]:
+        raise ValueError(f"zoom={cfg.zoom}: expected the smaller one first")
 
 
 def views(
@@ -203,14 +196,17 @@ def errors(
     return jnp.square(answer - target).mean(), jnp.square(target).mean()
 
 
-def main(folders: str, workdir: str, *settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains, measures, and writes the weights."""
-    compile.enable_cache()
-    cfg = override(Config(), settings)
+    given, rest = leading(words)
+    usage = "python experiments/distill_patch_teacher.py FOLDER,FOLDER,... RUN"
+    (cfg,) = asked(rest, usage, __doc__, settings=Config())
+    folders, workdir = expected(given, "FOLDER,FOLDER,...", "RUN")
     check(cfg)
+    script.prepare()
     variables = load_pretrained(cfg.weights)[cfg.weights[0]]
     check_decoder(cfg, variables)
-    found = distil.pictures(folders.split(","))
+    found = distil.pictures(places(folders))
     print(f"{len(found.train)} pictures to learn from, {len(found.heldout)} held out; {cfg}")
     batches = partial(distil.batches, view=partial(views, cfg=cfg), size=cfg.batch_size)
 
@@ -235,7 +231,7 @@ def main(folders: str, workdir: str, *settings: str) -> None:
         lambda state: distil.relative_error(partial(measure, cfg, variables, state), test),
     )
     about = {
-        "command": "python experiments/distill_patch_teacher.py " + " ".join(sys.argv[1:]),
+        "command": f"python experiments/distill_patch_teacher.py {shlex.join(words)}",
         "heldout_error": error,
         "settings": values(cfg),
     }
@@ -263,4 +259,4 @@ def new_parameters(cfg: Config) -> PyTree:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

@@ -1,10 +1,10 @@
 r"""Distils a patch description network (PDN) from a frozen ImageNet network.
 
-    python experiments/distill_pdn.py BACKBONE FOLDER[,FOLDER...] RUN_FOLDER [key=value ...]
+    python experiments/distill_pdn.py BACKBONE FOLDER,FOLDER,... RUN [--steps 60000 ...]
 
 BACKBONE is a torchvision state dict (.pth, .safetensors, .npz) of ResNet-18 or WideResNet-101-2,
 the folders hold photographs of anything. Interrupted, it continues. The result is a weight set,
-RUN_FOLDER/weights; copy that folder into `checkpoints/` to use it.
+RUN/weights; copy that folder into `checkpoints/` to use it.
 
 The paper's recipe (Batzner et al., WACV 2024, arXiv:2303.14535, algorithm 3), for ImageNet and
 WideResNet-101-2:
@@ -13,13 +13,14 @@ WideResNet-101-2:
 
 Few photographs and a small machine (the shipped `pdn_small`, see checkpoints/README.md):
 
-    python experiments/distill_pdn.py resnet18.npz imagenet-sample-images,bsds500,dtd \\
-        runs/teacher size=128 batch_size=4 steps=4250 lr=5e-4 cosine=true smallest_crop=0.35
+    python experiments/distill_pdn.py resnet18.npz imagenet-sample-images,bsds500,dtd \
+        runs/teacher --size 128 --batch-size 4 --steps 4250 --lr 5e-4 --cosine true \
+        --smallest-crop 0.35
 """
 
 import pathlib
-import sys
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,8 +31,10 @@ import optax
 from PIL import Image
 
 from jaxad import compile
-from jaxad.cli import distil
-from jaxad.detector import Scalar, State, config, override, static, values
+from jaxad.cli import distil, script
+from jaxad.cli.data import places
+from jaxad.cli.options import asked, expected, leading
+from jaxad.detector import Scalar, State, config, scalar, static, values
 from jaxad.nets import convert, patch_features
 from jaxad.nets.pdn import PDN
 from jaxad.nets.resnet import ResNet, resnet18, wide_resnet101_2
@@ -46,16 +49,18 @@ BATCHES_FOR_MOMENTS = 125  # of 8
 class Config:
     """Algorithm 3 of the paper, and what a small machine needs instead."""
 
-    size: int = static(256)  # side of the PDN's input; the backbone sees twice that
-    medium: bool = static(False)
-    channels: int = static(384)
-    steps: int = static(60_000)  # algorithm 3
-    batch_size: int = static(16)  # algorithm 3
-    lr: Scalar = 1e-4  # algorithm 3
+    size: int = static(256, 1)  # side of the PDN's input; the backbone sees twice that
+    medium: bool = static(False)  # PDN-M
+    channels: int = static(384, 1)  # of a descriptor
+    steps: int = static(60_000, 1)  # algorithm 3
+    batch_size: int = static(16, 1)  # algorithm 3
+    lr: Scalar = scalar(1e-4, above=0)  # algorithm 3
     weight_decay: Scalar = 1e-5  # algorithm 3
     cosine: bool = static(False)  # warm-up, then down to zero; algorithm 3 has a constant rate
-    smallest_crop: float = static(1.0)  # of the short side, squared off; 1 takes whole pictures
-    grey: float = static(0.1)  # probability that a picture loses its colours, algorithm 3
+    smallest_crop: float = static(
+        1.0, above=0, most=1
+    )  # of the short side, squared off; 1 takes whole pictures
+    grey: float = static(0.1, 0, 1)  # probability that a picture loses its colours, algorithm 3
 
 
 def views(picture: np.ndarray, rng: np.random.Generator, cfg: Config) -> dict[str, np.ndarray]:
@@ -134,12 +139,15 @@ def normalised(describe: Callable, variables: Any, stats: tuple, x: jax.Array) -
     return (describe(variables, x) - mean) / std
 
 
-def main(backbone: str, folders: str, workdir: str, *settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains, measures, and writes the weights."""
-    compile.enable_cache()
-    cfg = override(Config(), settings)
+    given, rest = leading(words)
+    usage = "python experiments/distill_pdn.py BACKBONE FOLDER,FOLDER,... RUN"
+    (cfg,) = asked(rest, usage, __doc__, settings=Config())
+    backbone, folders, workdir = expected(given, "BACKBONE", "FOLDER,FOLDER,...", "RUN")
+    script.prepare()
     describe, variables = load_backbone(backbone)
-    found = distil.pictures(folders.split(","))
+    found = distil.pictures(places(folders))
     print(f"{len(found.train)} pictures to learn from, {len(found.heldout)} held out; {cfg}")
     view = partial(views, cfg=cfg)
 
@@ -166,7 +174,7 @@ def main(backbone: str, folders: str, workdir: str, *settings: str) -> None:
         lambda state: distil.relative_error(partial(measure, variables, state), test),
     )
     about = {
-        "command": "python experiments/distill_pdn.py " + " ".join(sys.argv[1:]),
+        "command": f"python experiments/distill_pdn.py {shlex.join(words)}",
         "heldout_error": error,
         "backbone": pathlib.Path(backbone).name,
         "settings": record["settings"],
@@ -176,4 +184,4 @@ def main(backbone: str, folders: str, workdir: str, *settings: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

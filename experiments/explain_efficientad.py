@@ -1,6 +1,6 @@
 """Two pictures that explain EfficientAD: what one teacher cell sees, and what the hard loss mines.
 
-    python experiments/explain_efficientad.py IMAGE OUT_FOLDER [resnet18_weights.npz]
+    python experiments/explain_efficientad.py IMAGE OUT [--resnet18 resnet18.npz]
 
 `receptive_field.png`: the absolute gradient of one output cell by the input pixels, mean over input
 and output channels, of the teacher and of ResNet-18's third stage. The teacher's ends where its 33
@@ -15,8 +15,7 @@ A few minutes on two cores.
 Batzner, Heckler & Koenig, WACV 2024 (arXiv:2303.14535), sections 3.1 and 3.2.
 """
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -29,8 +28,10 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from jaxad import compile
+from jaxad.cli import script
+from jaxad.cli.options import asked, expected, leading
 from jaxad.data.images import read_image
-from jaxad.detector import Images
+from jaxad.detector import Images, config, static
 from jaxad.methods import efficientad
 from jaxad.nets import convert
 from jaxad.nets.pdn import RECEPTIVE_FIELD, STRIDE
@@ -45,16 +46,27 @@ P_HARD = (0.9, 0.99, 0.999, 0.9999)
 STEPS = 50  # until the student is better in some places than in others
 
 
-def main(image: str, folder: str, deep_weights: str | None = None) -> None:
+@config
+class Options:
+    """What it is compared with."""
+
+    resnet18: str | None = static(None)  # file of its published weights; none: random ones
+
+
+def main(words: Sequence[str]) -> None:
     """Draws both pictures of one image."""
-    compile.enable_cache()
+    places, rest = leading(words)
+    usage = "python experiments/explain_efficientad.py IMAGE OUT"
+    (options,) = asked(rest, usage, __doc__, script=Options())
+    image, folder = expected(places, "IMAGE", "OUT")
+    script.prepare()
     Path(folder).mkdir(parents=True, exist_ok=True)
     cfg = efficientad.Config(steps=STEPS, penalty=False)
     pretrained = load_pretrained(cfg.weights)
     side = (cfg.size, cfg.size)
     pixels = np.asarray(Image.fromarray(read_image(image)).resize(side, Image.Resampling.BILINEAR))
 
-    figure = receptive_fields(cfg, pretrained, deep_weights, pixels)
+    figure = receptive_fields(cfg, pretrained, options.resnet18, pixels)
     figure.savefig(Path(folder, "receptive_field.png"), dpi=130)
     figure = mined_elements(cfg, pretrained, pixels)
     figure.savefig(Path(folder, "hard_features.png"), dpi=130)
@@ -175,4 +187,4 @@ def third_stage(variables: PyTree, images: Images) -> Float[Array, "B h w C"]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

@@ -1,23 +1,21 @@
 r"""How finely must an image be divided? Reconstruction errors and AUROC against DAAD's rate.
 
-    python experiments/granularity.py OUT_FOLDER [category=plate] [rates=1,2,4,8,16,32] [seeds=3]
-                                      [steps=600] [key=value ...]
+    python experiments/granularity.py OUT [--category plate --blocks 1,4,16 --seeds 3 ...]
 
 The claim of Hou et al., ICCV 2021 (arXiv:2107.13118): with blocks too fine anomalies are
 reconstructed as well, with blocks too coarse what is normal is not, and between them the two are
-told apart. Each memory is divided into `rate` blocks a side, or into single cells where it has
-fewer. All else is equal, seeds are shared. The pictures are rendered workpieces.
+told apart. Each memory is divided into so many blocks a side, which is the rate, or into single
+cells where it has fewer. All else is equal, seeds are shared. The pictures are rendered workpieces.
 
-OUT_FOLDER gets granularity.json, granularity.png (errors of normal and anomalous test pictures,
-AUROC; points are seeds) and reconstructions.png (the same test pictures at each rate).
-Interrupted, it continues.
+OUT gets granularity.json, granularity.png (errors of normal and anomalous test pictures, AUROC;
+points are seeds) and reconstructions.png (the same test pictures at each rate). Interrupted, it
+continues. Numbers: docs/results/daad.md.
 """
 
-import dataclasses
 import math
 import pathlib
-import sys
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import numpy as np
@@ -25,16 +23,18 @@ from jaxtyping import Float
 
 from jaxad import compile, sweep
 from jaxad.cli import script
+from jaxad.cli.errors import Usage
+from jaxad.cli.options import asked, expected, given, leading
 from jaxad.data import workpieces
 from jaxad.data.pictures import resized
 from jaxad.data.source import Data
-from jaxad.detector import check_settings, config, static
+from jaxad.detector import check_settings, config, replace, static
 from jaxad.methods import daad
 from jaxad.report import figures
 from jaxad.sweep.fitting import Members
 from jaxad.sweep.scores import Scores, bootstrap
 from jaxad.sweep.table import circumstances
-from jaxad.training.checkpoint import settings, write_json
+from jaxad.training.record import settings, write_json
 
 # Small enough for two cores: sides of 32, 16 and 8 cells.
 SMALL = daad.Config(
@@ -48,28 +48,29 @@ Values = dict[str, Float[np.ndarray, "S K"]]
 
 @config
 class Options:
-    """Settings of the study that are not the detector's."""
+    """Settings of the study."""
 
-    category: str = static("plate")
-    train: int = static(200)  # rendered pictures to learn from
-    rates: tuple[int, ...] = static((1, 2, 4, 8, 16, 32))
-    seeds: int = static(3)
-    save_every: int = static(200)
+    category: Literal[workpieces.CATEGORIES] = static("plate")  # of the rendered workpieces
+    train: int = static(200, 1)  # rendered pictures to learn from
+    blocks: tuple[int, ...] = static((1, 2, 4, 8, 16, 32), 1, fewest=1)  # a side: what is compared
+    seeds: int = static(3, 1)  # how many
+    save_every: int = static(200, 1)  # steps between checkpoints
 
 
-def main(out: str, *arguments: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains at every rate, measures, draws."""
-    script.prepare()
-    # Its rates are of the levels; here they are what the study varies.
-    options, base = script.parsed(arguments, Options(), SMALL)
+    places, rest = leading(words)
+    usage = "python experiments/granularity.py OUT"
+    options, base = asked(rest, usage, __doc__, script=Options(), settings=SMALL)
+    (out,) = expected(places, "OUT")
+    if given(rest, "rates"):
+        raise Usage("--rates are what the study varies: say --blocks")
     if base.adversarial or base.score != "mean":
-        raise ValueError("the study is of the mean error: leave adversarial=false and score=mean")
-    for name, value in (("rates", len(options.rates)), ("seeds", options.seeds)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least one")
-    configs = tuple(divided(base, rate) for rate in options.rates)
+        raise Usage("the study is of the mean error: leave --adversarial false and --score mean")
+    configs = tuple(divided(base, rate) for rate in options.blocks)
     for cfg in configs:
         check_settings(daad.DETECTOR, cfg)
+    script.prepare()
     print(f"{base}\n{options}")
     data = workpieces.load(options.category, size=base.size, train=options.train)
     keys = jax.random.split(jax.random.key(0), options.seeds)
@@ -80,16 +81,16 @@ def main(out: str, *arguments: str) -> None:
     scores = sweep.evaluate(daad.DETECTOR, configs, {}, members, data.test)
     values = measured(configs, members, scores)
     made = {"options": vars(options), **settings(daad.DETECTOR, base), "made_with": circumstances()}
-    write_json(folder / "granularity.json", {**made, "rates": table(options.rates, values)})
-    draw(folder / "granularity.png", options.rates, values)
-    draw_pictures(folder / "reconstructions.png", options.rates, configs, members, data)
-    print(text(options.rates, values))
+    write_json(folder / "granularity.json", {**made, "rates": table(options.blocks, values)})
+    draw(folder / "granularity.png", options.blocks, values)
+    draw_pictures(folder / "reconstructions.png", options.blocks, configs, members, data)
+    print(text(options.blocks, values))
 
 
 def divided(base: daad.Config, rate: int) -> daad.Config:
     """Every memory in `rate` blocks a side, or in as many as it has cells."""
     sides = [base.size >> level for level in range(1, len(base.widths) + 1)]
-    return dataclasses.replace(base, rates=tuple(min(rate, side) for side in sides))
+    return replace(base, rates=tuple(min(rate, side) for side in sides))
 
 
 def measured(configs: Sequence[daad.Config], members: Members, scores: Scores) -> Values:
@@ -205,4 +206,4 @@ def draw_pictures(
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

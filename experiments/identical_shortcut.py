@@ -1,24 +1,22 @@
 r"""Does a reconstruction learn to copy? Loss and AUROC over training, unified and separate.
 
-    python experiments/identical_shortcut.py OUT_FOLDER [data=FOLDER[,FOLDER...]] [epochs=100]
-                                             [every=10] [key=value ...]
+    python experiments/identical_shortcut.py OUT [--data A,B --epochs 100 --every 10 ...]
 
 The study behind UniAD (You et al., NeurIPS 2022, arXiv:2206.03687, section 3): an MLP, a
 convolutional network and a plain transformer reconstruct frozen features. If one drifts towards
 the identity, its loss on normal pictures goes on falling while AUROC rises first and then falls,
 above all where one model has many categories. UniAD is measured beside them. All share extractor,
-optimiser and loop; settings of the network itself (`hidden`, `depth`) are the plain ones', those
-that only UniAD has (`mask_size`, `jitter`, `encoder_layers`) its. Without `data`: the rendered
-workpieces.
+optimiser and loop; settings of the network itself (--hidden, --depth) are the plain ones', those
+that only UniAD has (--mask-size, --jitter, --encoder-layers: `jaxad train uniad --help`) its.
+Interrupted, it continues; for numbers and settings for two cores see docs/results/uniad.md.
 
-OUT_FOLDER gets curves.json, curves.png, and reconstructions.png: features of test pictures turned
-back into pictures, each cell by the training patch whose features are nearest.
+OUT gets curves.json, curves.png, and reconstructions.png: features of test pictures turned back
+into pictures, each cell by the training patch whose features are nearest.
 """
 
 import pathlib
-import sys
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,17 +24,22 @@ import numpy as np
 
 from jaxad import compile
 from jaxad.cli import script
+from jaxad.cli.data import categories, check_tests
+from jaxad.cli.errors import Usage
+from jaxad.cli.options import asked, expected, given, leading, parted
 from jaxad.data import multiclass
 from jaxad.data.pictures import image_set, resized
 from jaxad.data.source import Data
-from jaxad.detector import Detector, State, config, override, static
+from jaxad.detector import Detector, State, check_settings, config, replace, static
+from jaxad.detector import settings as settings_of
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import mean
 from jaxad.methods import feature_reconstruction, uniad
 from jaxad.nets.extractors import load_for
 from jaxad.report import figures
 from jaxad.training import fitting
-from jaxad.training.checkpoint import write_json
+from jaxad.training.epochs import steps_of
+from jaxad.training.record import write_json
 from jaxad.training.selection import heldout_loss
 
 NETWORKS = ("mlp", "cnn", "transformer", "uniad")
@@ -57,35 +60,28 @@ Row = dict[str, float | None]  # what was measured at one point of a curve
 
 @config
 class Options:
-    """Settings of the study that are not a detector's."""
+    """Settings of the study."""
 
-    data: tuple[str, ...] = static(())  # folders; none: rendered workpieces
-    train: int = static(60)  # rendered pictures of each category
-    test: tuple[int, int] = static((40, 8))  # of them to test on: good ones, and of each defect
-    epochs: int = static(100)
-    every: int = static(10)  # epochs between points of the curves
-    networks: tuple[str, ...] = static(NETWORKS)
-    seed: int = static(0)
+    data: tuple[str, ...] = static(("workpieces",))  # folders
+    train: int = static(60, 1)  # rendered pictures of each category to learn from
+    test: tuple[int, int] = static((40, 8), 0)  # ... to test on: good, of each defect
+    epochs: int = static(100, 1)  # passes over the pictures of a model
+    every: int = static(10, 1)  # epochs between points of the curves
+    networks: tuple[Literal[NETWORKS], ...] = static(NETWORKS, fewest=1)  # to compare
+    seed: int = static(0, 0)  # of the training
 
 
-def main(out: str, *settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains every network under both protocols and draws the curves."""
+    places, rest = leading(words)
+    options, common, own = parsed(rest)
+    (out,) = expected(places, "OUT")
     script.prepare()
-    options, common, own = script.parsed(
-        settings, Options(), feature_reconstruction.Config(), uniad.Config()
-    )
-    if wrong := [name for name in options.networks if name not in NETWORKS]:
-        raise ValueError(f"networks={','.join(wrong)}: expected some of {', '.join(NETWORKS)}")
-    script.check_counts(options, "train", "epochs", "every")
     workdir = pathlib.Path(out)
-    categories = script.categories(
-        options.data, common.size, train=options.train, test=options.test
-    )
-    for name, data in categories.items():
-        if data.test is None or {record.label for record in data.test.records} != {0, 1}:
-            raise ValueError(f"expected normal and anomalous test pictures of {name}")
+    several = categories(options.data, common.size, train=options.train, test=options.test)
+    check_tests(several, both=True)
     pretrained = load_for(common)
-    sets = {"unified": {"all": multiclass.pooled(categories)}, "separate": categories}
+    sets = {"unified": {"all": multiclass.pooled(several)}, "separate": several}
     found: dict[str, dict[str, list]] = {protocol: {} for protocol in sets}
     pictures = {}
     for name in options.networks:
@@ -105,12 +101,32 @@ def main(out: str, *settings: str) -> None:
     draw_pictures(workdir / "reconstructions.png", pictures)
 
 
+def parsed(
+    words: Sequence[str],
+) -> tuple[Options, feature_reconstruction.Config, uniad.Config]:
+    """This script's settings, those of the plain networks, and UniAD's.
+
+    Raises:
+      ValueError: a setting is unknown, or has a value that cannot work.
+    """
+    usage, common = "python experiments/identical_shortcut.py OUT", feature_reconstruction.Config()
+    if given(words, "steps"):
+        raise Usage("--steps: say --epochs, of which the steps of every model follow")
+    of_uniad = settings_of(uniad.Config()).keys() - settings_of(common).keys()
+    of_uniad, others = parted(words, of_uniad)
+    options, common = asked(others, usage, __doc__, script=Options(), settings=common)
+    (own,) = asked(of_uniad, usage, uniad=uniad.Config())
+    for name in options.networks:
+        check_settings(*chosen(name, common, own))
+    return options, common, own
+
+
 def chosen(
     name: str, common: feature_reconstruction.Config, own: uniad.Config
 ) -> tuple[Detector, Any]:
     """A detector and its settings: those that all share, and UniAD's own."""
     if name != "uniad":
-        return feature_reconstruction.DETECTOR, override(common, f"network={name}")
+        return feature_reconstruction.DETECTOR, replace(common, network=name)
     return uniad.DETECTOR, replace(own, **{field: getattr(common, field) for field in SHARED})
 
 
@@ -125,9 +141,9 @@ def trained(
 ) -> tuple[State, list[Row]]:
     """The last state, and its measurements by epoch; continues after an interruption."""
     epochs = min(options.every, options.epochs)
-    every = -(-epochs * len(data.train) // cfg.batch_size)
+    every = steps_of(epochs, len(data.train), cfg.batch_size)
     points = -(-options.epochs // epochs)  # as many for all
-    cfg = override(cfg, f"steps={points * every}")
+    cfg = replace(cfg, steps=points * every)
     curve_file = place / "curve.json"
     heldout = image_set(data.heldout, cfg.size)
 
@@ -216,4 +232,4 @@ def draw_pictures(path: pathlib.Path, pictures: dict[str, list[np.ndarray]]) -> 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

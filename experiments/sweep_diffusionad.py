@@ -1,7 +1,6 @@
 r"""What DiffusionAD's parts are worth, and what the scale of the noise does.
 
-    python experiments/sweep_diffusionad.py OUT_FOLDER [data=FOLDER] [aux=TEXTURES]
-                                            [foreground=MASKS] [seeds=2] [key=value ...]
+    python experiments/sweep_diffusionad.py OUT [--data FOLDER --aux TEXTURES --seeds 2 ...]
 
 1. Restorations, every seed shared (Zhang et al., arXiv:2303.08730, table 3): an autoencoder,
    iterative denoising, one step, and one step with guidance. The first is what the differences are
@@ -9,32 +8,34 @@ r"""What DiffusionAD's parts are worth, and what the scale of the noise does.
 2. The scale of the noise (figures 7 and 8): one step, trained on timesteps up to nearly all, and
    used at smaller and larger ones: error of the reconstruction on held-out pictures, and AUROCs.
 
-Without `data` the pictures are rendered workpieces; `foreground` as in experiments/diffusionad.py.
-Interrupted, it continues. OUT_FOLDER gets restorations/ (sweep.csv, sweep.jsonl, summary.txt, a
-plot), noise.json, noise.png, and pictures.png: input, noised input, reconstruction from the small
-and from the large timestep, guided reconstruction, and map.
+Settings are those of experiments/diffusionad_small.py, masks as there. Interrupted, it continues.
+OUT gets restorations/ (sweep.csv, sweep.jsonl, summary.txt, a plot), noise.json, noise.png, and
+pictures.png: input, noised input, reconstruction from the small and from the large timestep, guided
+reconstruction, and map. Takes two hours on one core; numbers: docs/results/diffusionad.md.
 """
 
 import pathlib
-import sys
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from diffusionad import check_folders, with_foreground
 
 from jaxad import compile, sweep
 from jaxad.cli import script
-from jaxad.data import layouts, workpieces
+from jaxad.cli.data import check_tests, only_one, opened
+from jaxad.cli.options import asked, expected, leading
+from jaxad.cli.run_options import DataOptions
 from jaxad.data.pictures import image_set, resized
 from jaxad.data.source import Data
-from jaxad.detector import State, check_settings, config, override, static
+from jaxad.detector import State, check_settings, config, replace, static
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.methods import diffusionad
 from jaxad.report import figures
 from jaxad.training import fitting
-from jaxad.training.checkpoint import write_json
+from jaxad.training.record import write_json
 
+SMALL = replace(diffusionad.SMALL, foreground="masks")
 TRAINED = ["autoencoder", "one_step", "guided"]
 RESTORATIONS = ["autoencoder", "iterative", "one_step", "guided"]
 SCALES = (25.0, 50.0, 100.0, 200.0, 400.0, 600.0, 800.0)  # timesteps, of 1000
@@ -44,26 +45,28 @@ PARTS = ("noised", "small", "large", "reconstruction")
 
 @config
 class Options:
-    """Settings of the sweep that are not the detector's."""
+    """Settings of the sweep."""
 
-    data: str | None = static(None)  # folder; none: rendered workpieces
-    category: str = static("plate")  # of the rendered workpieces
-    aux: str | None = static(None)  # folder of textures; none: procedural ones
-    foreground: str | None = static(None)  # folder of masks, "estimate", "part" or "everywhere"
-    seeds: int = static(2)
-    save_every: int = static(500)  # steps between checkpoints
+    data: str = static("workpieces/plate")  # the category
+    seeds: int = static(2, 1)  # how many
+    save_every: int = static(500, 1)  # steps between checkpoints
 
 
-def main(out: str, *settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains, evaluates, and writes tables and pictures."""
-    script.prepare()
-    options, base = script.parsed(settings, Options(), diffusionad.SMALL)
-    check_folders(options)
-    script.check_counts(options, "seeds", "save_every")
+    places, rest = leading(words)
+    options, pictures, base = asked(
+        rest, "python experiments/sweep_diffusionad.py OUT", __doc__,
+        script=Options(), data=DataOptions(), settings=SMALL,
+    )  # fmt: skip
+    (out,) = expected(places, "OUT")
     for name in RESTORATIONS:
-        check_settings(diffusionad.DETECTOR, override(base, f"restoration={name}"))
+        check_settings(diffusionad.DETECTOR, replace(base, restoration=name))
+    script.prepare()
     workdir = pathlib.Path(out)
-    data, base = with_foreground(load(options, base), options, base, workdir)
+    several = opened(diffusionad.DETECTOR, base, options.data, pictures, 0, workdir)
+    check_tests(several, both=True)
+    data = only_one(several)
     print(f"{base}\n{options}")
 
     keys = jax.random.split(jax.random.key(0), options.seeds)
@@ -79,8 +82,8 @@ def main(out: str, *settings: str) -> None:
     state = members.state(configs, guided, 0)
     draw_pictures(workdir / "pictures.png", configs[guided], state, data)
 
-    ends = [f"t_boundary={base.timesteps - 1}", f"t_end={base.timesteps}"]
-    cfg = override(base, ["restoration=one_step", *ends])
+    ends = {"t_boundary": float(base.timesteps - 1), "t_end": float(base.timesteps)}
+    cfg = replace(base, restoration="one_step", **ends)
     state = fitting.run(
         diffusionad.DETECTOR, cfg, {}, data, keys[0], workdir / "noise", keep=1,
         save_every=options.save_every,
@@ -88,22 +91,6 @@ def main(out: str, *settings: str) -> None:
     rows = noise_curve(cfg, state, data)
     write_json(workdir / "noise.json", rows)
     draw_curve(workdir / "noise.png", rows)
-
-
-def load(options: Options, cfg: diffusionad.Config) -> Data:
-    """The data with textures.
-
-    Raises:
-      ValueError: the test pictures are missing, all normal or all anomalous.
-    """
-    if options.data is None:
-        data = workpieces.load(options.category, size=cfg.size)
-    else:
-        data = layouts.load(options.data, seed=0)
-    labels = set() if data.test is None else {record.label for record in data.test.records}
-    if labels != {0, 1}:
-        raise ValueError(f"expected normal and anomalous test pictures in {options.data}")
-    return data.with_streams(aux=script.photographs(options.aux, cfg.size))
 
 
 def with_iterative(members: sweep.Members) -> sweep.Members:
@@ -117,7 +104,7 @@ def noise_curve(cfg: diffusionad.Config, state: State, data: Data) -> list[dict[
     heldout = image_set(data.heldout, cfg.size)
     state, rows = state._replace(opt=()), []
     for scale in (t for t in SCALES if t < cfg.t_boundary):
-        at = override(cfg, f"t_small={scale}")
+        at = replace(cfg, t_small=scale)
         errors = [
             jnp.square(prediction.parts["reconstruction"] - compile.unit(jnp.asarray(images)))
             for images, prediction in predicted(at, state, heldout)
@@ -174,4 +161,4 @@ def draw_pictures(path: pathlib.Path, cfg: diffusionad.Config, state: State, dat
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

@@ -1,19 +1,18 @@
 """What EfficientAD's parts are worth: the shape of the paper's ablations, as two sweeps.
 
-    python experiments/sweep_efficientad.py OUT_FOLDER [data=FOLDER] [aux=PHOTOGRAPHS] [seeds=3]
-                                            [key=value ...]
+    python experiments/sweep_efficientad.py OUT [--data FOLDER --aux PHOTOGRAPHS --seeds 3 ...]
 
 The first trains: p_hard in {0, 0.9, 0.99, 0.999, 0.9999} and the penalty on and off (tables 4 and 5
 of Batzner et al., WACV 2024). The second only calibrates what the first trained with its base
 setting anew: maps normalised by quantiles, by mean and deviation, or not at all, and other quantile
-levels. Without `data` the pictures are rendered workpieces with structural and logical defects.
+levels.
 
-Under OUT_FOLDER/training and OUT_FOLDER/maps it leaves sweep.csv, sweep.jsonl, summary.txt and a
-plot for each swept field; interrupted, the training continues where it was.
+Under OUT/training and OUT/maps it leaves sweep.csv, sweep.jsonl, summary.txt and a plot for each
+swept field; interrupted, the training continues where it was. Numbers: docs/results/efficientad.md.
 """
 
 import pathlib
-import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -21,10 +20,12 @@ import numpy as np
 
 from jaxad import sweep
 from jaxad.cli import script
-from jaxad.data import layouts, workpieces
+from jaxad.cli.data import check_tests, only_one, opened
+from jaxad.cli.options import asked, expected, leading
+from jaxad.cli.run_options import DataOptions
 from jaxad.data.pictures import image_set
 from jaxad.data.source import Data
-from jaxad.detector import config, override, static
+from jaxad.detector import check_settings, config, replace, static
 from jaxad.methods import efficientad
 from jaxad.ops.stacked import stack
 from jaxad.weights.store import load_pretrained
@@ -36,7 +37,7 @@ LEVELS = (
     (0.5, 0.95),
     (0.98, 0.998),
 )  # q_a, q_b; the first is the paper's
-# A quarter of the paper's pixels and hardly any of its steps, as in quickstart.py.
+# A quarter of the paper's pixels and hardly any of its steps, as in `jaxad quickstart`.
 SMALL = efficientad.Config(
     size=128, autoencoder_kernel=4, student_width=64, steps=300, lr=1e-3, p_hard=0.99
 )
@@ -44,28 +45,34 @@ SMALL = efficientad.Config(
 
 @config
 class Options:
-    """Settings of the sweep that are not the detector's."""
+    """Settings of the sweep."""
 
-    data: str | None = static(None)  # folder; None: rendered workpieces
-    category: str = static("plate")  # of the rendered workpieces
-    aux: str | None = static(None)  # folder of photographs; None: procedural textures
-    seeds: int = static(3)
-    at_once: int | None = static(None)  # members that train at once; None: chosen
-    save_every: int = static(500)  # steps between checkpoints
+    data: str = static("workpieces/plate")  # the category
+    seeds: int = static(3, 1)  # how many
+    at_once: int | None = static(None, 1)  # members that train at once; none: as many as fit
+    save_every: int = static(500, 1)  # steps between checkpoints
 
 
-def main(out: str, *settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains, calibrates, evaluates, and writes the tables."""
+    places, rest = leading(words)
+    options, pictures, base = asked(
+        rest, "python experiments/sweep_efficientad.py OUT", __doc__,
+        script=Options(), data=DataOptions(), settings=SMALL,
+    )  # fmt: skip
+    (out,) = expected(places, "OUT")
+    detector, workdir, configs = efficientad.DETECTOR, pathlib.Path(out), trained_settings(base)
+    for cfg in configs:
+        check_settings(detector, cfg)
     script.prepare()
-    options, base = script.parsed(settings, Options(), SMALL)
-    script.check_counts(options, "seeds")
     print(f"{base}\n{options}")
-    detector, pretrained = efficientad.DETECTOR, load_pretrained(base.weights)
-    data = load(base, options)
+    pretrained = load_pretrained(base.weights)
+    penalised = replace(base, penalty=True)  # some of the settings are, and want photographs
+    several = opened(detector, penalised, options.data, pictures, 0, workdir)
+    check_tests(several)
+    data = only_one(several)
     keys = jax.random.split(jax.random.key(0), options.seeds)
 
-    configs = trained_settings(base)
-    workdir = pathlib.Path(out)
     members = sweep.run(
         detector, configs, pretrained, data, keys, workdir / "run",
         at_once=options.at_once, save_every=options.save_every,
@@ -78,19 +85,6 @@ def main(out: str, *settings: str) -> None:
     scores = sweep.evaluate(detector, configs, pretrained, members, data.test)
     sweep.write(workdir / "maps", detector, configs, keys, scores)
     print(f"\nHow the maps are normalised:\n{sweep.text(configs, scores)}")
-
-
-def load(cfg: efficientad.Config, options: Options) -> Data:
-    """The pictures, with photographs or textures for the penalty."""
-    if options.data is None:
-        data = workpieces.load(options.category, size=cfg.size)
-    else:
-        data = layouts.load(options.data, seed=0)
-    if data.test is None:
-        raise ValueError(f"there are no test pictures in {options.data}")
-    if "aux" in data.streams and options.aux is None:
-        return data
-    return data.with_streams(aux=script.photographs(options.aux, 2 * cfg.size))
 
 
 def trained_settings(base: efficientad.Config) -> tuple[efficientad.Config, ...]:
@@ -109,7 +103,7 @@ def calibrated(
 ) -> tuple[tuple[efficientad.Config, ...], sweep.Members]:
     """The base setting's states under every way of normalising maps: nothing is trained again."""
     levels = sweep.zip(base, q_a=[a for a, _ in LEVELS], q_b=[b for _, b in LEVELS])
-    configs = (*levels, override(base, "map_norm=gaussian"), override(base, "map_norm=none"))
+    configs = (*levels, *sweep.grid(base, map_norm=["gaussian", "none"]))
     heldout = image_set(data.heldout, base.size)
     trained = [members.state(trained_settings(base), 0, seed) for seed in range(seeds)]
 
@@ -122,4 +116,4 @@ def calibrated(
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

@@ -1,21 +1,19 @@
 r"""Which layers STFPM compares, how fast it learns, and how far its seeds lie apart.
 
-    python experiments/sweep_stfpm.py OUT_FOLDER [data=FOLDER] [epochs=100] [seeds=5]
-                                      [key=value ...]
+    python experiments/sweep_stfpm.py OUT [--data FOLDER --epochs 100 --seeds 5 ...]
+    python experiments/sweep_stfpm.py runs/layers --data cookies --extractor resnet18 \
+        --weights resnet18 --size 128 --batch-size 8
 
 Every non-empty choice of the teacher's layers (the ablation of Wang et al., BMVC 2021,
-arXiv:2103.04257), then the learning rate of all of them, seeds shared. Without `data`: rendered
-workpieces. Interrupted, it continues. OUT_FOLDER gets sweep.csv, sweep.jsonl, a plot for each swept
-field, and summary.txt: mean and deviation over the seeds, differences to the authors' setting
-paired by seed, and the worst and the best seed.
-
-    python experiments/sweep_stfpm.py runs/layers data=cookies extractor=resnet18 weights=resnet18 \
-        size=128 batch_size=8
+arXiv:2103.04257), then the learning rate of all of them, seeds shared. Interrupted,
+it continues. OUT gets sweep.csv, sweep.jsonl, a plot for each swept field, and summary.txt: mean
+and deviation over the seeds, differences to the authors' setting paired by seed, and the worst and
+the best seed. Duration and numbers: docs/results/stfpm.md.
 """
 
 import itertools
 import pathlib
-import sys
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -23,9 +21,11 @@ from jaxtyping import Float
 
 from jaxad import sweep
 from jaxad.cli import script
-from jaxad.data import layouts, workpieces
-from jaxad.data.source import Data
-from jaxad.detector import config, override, static
+from jaxad.cli.data import check_tests, only_one, opened
+from jaxad.cli.learn import with_epochs
+from jaxad.cli.options import asked, expected, given, leading
+from jaxad.cli.run_options import DataOptions
+from jaxad.detector import check_settings, config, replace, static
 from jaxad.methods import stfpm
 from jaxad.nets.extractors import load_for
 from jaxad.training.features import MEMORY
@@ -36,28 +36,33 @@ SPREAD = ("image_auroc", "pixel_auroc")
 
 @config
 class Options:
-    """Settings of the sweep that are not the detector's."""
+    """Settings of the sweep."""
 
-    data: str | None = static(None)  # folder; None: rendered workpieces
-    category: str = static("plate")  # of the rendered workpieces
-    epochs: int = static(100)
-    seeds: int = static(5)
-    save_every: int = static(500)
+    data: str = static("workpieces/plate")  # the category
+    epochs: float = static(100, above=0)  # passes over the pictures, in place of --steps
+    seeds: int = static(5, 1)  # how many
+    save_every: int = static(500, 1)  # steps between checkpoints
 
 
-def main(out: str, *settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains, evaluates, and writes the table."""
+    places, rest = leading(words)
+    options, pictures, base = asked(
+        rest, "python experiments/sweep_stfpm.py OUT", __doc__,
+        script=Options(), data=DataOptions(), settings=stfpm.Config(),
+    )  # fmt: skip
+    (out,) = expected(places, "OUT")
+    check_settings(stfpm.DETECTOR, base)
     script.prepare()
-    options, base = script.parsed(settings, Options(), stfpm.Config())
-    script.check_counts(options, "seeds")
-    data = load(base, options)
-    if not any(setting.startswith("steps=") for setting in settings):
-        batches = -(-len(data.train) // base.batch_size)  # in an epoch
-        base = override(base, f"steps={options.epochs * batches}")
+    workdir = pathlib.Path(out)
+    several = opened(stfpm.DETECTOR, base, options.data, pictures, 0, workdir)
+    check_tests(several)
+    data = only_one(several)
+    base = with_epochs(base, None if given(rest, "steps") else options.epochs, data)
     print(f"{base}\n{options}")
     pretrained = load_for(base)
     keys = jax.random.split(jax.random.key(0), options.seeds)
-    configs, workdir = swept(base), pathlib.Path(out)
+    configs = swept(base)
     members = sweep.run(
         stfpm.DETECTOR, configs, pretrained, data, keys, workdir / "run",
         save_every=options.save_every, cache=MEMORY,
@@ -69,20 +74,10 @@ def main(out: str, *settings: str) -> None:
     print(summary)
 
 
-def load(cfg: stfpm.Config, options: Options) -> Data:
-    """The pictures."""
-    if options.data is None:
-        return workpieces.load(options.category, size=cfg.size)
-    data = layouts.load(options.data, seed=0)
-    if data.test is None:
-        raise ValueError(f"there are no test pictures in {options.data}")
-    return data
-
-
 def swept(base: stfpm.Config) -> tuple[stfpm.Config, ...]:
     """All layers, then every other choice of them, then all of them at other rates."""
     names = stfpm.layers(base)
-    base = override(base, f"layers={','.join(names)}")
+    base = replace(base, layers=names)
     choices = [
         chosen for count in range(1, len(names)) for chosen in itertools.combinations(names, count)
     ]
@@ -108,4 +103,4 @@ def extremes(values: Float[np.ndarray, "K"]) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

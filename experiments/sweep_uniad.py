@@ -1,52 +1,55 @@
 r"""What UniAD's three parts are worth: layer-wise query, neighbour mask and feature jitter.
 
-    python experiments/sweep_uniad.py OUT_FOLDER [data=FOLDER[,FOLDER...]] [epochs=50] [seeds=3]
-                                      [key=value ...]
+    python experiments/sweep_uniad.py OUT [--data A,B --epochs 50 --seeds 3 ...]
 
 All eight combinations of the parts, every seed shared, on one model for all categories: the
 ablation of You et al., NeurIPS 2022 (arXiv:2206.03687). Differences are to the plain transformer,
-with 95 % intervals paired by seed. Without `data`: the rendered workpieces. Interrupted, it
-continues. OUT_FOLDER gets sweep.csv, sweep.jsonl, summary.txt and a plot for each part.
+with 95 % intervals paired by seed. Interrupted, it continues. OUT gets sweep.csv, sweep.jsonl,
+summary.txt and a plot for each part. Duration and numbers: docs/results/uniad.md.
 """
 
 import itertools
 import pathlib
-import sys
+from collections.abc import Sequence
 
 import jax
 
 from jaxad import sweep
 from jaxad.cli import script
+from jaxad.cli.data import categories, check_tests, said_of
+from jaxad.cli.learn import with_epochs
+from jaxad.cli.options import asked, expected, given, leading
 from jaxad.data import multiclass
-from jaxad.detector import config, override, static
+from jaxad.detector import check_settings, config, static
 from jaxad.methods import uniad
 from jaxad.nets.extractors import load_for
 
 
 @config
 class Options:
-    """Settings of the sweep that are not the detector's."""
+    """Settings of the sweep."""
 
-    data: tuple[str, ...] = static(())  # folders; none: rendered workpieces
-    train: int = static(60)  # rendered pictures of each category
-    test: tuple[int, int] = static((40, 8))  # of them to test on: good ones, and of each defect
-    epochs: int = static(50)
-    seeds: int = static(3)
-    save_every: int = static(1000)
+    data: tuple[str, ...] = static(("workpieces",))  # folders
+    train: int = static(60, 1)  # rendered pictures of each category to learn from
+    test: tuple[int, int] = static((40, 8), 0)  # ... to test on: good, of each defect
+    epochs: float = static(50, above=0)  # passes over the pictures, in place of --steps
+    seeds: int = static(3, 1)  # how many
+    save_every: int = static(1000, 1)  # steps between checkpoints
 
 
-def main(out: str, *settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains, evaluates, and writes the table."""
+    places, rest = leading(words)
+    usage = "python experiments/sweep_uniad.py OUT"
+    options, base = asked(rest, usage, __doc__, script=Options(), settings=uniad.Config())
+    (out,) = expected(places, "OUT")
+    check_settings(uniad.DETECTOR, base)
     script.prepare()
-    options, base = script.parsed(settings, Options(), uniad.Config())
-    script.check_counts(options, "train", "epochs", "seeds", "save_every")
-    several = script.categories(options.data, base.size, train=options.train, test=options.test)
+    several = categories(options.data, base.size, train=options.train, test=options.test)
     data = multiclass.pooled(several)
-    if data.test is None:
-        raise ValueError(f"there are no test pictures in {', '.join(options.data)}")
-    steps = -(-options.epochs * len(data.train) // base.batch_size)
-    base = override(base, f"steps={steps}")
-    print(f"{base}\n{options}\n{script.said_of(several)}")
+    check_tests({"all categories": data})
+    base = with_epochs(base, None if given(rest, "steps") else options.epochs, data)
+    print(f"{base}\n{options}\n{said_of(several)}")
     pretrained = load_for(base)
     keys = jax.random.split(jax.random.key(0), options.seeds)
     configs = combinations(base)
@@ -74,4 +77,4 @@ def combinations(base: uniad.Config) -> tuple[uniad.Config, ...]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)

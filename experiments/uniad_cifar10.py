@@ -1,30 +1,30 @@
 r"""UniAD on CIFAR-10: five classes together are normal, the other five anomalous; four such splits.
 
-    python experiments/uniad_cifar10.py OUT_FOLDER data=FILE_OR_FOLDER [seeds=3] [epochs=100]
-                                        [splits=01234,56789,02468,13579] [key=value ...]
+    python experiments/uniad_cifar10.py OUT --data FILE_OR_FOLDER [--seeds 3 --epochs 100 ...]
 
-`data` is an npz file (`jaxad.data.prepared.from_npz` says of what) or a folder prepared once from
+--data is an npz file (`jaxad.data.prepared.from_npz` says of what) or a folder prepared once from
 the original archive:
 
     python -c "from jaxad.data import archives as a, array_records as r; \
         r.prepare(a.cifar10('cifar-10-python.tar.gz'), 'data')"
 
-Settings beside those of `Options` below are UniAD's; batch_size=16 and score=mean are the authors'
-for CIFAR-10, and so are 1000 epochs, and the five layers that an EfficientNet-B4 gets here:
+Batches of 16 and the mean of the map as the score are the authors' for CIFAR-10, and so are 1000
+epochs, and the five layers that an EfficientNet-B4 gets here:
 
-    python experiments/uniad_cifar10.py runs/cifar10 data=data/cifar10/1.0.0 epochs=1000 \
-        extractor=efficientnet_b4 weights=efficientnet_b4 cache=features
+    python experiments/uniad_cifar10.py runs/cifar10 --data data/cifar10/1.0.0 --epochs 1000 \
+        --extractor efficientnet_b4 --weights efficientnet_b4 --cache features
 
 Seeds differ in the training only: all have the same pictures. Of the last state, which no test
-picture has picked. Interrupted, it continues; OUT_FOLDER/uniad_cifar10.json has all.
+picture has picked. Interrupted, it continues; OUT/uniad_cifar10.json has all. The whole data set
+wants an accelerator; a thousand pictures at 128 px take minutes on two cores.
 
 You et al., NeurIPS 2022 (arXiv:2206.03687), section 4.3.
 """
 
 import math
 import pathlib
-import sys
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import numpy as np
@@ -32,45 +32,50 @@ from jaxtyping import Float
 
 from jaxad import sweep
 from jaxad.cli import script
+from jaxad.cli.errors import Usage
+from jaxad.cli.learn import with_epochs
+from jaxad.cli.options import asked, expected, given, leading
 from jaxad.data import prepared
 from jaxad.data.labelled import Labelled
-from jaxad.detector import check_settings, config, override, static
+from jaxad.detector import check_settings, config, replace, static
 from jaxad.methods import uniad
 from jaxad.nets.extractors import load_for
 from jaxad.sweep.table import circumstances
-from jaxad.training import checkpoint
 from jaxad.training.features import MEMORY
+from jaxad.training.record import settings, write_json
 
 B4_LAYERS = ("block1", "block5", "block9", "block21", "block31")
+SPLITS = tuple(prepared.UNIFIED_SPLITS)
 WHOLE = (50_000, 10_000)  # training and test pictures of CIFAR-10
 
 
 @config
 class Options:
-    """Settings of the comparison that are not the detector's."""
+    """Settings of the comparison."""
 
     data: str | None = static(None)  # npz file or prepared folder
-    splits: tuple[str, ...] = static(tuple(prepared.UNIFIED_SPLITS))
-    epochs: int = static(100)
-    seeds: int = static(3)
-    heldout: float = static(0.01)  # UniAD learns nothing from held-out pictures
+    splits: tuple[Literal[SPLITS], ...] = static(SPLITS, fewest=1)  # the classes that are normal
+    epochs: float = static(100, above=0)  # passes over the pictures, in place of --steps
+    seeds: int = static(3, 1)  # how many
+    # Share of the normal pictures; UniAD learns nothing from them
+    heldout: float = static(0.01, above=0, below=1)
     cache: str | None = static(MEMORY)  # of frozen features: a folder, "memory", or none
-    save_every: int = static(1000)
+    save_every: int = static(1000, 1)  # steps between checkpoints
 
 
-def main(out: str, *settings: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Trains on each split, evaluates, prints and writes the table."""
+    places, rest = leading(words)
+    options, cfg = parsed(rest)
+    (out,) = expected(places, "OUT")
     script.prepare()
-    options, cfg = parsed(settings)
     source = prepared.load(options.data)
     sets = [
         prepared.unified(source, prepared.UNIFIED_SPLITS[name], heldout=options.heldout)
         for name in options.splits
     ]
-    configs = tuple(
-        override(cfg, f"steps={max(1, round(options.epochs * len(one.train) / cfg.batch_size))}")
-        for one in sets
-    )
+    epochs = None if given(rest, "steps") else options.epochs
+    configs = tuple(with_epochs(cfg, epochs, one) for one in sets)
     print(f"{configs[0]}\n{options}\n{said_of(source)}")
     pretrained = load_for(cfg)
     keys = jax.random.split(jax.random.key(0), options.seeds)
@@ -84,14 +89,14 @@ def main(out: str, *settings: str) -> None:
     diverged = np.full((len(configs), options.seeds), np.nan)  # if all members have
     rows = scores.metrics.get("image_auroc", diverged)
     found = dict(zip(options.splits, rows, strict=True)) | {"mean": rows.mean(0)}
-    checkpoint.write_json(
+    write_json(
         folder / "uniad_cifar10.json",
         {
             "data": said_of(source),
             "whole_data": is_whole(source),
             "classes": source.classes,
             "options": vars(options),
-            **checkpoint.settings(uniad.DETECTOR, configs[0]),
+            **settings(uniad.DETECTOR, configs[0]),
             "steps": [one.steps for one in configs],
             "image_auroc": {name: summarised(values) for name, values in found.items()},
             "made_with": circumstances(),
@@ -100,26 +105,19 @@ def main(out: str, *settings: str) -> None:
     print(f"{table(found)}\n{said_of(source)}")
 
 
-def parsed(settings: Sequence[str]) -> tuple[Options, uniad.Config]:
+def parsed(words: Sequence[str]) -> tuple[Options, uniad.Config]:
     """This script's settings and UniAD's, with the authors' for CIFAR-10 where none are given.
 
     Raises:
       ValueError: a setting is unknown, missing, or has a value that cannot work.
     """
-    if any(setting.startswith("steps=") for setting in settings):
-        raise ValueError("steps: say epochs=..., of which the steps of each split follow")
+    usage = "python experiments/uniad_cifar10.py OUT --data FILE_OR_FOLDER"
     base = uniad.Config(batch_size=16, score="mean")
-    options, cfg = script.parsed(settings, Options(), base)
+    options, cfg = asked(words, usage, __doc__, script=Options(), settings=base)
     if cfg.extractor in ("efficientnet_b4", "tf_efficientnet_b4") and not cfg.layers:
-        cfg = override(cfg, f"layers={','.join(B4_LAYERS)}")
+        cfg = replace(cfg, layers=B4_LAYERS)
     if not options.data:
-        raise ValueError("data is missing: say data=FILE.npz or data=PREPARED_FOLDER")
-    if wrong := [name for name in options.splits if name not in prepared.UNIFIED_SPLITS]:
-        known = ", ".join(prepared.UNIFIED_SPLITS)
-        raise ValueError(f"splits={','.join(wrong)}: expected some of {known}")
-    if not options.splits:
-        raise ValueError("splits= is empty: leave it out for all four")
-    script.check_counts(options, "epochs", "seeds", "save_every")
+        raise Usage("--data is missing: say --data FILE.npz or --data PREPARED_FOLDER")
     check_settings(uniad.DETECTOR, cfg)
     return options, cfg
 
@@ -164,4 +162,4 @@ def table(found: dict[str, Float[np.ndarray, "K"]]) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    script.run(main)
