@@ -24,6 +24,17 @@ def serialize(
 
     Raises:
       FloatingPointError: a parameter is not finite.
+
+    >>> import jax, jaxad, numpy as np
+    >>> from jaxad.data import workpieces
+    >>> from jaxad.methods import autoencoder
+    >>> cfg = autoencoder.Config(size=64, batch_size=2, steps=2, widths=(4, 8))
+    >>> data = workpieces.load("plate", size=64, train=4, heldout=2, test=(2, 1))
+    >>> state = jaxad.fit(autoencoder.DETECTOR, cfg, {}, data, jax.random.key(0))
+    >>> predict = deserialize(serialize(autoencoder.DETECTOR, cfg, {}, state))
+    >>> map, score = predict(np.zeros((3, 64, 64, 3), np.uint8))
+    >>> map.shape, score.shape
+    ((3, 64, 64), (3,))
     """
     state = state._replace(opt=())
     compile.check_finite((pretrained, state))

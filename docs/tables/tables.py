@@ -3,9 +3,9 @@
     python docs/tables/tables.py [--check]
 
 A table stands on its page between `<!-- table: NAME -->` and `<!-- end -->`; NAME is that of a
-function in tables_of_distillation.py, tables_of_reconstruction.py or tables_of_comparison.py. All
-are rewritten in place. With --check nothing is: of each table that is not what its files say, page
-and name are printed, and the exit status is 1.
+function in a file tables_of_*.py. The front page has one too. All are rewritten in place. With
+--check nothing is: of each table that is not what its files say, page and name are printed, and the
+exit status is 1.
 """
 
 import argparse
@@ -16,13 +16,15 @@ from collections.abc import Callable
 
 import tables_of_comparison as comparison
 import tables_of_distillation as distillation
+import tables_of_readme as readme
 import tables_of_reconstruction as reconstruction
 from tables_read import Rows
 
-PAGES = pathlib.Path(__file__).parents[1] / "results"
+ROOT = pathlib.Path(__file__).parents[2]
 MARKED = re.compile(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 TABLES: dict[str, Callable[[], Rows]] = {
+    "methods": readme.methods,
     "index": comparison.index,
     "efficientad_curves": distillation.efficientad_curves,
     "efficientad_folders": distillation.efficientad_folders,
@@ -68,7 +70,7 @@ def main(*arguments: str) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; 1 if a table differs")
     check = parser.parse_args(arguments).check
     status = 0
-    for page in sorted(PAGES.glob("*.md")):
+    for page in pages():
         if check:
             for name in different(page):
                 print(f"{page}: table {name} is not what its files say")
@@ -76,6 +78,11 @@ def main(*arguments: str) -> int:
         else:
             page.write_text(rewritten(page), encoding="utf-8")
     return status
+
+
+def pages() -> list[pathlib.Path]:
+    """The front page and those of the results."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs" / "results").glob("*.md"))]
 
 
 def tables_on(page: pathlib.Path) -> dict[str, str]:

@@ -198,6 +198,12 @@ def load(
 
     Raises:
       ValueError: an argument is out of its range.
+
+    >>> data = load("plate", size=64, train=4, heldout=2, test=(2, 1))
+    >>> len(data.train), len(data.heldout), len(data.test)
+    (4, 2, 12)
+    >>> data.test[2]["image"].shape, data.test.records[2].defect
+    ((64, 64, 3), 'scratch')
     """
     good, per_defect = test
     return Data(

@@ -123,6 +123,10 @@ def override(cfg: T, settings_: Sequence[str] | str) -> T:
     Raises:
       ValueError: a setting is not of the form name=value, names no field, or has a value of
         another type than the field's; the message lists what there is.
+
+    >>> from jaxad.methods import stfpm
+    >>> override(stfpm.Config(), ["lr=3e-4", "layers=pool2,conv4"]).layers
+    ('pool2', 'conv4')
     """
     places = settings(cfg)
     for setting in [settings_] if isinstance(settings_, str) else settings_:

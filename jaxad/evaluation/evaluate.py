@@ -60,6 +60,16 @@ def evaluate(
     Raises:
       ValueError: there are no pictures, or one cannot be read.
       FloatingPointError: a map or a score is not finite.
+
+    >>> import jax, jaxad
+    >>> from jaxad.data import workpieces
+    >>> from jaxad.methods import autoencoder
+    >>> cfg = autoencoder.Config(size=64, batch_size=2, steps=2, widths=(4, 8))
+    >>> data = workpieces.load("plate", size=64, train=4, heldout=2, test=(2, 1))
+    >>> state = jaxad.fit(autoencoder.DETECTOR, cfg, {}, data, jax.random.key(0))
+    >>> found = evaluate(autoencoder.DETECTOR, cfg, {}, state, data.test)
+    >>> 0 <= found.mean["image_auroc"] <= 1, list(found.categories), len(found.pictures)
+    (True, ['plate'], 12)
     """
     if len(test) == 0:
         raise ValueError(f"no pictures to evaluate on: {test!r} is empty")

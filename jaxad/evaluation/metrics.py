@@ -25,6 +25,10 @@ def auroc(scores: Scores, labels: Labels) -> float:
     """The chance that a positive scores more than a negative; equal scores count half.
 
     Never replaced by 1 - AUROC, however low. Undefined with one class.
+
+    >>> import numpy as np
+    >>> auroc(np.array([0.1, 0.4, 0.3, 0.8]), np.array([0, 0, 1, 1]))
+    0.75
     """
     return rank(scores, labels).area().value
 

@@ -90,6 +90,18 @@ def fit(
 
     Raises:
       ValueError: no settings or no keys; settings that cannot work, data missing for them.
+
+    >>> import jax
+    >>> from jaxad import sweep
+    >>> from jaxad.data import workpieces
+    >>> from jaxad.methods import autoencoder
+    >>> cfg = autoencoder.Config(size=64, batch_size=2, steps=2, widths=(4, 8))
+    >>> data = workpieces.load("plate", size=64, train=4, heldout=2, test=(2, 1))
+    >>> configs = sweep.grid(cfg, lr=[1e-4, 1e-3])
+    >>> keys = jax.random.split(jax.random.key(0), 2)
+    >>> members = fit(autoencoder.DETECTOR, configs, {}, data, keys)
+    >>> members.diverged.tolist()  # by setting and seed; -1 is never
+    [[-1, -1], [-1, -1]]
     """
     several = checked(detector, configs, data, keys)
     sets = Sets(detector, pretrained, cache, memory, workers)

@@ -35,6 +35,11 @@ def grid(cfg: T, **swept: Any) -> tuple[T, ...]:
 
     Raises:
       ValueError: a field is unknown, has no values, or one of another type than the field's.
+
+    >>> from jaxad.methods import efficientad
+    >>> configs = grid(efficientad.Config(), lr=[1e-4, 1e-3], p_hard=[0.9, 0.99])
+    >>> [(cfg.lr, cfg.p_hard) for cfg in configs]
+    [(0.0001, 0.9), (0.0001, 0.99), (0.001, 0.9), (0.001, 0.99)]
     """
     chosen = itertools.product(*(_listed(name, several) for name, several in swept.items()))
     return tuple(_with(cfg, dict(builtins.zip(swept, row, strict=True))) for row in chosen)
@@ -45,6 +50,11 @@ def zip(cfg: T, **swept: Any) -> tuple[T, ...]:
 
     Raises:
       ValueError: as `grid`, or fields have different numbers of values, or there are none.
+
+    >>> from jaxad.methods import efficientad
+    >>> configs = zip(efficientad.Config(), lr=[1e-4, 1e-3], penalty=[True, False])
+    >>> [(cfg.lr, cfg.penalty) for cfg in configs]
+    [(0.0001, True), (0.001, False)]
     """
     lists = {name: _listed(name, several) for name, several in swept.items()}
     counts = {name: len(several) for name, several in lists.items()}

@@ -1,7 +1,7 @@
 """How many steps an epoch is: the one rule."""
 
 
-def steps_of(epochs: float, pictures: int, batch_size: int) -> int:
+def steps_of(epochs: int | float, pictures: int, batch_size: int) -> int:
     """The steps in which every picture is seen `epochs` times, rounded up.
 
     Batches are always full and run on over the ends of epochs, so the last pictures of the last

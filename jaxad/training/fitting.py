@@ -74,6 +74,15 @@ def fit(
       ValueError: settings that cannot work, or data missing for them.
       FloatingPointError: the loss or the state is not finite.
       MemoryError: pictures or features would take more than half of this machine's memory.
+
+    >>> import jax
+    >>> from jaxad.data import workpieces
+    >>> from jaxad.methods import autoencoder
+    >>> cfg = autoencoder.Config(size=64, batch_size=2, steps=2, widths=(4, 8))
+    >>> data = workpieces.load("plate", size=64, train=4, heldout=2, test=(2, 1))
+    >>> state = fit(autoencoder.DETECTOR, cfg, {}, data, jax.random.key(0))
+    >>> int(state.step)
+    2
     """
     check_settings(detector, cfg)
     init_key, step_key, data_key = run_keys(key)
@@ -134,6 +143,16 @@ def run(
       BlockingIOError: another process trains in the folder.
       OSError: the folder cannot be written.
       MemoryError: as `fit`.
+
+    >>> import jax, tempfile
+    >>> from jaxad.data import workpieces
+    >>> from jaxad.methods import autoencoder
+    >>> cfg = autoencoder.Config(size=64, batch_size=2, steps=2, widths=(4, 8))
+    >>> data = workpieces.load("plate", size=64, train=4, heldout=2, test=(2, 1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     state = run(autoencoder.DETECTOR, cfg, {}, data, jax.random.key(0), folder)
+    >>> int(state.step)
+    2
     """
     check_settings(detector, cfg)
     init_key, step_key, data_key = run_keys(key)

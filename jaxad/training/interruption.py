@@ -56,7 +56,7 @@ def put_off() -> Iterator[Asked]:
     finally:
         restore()
     if asked.signal is not None:
-        os.kill(os.getpid(), asked.signal)
+        signal.raise_signal(asked.signal)
 
 
 def _let_go_of_the_terminal() -> None:

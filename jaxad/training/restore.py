@@ -42,6 +42,17 @@ def finished(folder: str | os.PathLike) -> Finished:
         weights are missing.
       ValueError: the record or the model is damaged, the method is unknown here, or weights of the
         same name are other ones than the run had.
+
+    >>> import jax, jaxad, tempfile
+    >>> from jaxad.data import workpieces
+    >>> from jaxad.methods import autoencoder
+    >>> cfg = autoencoder.Config(size=64, batch_size=2, steps=2, widths=(4, 8))
+    >>> data = workpieces.load("plate", size=64, train=4, heldout=2, test=(2, 1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     learned = jaxad.run(autoencoder.DETECTOR, cfg, {}, data, jax.random.key(0), folder)
+    ...     detector, cfg, pretrained, state, record = finished(folder)
+    >>> detector.name, cfg.steps, record["method"]
+    ('autoencoder', 2, 'autoencoder')
     """
     path = pathlib.Path(folder).expanduser().absolute()
     if not path.is_dir():

@@ -66,6 +66,12 @@ def load_pretrained(names: Sequence[str] | str, folder: Folder | None = None) ->
       FileNotFoundError: no such set, or `folder` or $JAXAD_CHECKPOINTS is not a folder; the message
         lists the sets there are and how to make one.
       ValueError: the checksum differs, or an array is not of finite float16 or float32 numbers.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pretrained(f"{folder}/mine", {"params": {"bias": np.zeros(3)}}, {"licence": "CC0"})
+    ...     load_pretrained("mine", folder)["mine"]["params"]["bias"].shape
+    (3,)
     """
     names = (names,) if isinstance(names, str) else names
     return {name: _load(_find(name, folder)) for name in names}

@@ -29,6 +29,10 @@ def ensemble(detector: Detector) -> Detector:
 
     `parts` are "spread", the standard deviation of the members' maps, and "score_spread". Setting
     `members`: how many.
+
+    >>> from jaxad.methods import stfpm
+    >>> ensemble(stfpm.DETECTOR).name
+    'ensemble(stfpm)'
     """
 
     @config

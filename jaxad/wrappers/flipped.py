@@ -18,6 +18,10 @@ def flipped(detector: Detector) -> Detector:
     """Predicts mirror images too, and takes the mean of maps and scores.
 
     Setting `flips`: "horizontal", "both" (four images) or "none".
+
+    >>> from jaxad.methods import stfpm
+    >>> flipped(stfpm.DETECTOR).Config(flips="both").lr
+    0.4
     """
 
     @config

@@ -30,6 +30,11 @@ def tiled(detector: Detector) -> Detector:
     it lies more, an image's score is its highest tile's. Settings `tiles`: on each side; `overlap`:
     of neighbours, in pixels, for which twice the border that a detector leaves blank is a good
     choice. `inside.size` is the side of a tile, and `size` of the whole image follows from it.
+
+    >>> from jaxad.methods import stfpm
+    >>> detector = tiled(stfpm.DETECTOR)
+    >>> detector.Config(inside=stfpm.Config(size=128), tiles=3, overlap=16).size
+    352
     """
 
     @config
