@@ -7,6 +7,7 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from jaxad.data.rendering.materials import material
 from jaxad.data.rendering.outlines import Field, Outline, Place
@@ -95,6 +96,16 @@ class Canvas:
             min(max(int((c + 0.5) * self.size), 0), self.size - 1) for c in (seen.y, seen.x)
         )
         return float(self.height[row, column])
+
+    def painted(self) -> Bool[np.ndarray, "H W"]:
+        """The pixels of which more than half has been painted.
+
+        Raises:
+          ValueError: nothing was recorded.
+        """
+        if self.cover is None:
+            raise ValueError("this canvas was made without record=True")
+        return self.cover > 0.5
 
     def texture(self, name: str, window: Window = WHOLE) -> Field:
         """The part of a material's stored field that this picture shows."""
