@@ -163,8 +163,11 @@ def with_streams(
         size = wanted["aux"].zoom * cfg.size
         streams["aux"] = photographs(options.aux, size, options.on_bad_image)
     if "foreground" in wanted:
-        masks = options.foreground_masks or "estimate"
-        streams["foreground"] = foreground.chosen(masks, data.train, workdir / "foreground")
+        masks = options.foreground_masks
+        if masks is None or masks == "estimate":
+            streams["foreground"] = foreground.estimate(data.train, workdir / "foreground")
+        else:
+            streams["foreground"] = foreground.load(masks, data.train)
     return data.with_streams(**streams)
 
 

@@ -62,7 +62,7 @@ def devices() -> Iterator[str]:
         yield f"device     {device.platform} {device.device_kind}{room}"
     yield f"cores      {os.cpu_count()}, {memory.machine() / 1e9:.1f} GB of memory"
     yield f"options    of the compiler: {compiler_options() or 'none'}"
-    folder = jax.config.jax_compilation_cache_dir
+    folder = jax.config.values["jax_compilation_cache_dir"]
     if folder is None:
         yield "cache      of compiled programs: none, its folder cannot be made"
         return
@@ -96,8 +96,9 @@ def trial() -> str:
     start = time.monotonic()
     data = workpieces.load("plate", size=TRIAL.size, train=16, heldout=4, test=(4, 1))
     state = fit(autoencoder.DETECTOR, TRIAL, {}, data, jax.random.key(0))
-    found = evaluate(autoencoder.DETECTOR, TRIAL, {}, state, data.test)
+    test = data.test_set()
+    found = evaluate(autoencoder.DETECTOR, TRIAL, {}, state, test)
     if int(state.step) != TRIAL.steps or found.mean["pixel_auroc"] is None:
         raise RuntimeError(f"the trial took {int(state.step)} of {TRIAL.steps} steps")
     seconds = f"{time.monotonic() - start:.1f} s"
-    return f"trial      {TRIAL.steps} steps and {len(data.test)} predictions in {seconds}"
+    return f"trial      {TRIAL.steps} steps and {len(test)} predictions in {seconds}"

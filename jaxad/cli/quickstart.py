@@ -54,7 +54,7 @@ def main(words: Sequence[str]) -> None:
     data = workpieces.load("plate", size=cfg.size)
     if detector.streams(cfg):
         data = data.with_streams(aux=Textures(size=2 * cfg.size))
-    counts = f"{len(data.train)} normal workpieces to learn from, {len(data.test)} to test on"
+    counts = f"{len(data.train)} normal workpieces to learn from, {len(data.test_set())} to test on"
     print(f"{detector.name}: {counts}")
     for name in cfg.weights:
         print(f"licence of its network {name}: {store.terms(name)}")
@@ -65,9 +65,9 @@ def main(words: Sequence[str]) -> None:
     state = learned(detector, cfg, pretrained, data, RunOptions(), workdir, about)
     title = f"{detector.name} on rendered workpieces"
     found = tested(detector, cfg, pretrained, state, data, workdir, title)
-    (category,) = found.categories.values()
-    for kind, metrics in category.kinds.items():
-        print(f"image AUROC on {kind} defects: {metrics['image_auroc']:.3f}")
+    for category in found.categories.values() if found else ():
+        for kind, metrics in category.kinds.items():
+            print(f"image AUROC on {kind} defects: {metrics['image_auroc']:.3f}")
     print(f"look at {workdir}/report/index.html   ({time.monotonic() - start:.0f} s in all)")
 
 

@@ -31,7 +31,7 @@ def prepare(device: str | None = None) -> None:
 
 def choose(device: str) -> None:
     """Lets JAX compute on this kind of device only; before anything is computed."""
-    before = jax.config.jax_platforms
+    before = jax.config.values["jax_platforms"]
     jax.config.update("jax_platforms", device)
     try:
         jax.devices()

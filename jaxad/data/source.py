@@ -97,6 +97,16 @@ class Data(NamedTuple):
     test: Source | None = None
     streams: Mapping[str, Source] = {}
 
+    def test_set(self) -> Source:
+        """`test`, where there has to be one.
+
+        Raises:
+          ValueError: there is none.
+        """
+        if self.test is None:
+            raise ValueError("there is no test set to evaluate on: data.test is None")
+        return self.test
+
     def with_streams(self, **streams: Source) -> "Data":
         """The same with these streams too, in place of those of the same names."""
         return self._replace(streams={**self.streams, **streams})

@@ -143,7 +143,7 @@ class Workpieces:
             change = largest_change(clean, image)
             if np.mean(change > 3 * VISIBLE) > NOTICED:
                 break
-        return image, (damaged.cover > 0.5) | (change > VISIBLE)
+        return image, damaged.painted() | (change > VISIBLE)
 
     def _logical(self, index: int) -> tuple[Picture, Mask]:
         """A picture of a wrong arrangement."""
@@ -173,7 +173,7 @@ def largest_change(one: Picture, other: Picture) -> UInt8[np.ndarray, "H W"]:
 
 def footprint(canvas: Canvas, parts: Iterable[Component]) -> Bool[np.ndarray, "H W"]:
     """The pixels that components cover on a canvas of this size and view."""
-    return assembled(Canvas(canvas.size, canvas.view, record=True), parts).cover > 0.5
+    return assembled(Canvas(canvas.size, canvas.view, record=True), parts).painted()
 
 
 def load(

@@ -38,8 +38,7 @@ def assess(
       FloatingPointError: a map or a score is not finite.
       OSError: the folder cannot be written.
     """
-    if data.test is None:
-        raise ValueError("there is no test set to evaluate on: data.test is None")
+    test = data.test_set()
     images = image_set(data.heldout, cfg.size, limit=HELD_OUT)
     predict, state = compile.predict(detector), jax.device_put(state._replace(opt=()))
     size = cfg.batch_size
@@ -50,8 +49,8 @@ def assess(
     ]
     scale = colour_scale(np.concatenate(maps)[: len(images)])
     folder = Path(workdir)
-    report = Report(folder / "report", data.test.records, scale)
-    evaluation = evaluate(detector, cfg, pretrained, state, data.test, visit=report.visit)
+    report = Report(folder / "report", test.records, scale)
+    evaluation = evaluate(detector, cfg, pretrained, state, test, visit=report.visit)
     report.finish(evaluation, title)
     record.write_json(folder / "evaluation.json", evaluation.as_dict())
     return evaluation

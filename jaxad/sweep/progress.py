@@ -30,7 +30,6 @@ class TeamProgress(Progress):
         self._losses, self._taken = np.zeros(len(diverged)), 0
 
     def _take_up(self, lines: list[str]) -> None:
-        super()._take_up(lines)
         marks = [row["diverged"] for row in map(json.loads, lines) if "diverged" in row]
         if marks:  # what the interrupted run marked stays marked
             self.diverged = np.array(marks[-1])

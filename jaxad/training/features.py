@@ -53,9 +53,10 @@ class OnDisk:
         return np.array(self._open()[index])
 
     def _open(self) -> np.ndarray:
-        if self._array is None:
-            self._array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return self._array
+        array = self._array
+        if array is None:
+            array = self._array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return array
 
 
 def frozen_features(
@@ -189,7 +190,7 @@ def _checksum(pictures: Pictures) -> str:
     checksum = 0
     for start in range(0, len(pictures), SLICE):
         some = pictures[start : start + SLICE]
-        checksum = zlib.crc32(np.ascontiguousarray(some), checksum)
+        checksum = zlib.crc32(np.ascontiguousarray(some).data, checksum)
     return f"{checksum:08x}"
 
 

@@ -66,14 +66,14 @@ def loop(
                 progress.add(*pending)
             pending = step, metrics
             saves = save and (step % save_every == 0 or asked)
-            looks = keeper and keeper.looks_at(step)
-            if step == last or saves or looks:
+            looking = keeper if keeper and keeper.looks_at(step) else None
+            if step == last or saves or looking:
                 progress.add(*pending)
                 pending = None
             if step == last or saves:
                 progress.check(step, state)  # the loss was fine; the update may have spoiled it
-            if looks:
-                progress.note(step, heldout_loss=keeper.look(state))
+            if looking:
+                progress.note(step, heldout_loss=looking.look(state))
             if save and (saves or step == last):
                 save(step, state)
     return state

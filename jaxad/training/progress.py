@@ -34,17 +34,19 @@ class Progress:
 
     def write_to(self, file: os.PathLike, step: int) -> None:
         """Writes to `file` too, from `step` on; an interrupted run's lines of later steps go."""
-        self._file, self._step = pathlib.Path(file), step
-        if self._file.exists():
-            lines = self._file.read_text().splitlines(keepends=True)
+        path = pathlib.Path(file)
+        self._file, self._step = path, step
+        if path.exists():
+            lines = path.read_text().splitlines(keepends=True)
             whole = [line for line in lines if line.endswith("\n")]
-            self._take_up([line for line in whole if json.loads(line)["step"] <= step])
+            kept = [line for line in whole if json.loads(line)["step"] <= step]
+            part = path.with_name(path.name + ".part")
+            part.write_text("".join(kept))
+            part.replace(path)
+            self._take_up(kept)
 
     def _take_up(self, lines: list[str]) -> None:
-        """Keeps these lines of the interrupted run."""
-        part = self._file.with_name(self._file.name + ".part")
-        part.write_text("".join(lines))
-        part.replace(self._file)
+        """What the interrupted run marked in these lines; a single run marks nothing."""
 
     def __enter__(self) -> "Progress":
         self._tty = sys.stderr.isatty()

@@ -72,7 +72,13 @@ class Keeper:
         return self._losses is not None and self.next_look(step - 1) == step
 
     def look(self, state: State) -> Float[np.ndarray, "*m"]:
-        """Keeps the state, or those of stacked ones, if none before had a loss as low."""
+        """Keeps the state, or those of stacked ones, if none before had a loss as low.
+
+        Raises:
+          ValueError: the last state is kept.
+        """
+        if self._losses is None:
+            raise ValueError("the last state is kept: there is no held-out loss to look at")
         losses = self._losses(state)
         self.best = compile.jit(_better)(self.best, losses, state.params, state.stats)
         return np.asarray(losses)
@@ -83,7 +89,7 @@ class Keeper:
         Raises:
           FloatingPointError: no held-out loss of a single run was finite.
         """
-        if self._losses is None or not self._last:
+        if not isinstance(self.best, Best) or not self._last:
             return state
         if np.ndim(self.best.loss) == 0 and not np.isfinite(self.best.loss):
             raise FloatingPointError("the held-out loss was never finite")
@@ -104,17 +110,26 @@ def keeper(
         raise ValueError(f"looks={looks}: expected 1 or more")
     if select == "last":
         return Keeper(None, looks, cfg.steps)
-    if detector.heldout_loss is None:
-        raise ValueError(f"select='heldout': {detector.name} has no held-out loss; use 'last'")
+    _loss_of(detector)
     return Keeper(losses, looks, cfg.steps)
 
 
 def heldout_loss(
     detector: Detector, cfg: Any, pretrained: PyTree, state: State, pictures: Pictures
 ) -> Float[Array, ""]:
-    """The mean of a detector's held-out loss over a set of pictures."""
+    """The mean of a detector's held-out loss over a set of pictures.
+
+    Raises:
+      ValueError: the detector has none.
+    """
     arguments = (cfg, pretrained, state._replace(opt=()))
-    return compile.over_set(detector.heldout_loss, arguments, pictures).mean()
+    return compile.over_set(_loss_of(detector), arguments, pictures).mean()
+
+
+def _loss_of(detector: Detector) -> Callable[..., Float[Array, "B"]]:
+    if detector.heldout_loss is None:
+        raise ValueError(f"select='heldout': {detector.name} has no held-out loss; use 'last'")
+    return detector.heldout_loss
 
 
 def _better(best: Best, loss: Float[Array, "*m"], params: PyTree, stats: PyTree) -> Best:

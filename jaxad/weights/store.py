@@ -121,7 +121,7 @@ def save_pretrained(
     """
     folder = Path(folder)
     arrays = {}
-    for leaf, value in flatten_dict(jax.device_get(tree), sep="/").items():
+    for leaf, value in _leaves(jax.device_get(tree)).items():
         _check_finite(value, leaf, str(folder))
         with np.errstate(over="ignore"):
             arrays[leaf] = np.asarray(value, dtype)
@@ -236,9 +236,13 @@ def _check_finite(value: Any, leaf: str, where: str) -> None:
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
-    return {leaf: tuple(x.shape) for leaf, x in flatten_dict(tree, sep="/").items()}
+    return {leaf: tuple(x.shape) for leaf, x in _leaves(tree).items()}
 
 
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _leaves(tree: PyTree) -> dict[str, Any]:
+    return flatten_dict(tree, sep="/")

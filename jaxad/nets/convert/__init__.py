@@ -68,7 +68,8 @@ def kind(arrays: Arrays) -> str:
         if sign in arrays:
             return network
     # Other VGGs share names with VGG-16, not all; the plain one has convolution 28, and no 16.
-    if "features.16.weight" not in arrays and np.ndim(arrays.get("features.28.weight")) == 4:
+    last = arrays.get("features.28.weight")
+    if "features.16.weight" not in arrays and last is not None and last.ndim == 4:
         return "vgg16"
     convolutions = len(sequential(arrays))
     if convolutions in (4, 6, 14):
