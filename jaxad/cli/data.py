@@ -164,7 +164,7 @@ def with_streams(
         streams["aux"] = photographs(options.aux, size, options.on_bad_image)
     if "foreground" in wanted:
         masks = options.foreground_masks
-        if masks is None or masks == "estimate":
+        if masks is None:
             streams["foreground"] = foreground.estimate(data.train, workdir / "foreground")
         else:
             streams["foreground"] = foreground.load(masks, data.train)

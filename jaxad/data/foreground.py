@@ -68,19 +68,6 @@ class Masks:
         return []
 
 
-def chosen(choice: str, pictures: Source, workdir: str | Path) -> Masks | None:
-    """What a script's setting `foreground` says.
-
-    Args:
-      choice: "estimate"; "part" or "everywhere", which need no masks; or a folder for `load`.
-      pictures: such as `Data.train`.
-      workdir: for `estimate`.
-    """
-    if choice in ("part", "everywhere"):
-        return None
-    return estimate(pictures, workdir) if choice == "estimate" else load(choice, pictures)
-
-
 def load(folder: str | Path, pictures: Source) -> Masks:
     """The masks of a folder, one for each of some pictures.
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from scripts import category
 from jaxad.cli.main import main
 from jaxad.training.interruption import put_off
 from jaxad.training.progress import Progress
+
+pty = pytest.importorskip("pty", reason="signals that this system does not have")
 
 SMALL = ["--size", "32", "--batch-size", "2", "--widths", "4,8"]
 STEPS = ["--steps", "30", "--save-every", "25"]

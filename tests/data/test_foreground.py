@@ -164,7 +164,7 @@ def test_estimated_masks_are_written_and_corrected_ones_stay(tmp_path, caplog):
     corrected = np.zeros((64, 64), np.uint8)
     corrected[20:30, 20:30] = 255
     Image.fromarray(corrected).save(tmp_path / "masks" / "good" / "001.png")
-    again = foreground.chosen("estimate", source, tmp_path)
+    again = foreground.estimate(source, tmp_path)
     np.testing.assert_array_equal(again[1]["image"][..., 0], corrected)
     np.testing.assert_array_equal(again[2]["image"], masks[2]["image"])
 
@@ -177,10 +177,3 @@ def test_pictures_in_which_nothing_stands_out_are_listed(tmp_path, picture):
     with pytest.raises(ValueError, match=r"no object stands out .* 3 of 3 pictures") as error:
         foreground.estimate(train, tmp_path / "out")
     assert train.records[0].name in str(error.value)
-
-
-def test_parts_and_everywhere_need_no_masks(tmp_path, train):
-    for choice in ("part", "everywhere"):
-        assert foreground.chosen(choice, train, tmp_path) is None
-    write_masks(tmp_path, train, "{0}.png")
-    assert len(foreground.chosen(str(tmp_path), train, tmp_path)) == 11

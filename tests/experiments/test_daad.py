@@ -7,7 +7,7 @@ import pytest
 from scripts import script
 
 from jaxad.detector import check_settings
-from jaxad.methods import daad, memae
+from jaxad.methods import daad
 
 
 def test_a_rate_is_that_of_every_memory_or_its_number_of_cells():
@@ -34,43 +34,40 @@ def test_the_place_of_the_best_separation_is_said_as_found():
     assert one[0]["normal"] == {"seeds": [0.6], "mean": 0.6, "interval": [None, None]}
 
 
-@pytest.mark.parametrize("setting", ["adversarial=true", "score=max"])
+@pytest.mark.parametrize("setting", ["--adversarial true", "--score max"])
 def test_the_study_refuses_scores_that_are_no_mean_error(setting, tmp_path):
-    with pytest.raises(ValueError, match="leave adversarial=false and score=mean"):
-        script("granularity").main(str(tmp_path), setting)
+    with pytest.raises(ValueError, match=r"adversarial.* and .*score"):
+        script("granularity").main([str(tmp_path), *setting.split()])
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "message"),
+    ("settings", "message"),
     [
-        ("daad", ["method=memea"], "method=memea: expected one of daad, memae, autoencoder"),
-        ("daad", ["epochs=0"], "epochs=0: expected 1 or more"),
-        ("daad", ["method=memae", "rates=1"], "no setting 'rates': .*; .* has .*shrinkage"),
-        ("daad", ["method=autoencoder", "size=100"], "size=100"),
-        ("daad_one_class", [], "data is missing"),
-        ("daad_one_class", ["data=x", "seeds=0"], "seeds=0"),
-        ("daad_one_class", ["data=x", "rates=3,8,4"], "3 blocks do not divide the 16 cells"),
+        ("--method memea", "'memea' for argument '--method'. Expected one of .'daad', 'memae'"),
+        ("--data x --method memae --rates 1", "--rates"),
+        ("--data x --method autoencoder --size 100", "size=100"),
+        ("", "--data is missing"),
+        ("--data x --seeds 0", "seeds=0: expected 1 or more"),
+        ("--data x --rates 3,8,4", "3 blocks do not divide the 16 cells"),
     ],
 )
-def test_wrong_settings_are_named(name, settings, message):
+def test_wrong_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
-        script(name).parsed(settings)
+        script("daad_one_class").parsed(settings.split())
 
 
 def test_each_method_of_a_script_has_its_own_settings():
-    assert script("daad").parsed(["method=memae", "lr=0.1"])[1] == memae.Config(lr=0.1)
     one_class = script("daad_one_class")
     for method in ("daad", "memae", "autoencoder"):
-        options, cfg = one_class.parsed(["data=x", f"method={method}"])
+        options, cfg = one_class.parsed(["--data", "x", "--method", method])
         assert options.method == method
         assert cfg == one_class.SMALL[method]
 
 
 @pytest.mark.slow
 def test_the_study_of_granularity_leaves_figures_and_errors(tmp_path, capsys):
-    script("granularity").main(
-        str(tmp_path), "rates=1,8", "seeds=2", "steps=3", "train=6", "widths=4,4,4", "items=4,4,4"
-    )
+    settings = "--rates 1,8 --seeds 2 --steps 3 --train 6 --widths 4,4,4 --items 4,4,4"
+    script("granularity").main([str(tmp_path), *settings.split()])
     assert "highest mean AUROC" in capsys.readouterr().out
     found = json.loads((tmp_path / "granularity.json").read_text())
     assert {"options", "settings", "made_with"} < set(found)
@@ -89,10 +86,9 @@ def test_one_class_against_the_rest_trains_a_model_of_each_class(method, tmp_pat
     pictures = np.uint8(rng.integers(0, 60, (40, 28, 28)) + 150 * labels[:, None, None])
     arrays = {"x_train": pictures, "y_train": labels, "x_test": pictures, "y_test": labels}
     np.savez(tmp_path / "toy.npz", **arrays, classes=np.array(["dark", "bright"]))
-    script("daad_one_class").main(
-        str(tmp_path / "out"), f"data={tmp_path / 'toy.npz'}", f"method={method}", "steps=30",
-        "widths=4,4,4", "batch_size=4",
-    )  # fmt: skip
+    settings = f"--method {method} --steps 30 --widths 4,4,4 --batch-size 4"
+    words = [str(tmp_path / "out"), "--data", str(tmp_path / "toy.npz"), *settings.split()]
+    script("daad_one_class").main(words)
     assert "mean" in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "one_class.json").read_text())["image_auroc"]
     assert list(found) == ["dark", "bright", "mean"]

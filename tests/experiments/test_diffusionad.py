@@ -1,12 +1,10 @@
 """The scripts about DiffusionAD: what they count and write."""
 
-import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
 from scripts import category, script
 
 from jaxad.detector import check_settings, override
@@ -17,28 +15,27 @@ TINY = (
     "size=32", "batch_size=2", "width=8", "multipliers=1,2", "attention=16", "heads=2", "groups=4",
     "segmentation_width=2", "segmentation_multipliers=1,2", "steps=4",
 )  # fmt: skip
+TINY_WORDS = [word for setting in TINY for word in f"--{setting}".split("=")]
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("aux=", "aux= is empty"),
-        ("foreground=", "foreground= is empty"),
-        ("seeds=0", "seeds=0: expected 1 or more"),
-        ("save_every=0", "save_every=0: expected 1 or more"),
-        ("t_small=5", "iterations=10"),
+        ("--seeds 0", "seeds=0: expected 1 or more"),
+        ("--save-every 0", "save_every=0: expected 1 or more"),
+        ("--t-small 5", "iterations=10"),
     ],
 )
 def test_wrong_settings_of_the_sweep_are_named_before_anything_is_read(tmp_path, setting, message):
     with pytest.raises(ValueError, match=message):
-        script("sweep_diffusionad").main(str(tmp_path), "data=nowhere", setting)
+        script("sweep_diffusionad").main([str(tmp_path), "--data", "nowhere", *setting.split()])
 
 
 def test_a_sweep_needs_normal_and_anomalous_test_pictures(tmp_path):
     data = category(tmp_path / "square")
     shutil.rmtree(data / "test" / "good")
     with pytest.raises(ValueError, match="normal and anomalous test pictures"):
-        script("sweep_diffusionad").main(str(tmp_path / "out"), f"data={data}", *TINY)
+        script("sweep_diffusionad").main([str(tmp_path / "out"), "--data", str(data), *TINY_WORDS])
 
 
 def test_small_settings_can_work():
@@ -85,7 +82,8 @@ def test_iterative_denoising_is_evaluated_with_the_networks_of_one_step():
 def test_the_sweep_leaves_tables_curves_and_pictures(tmp_path, capsys):
     sweep = script("sweep_diffusionad")
     data = category(tmp_path / "square")
-    sweep.main(str(tmp_path / "out"), f"data={data}", "seeds=1", "iterations=2", *TINY)
+    words = ["--data", str(data), "--seeds", "1", "--iterations", "2", *TINY_WORDS]
+    sweep.main([str(tmp_path / "out"), *words])
     assert "autoencoder" in capsys.readouterr().out
     assert "guided" in (tmp_path / "out" / "restorations" / "summary.txt").read_text()
     rows = json.loads((tmp_path / "out" / "noise.json").read_text())

@@ -1,6 +1,7 @@
 """The scripts of the distillation methods: what they count and refuse, and that they run."""
 
 import json
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from PIL import Image
 from scripts import category, script
 
 from jaxad.cli.distil import WARM_UP, optimizer
-from jaxad.detector import override
+from jaxad.detector import check_fields, override
 from jaxad.methods import stfpm
 from jaxad.nets.patch_network import PatchNetwork, geometry
 from jaxad.weights.store import load_pretrained, save_pretrained
@@ -30,10 +31,9 @@ def test_the_sweep_has_every_choice_of_layers_once_and_starts_with_the_authors()
 @pytest.mark.slow
 def test_the_sweep_leaves_tables_and_the_spread_over_seeds(tmp_path, capsys):
     category(tmp_path / "one", normal=4)
-    script("sweep_stfpm").main(
-        str(tmp_path / "out"), f"data={tmp_path / 'one'}", "size=32", "batch_size=2", "steps=2",
-        "seeds=2", "layers=pool2,conv4",
-    )  # fmt: skip
+    settings = shlex.split("--size 32 --batch-size 2 --steps 2 --seeds 2 --layers pool2,conv4")
+    words = [str(tmp_path / "out"), "--data", str(tmp_path / "one"), *settings]
+    script("sweep_stfpm").main(words)
     lines = (tmp_path / "out" / "summary.txt").read_text().splitlines()
     assert len(lines) == 15  # six settings twice, two titles, and a gap
     assert lines[8] == "worst and best seed: image_auroc, pixel_auroc"
@@ -44,7 +44,7 @@ def test_the_sweep_leaves_tables_and_the_spread_over_seeds(tmp_path, capsys):
 def test_settings_of_the_comparison_are_given_to_their_method():
     compare = script("compare_distillation")
     options, configs = compare.parsed(
-        ["size=64", "extractor=resnet18", "weights=resnet18", "stfpm.lr=0.2", "steps=7"]
+        shlex.split("--size 64 --extractor resnet18 --weights resnet18 --stfpm.lr 0.2 --steps 7")
     )
     assert options.size == 64
     assert list(configs) == list(compare.METHODS)
@@ -53,10 +53,10 @@ def test_settings_of_the_comparison_are_given_to_their_method():
     assert configs["mkd"].lr == 1e-3
     sharing = [name for name, cfg in configs.items() if cfg.weights == ("resnet18",)]
     assert sharing == ["stfpm", "reverse_distillation", "mkd"]
-    with pytest.raises(ValueError, match="settings of mkd, which is not among the methods"):
-        compare.parsed(["methods=stfpm", "mkd.lr=1"])
-    with pytest.raises(ValueError, match="methods=uniad: expected some of"):
-        compare.parsed(["methods=uniad"])
+    with pytest.raises(ValueError, match="mkd"):
+        compare.parsed(["--methods", "stfpm", "--mkd.lr", "1"])
+    with pytest.raises(ValueError, match=r"expected one of efficientad, .* not 'uniad'"):
+        compare.parsed(["--methods", "uniad"])
 
 
 def test_the_mean_over_categories_leaves_out_what_has_no_masks():
@@ -75,12 +75,11 @@ def test_the_mean_over_categories_leaves_out_what_has_no_masks():
 def test_the_comparison_leaves_a_table_of_both_budgets(tmp_path, capsys):
     compare = script("compare_distillation")
     category(tmp_path / "one", normal=4)
-    settings = [
-        f"data={tmp_path / 'one'}", "size=64", "batch_size=2", "steps=2", "seconds=0.01", "seeds=2",
-    ]  # fmt: skip
+    settings = shlex.split("--size 64 --batch-size 2 --steps 2 --seconds 0.01 --seeds 2")
+    words = [str(tmp_path / "out"), "--data", str(tmp_path / "one"), *settings]
     for methods in ("stfpm", "stfpm,mkd"):  # the second adds to the first
         capsys.readouterr()
-        compare.main(str(tmp_path / "out"), *settings, f"methods={methods}")
+        compare.main([*words, "--methods", methods])
     found = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert found["settings"]["mkd"]["value"] == 0.5
     rows = found["rows"]
@@ -175,8 +174,14 @@ def test_all_patches_of_a_triplet_lose_their_colours_together(key):
 def test_settings_of_a_teacher_that_cannot_work_are_refused(setting, message):
     distil = script("distill_patch_teacher")
     distil.check(distil.Config())
+    cfg = override(distil.Config(), setting)
+
+    def checked():
+        check_fields(cfg)
+        distil.check(cfg)
+
     with pytest.raises(ValueError, match=message):
-        distil.check(override(distil.Config(), setting))
+        checked()
 
 
 def test_a_teachers_rate_rises_and_falls_and_another_does_not_recompile():
@@ -215,13 +220,15 @@ def test_a_distilled_teacher_is_a_weight_set_and_a_complete_run_is_found(tmp_pat
     (tmp_path / "photographs").mkdir()
     for i in range(24):
         Image.fromarray(ramp(40 + i, 60)).save(tmp_path / "photographs" / f"{i:02d}.png")
-    command = (str(tmp_path / "photographs"), str(tmp_path / "run"), *SMALL)
-    weights = ("extractor=pdn_small", "layer=pool2", f"weights={tmp_path / 'pdn'}", "metric=1")
+    small = [word for setting in SMALL for word in f"--{setting.replace('_', '-')}".split("=")]
+    command = [str(tmp_path / "photographs"), str(tmp_path / "run"), *small]
+    weights = ["--extractor", "pdn_small", "--layer", "pool2", "--weights", str(tmp_path / "pdn")]
+    weights += ["--metric", "1"]
     with pytest.raises(ValueError, match="pool2 of pdn_small has 16 channels: say decoder=16"):
-        distil.main(*command, *weights, "decoder=512")
+        distil.main([*command, *weights, "--decoder", "512"])
     ends, sets = [], []
     for _ in range(2):
-        distil.main(*command, *weights, "decoder=16", "steps=3")
+        distil.main([*command, *weights, "--decoder", "16", "--steps", "3"])
         ends.append(capsys.readouterr().out.splitlines()[-1])
         name = str(tmp_path / "run" / "weights")
         sets.append(load_pretrained(name)[name])

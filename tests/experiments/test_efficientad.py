@@ -1,6 +1,7 @@
 """The scripts: what they count, and that they run."""
 
 import json
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -67,13 +68,11 @@ def test_distillation_leaves_a_weight_set_and_finds_itself_complete(
     backbone = golden("backbone_resnet18").info["networks"]["backbone"]
     np.savez(tmp_path / "resnet18.npz", **parameters(backbone))
     pictures(tmp_path / "photographs", 24)
-    command = (
-        str(tmp_path / "resnet18.npz"), str(tmp_path / "photographs"), str(tmp_path / "run"),
-        "size=64", "batch_size=2", "steps=3",
-    )  # fmt: skip
+    places = [str(tmp_path / name) for name in ("resnet18.npz", "photographs", "run")]
+    command = [*places, "--size", "64", "--batch-size", "2", "--steps", "3"]
     ends, sets = [], []
     for _ in range(2):
-        distill.main(*command)
+        distill.main(command)
         ends.append(capsys.readouterr().out.splitlines()[-1])
         name = str(tmp_path / "run" / "weights")
         sets.append(load_pretrained(name)[name])
@@ -82,8 +81,8 @@ def test_distillation_leaves_a_weight_set_and_finds_itself_complete(
     jax.tree.map(np.testing.assert_array_equal, *sets)
     claim = json.loads((tmp_path / "run" / "run.json").read_text())
     assert claim["pictures"]["count"] == 24
-    with pytest.raises(ValueError, match="steps is 3 there, 4 now"):
-        distill.main(*command[:-1], "steps=4")
+    with pytest.raises(ValueError, match="steps is 3 there, 5 now"):
+        distill.main([*command[:-1], "5"])
 
 
 def test_the_ablation_differs_from_its_base_in_one_thing_at_a_time():
@@ -98,9 +97,8 @@ def test_the_ablation_differs_from_its_base_in_one_thing_at_a_time():
 
 @pytest.mark.slow
 def test_the_ablation_leaves_two_tables(tmp_path, capsys):
-    script("sweep_efficientad").main(
-        str(tmp_path), "seeds=1", "steps=2", "size=64", "autoencoder_kernel=2", "student_width=8"
-    )
+    settings = shlex.split("--seeds 1 --steps 2 --size 64 --autoencoder-kernel 2 --student-width 8")
+    script("sweep_efficientad").main([str(tmp_path), *settings])
     printed = capsys.readouterr().out
     assert "What is trained" in printed
     for name in ("training", "maps"):

@@ -14,42 +14,13 @@ RECIPES = (
     "daad", "diffusionad", "diffusionad_small", "efficientad", "mkd", "reverse_distillation",
     "stfpm", "uniad", "uninformed_students",
 )  # fmt: skip
-TINY_DIFFUSIONAD = [
-    "--size",
-    "32",
-    "--batch-size",
-    "2",
-    "--width",
-    "8",
-    "--multipliers",
-    "1,2",
-    "--attention",
-    "16",
-    "--heads",
-    "2",
-    "--groups",
-    "4",
-    "--segmentation-width",
-    "2",
-    "--segmentation-multipliers",
-    "1,2",
-    "--steps",
-    "4",
-]
-TINY_EFFICIENTAD = [
-    "--steps",
-    "4",
-    "--save-every",
-    "2",
-    "--curve",
-    "true",
-    "--size",
-    "64",
-    "--autoencoder-kernel",
-    "2",
-    "--student-width",
-    "8",
-]
+TINY_DIFFUSIONAD = shlex.split(
+    "--size 32 --batch-size 2 --width 8 --multipliers 1,2 --attention 16 --heads 2 --groups 4 "
+    "--segmentation-width 2 --segmentation-multipliers 1,2 --steps 4"
+)
+TINY_EFFICIENTAD = shlex.split(
+    "--steps 4 --save-every 2 --curve true --size 64 --autoencoder-kernel 2 --student-width 8"
+)
 
 
 @pytest.fixture
