@@ -57,9 +57,7 @@ class Config:
     lr: Scalar = scalar(1e-4, above=0)  # algorithm 3
     weight_decay: Scalar = 1e-5  # algorithm 3
     cosine: bool = static(False)  # warm-up, then down to zero; algorithm 3 has a constant rate
-    smallest_crop: float = static(
-        1.0, above=0, most=1
-    )  # of the short side, squared off; 1 takes whole pictures
+    smallest_crop: float = static(1.0, most=1, above=0)  # of the short side; 1: whole pictures
     grey: float = static(0.1, 0, 1)  # probability that a picture loses its colours, algorithm 3
 
 

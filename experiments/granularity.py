@@ -1,10 +1,10 @@
 r"""How finely must an image be divided? Reconstruction errors and AUROC against DAAD's rate.
 
-    python experiments/granularity.py OUT [--category plate --blocks 1,4,16 --seeds 3 ...]
+    python experiments/granularity.py OUT [--category plate --rates 1,4,16 --seeds 3 ...]
 
 The claim of Hou et al., ICCV 2021 (arXiv:2107.13118): with blocks too fine anomalies are
 reconstructed as well, with blocks too coarse what is normal is not, and between them the two are
-told apart. Each memory is divided into so many blocks a side, which is the rate, or into single
+told apart. For each of --rates, every memory is divided into so many blocks a side, or into single
 cells where it has fewer. All else is equal, seeds are shared. The pictures are rendered workpieces.
 
 OUT gets granularity.json, granularity.png (errors of normal and anomalous test pictures, AUROC;
@@ -24,7 +24,7 @@ from jaxtyping import Float
 from jaxad import compile, sweep
 from jaxad.cli import script
 from jaxad.cli.errors import Usage
-from jaxad.cli.options import asked, expected, given, leading
+from jaxad.cli.options import asked, expected, leading
 from jaxad.data import workpieces
 from jaxad.data.pictures import resized
 from jaxad.data.source import Data
@@ -36,10 +36,11 @@ from jaxad.sweep.scores import Scores, bootstrap
 from jaxad.sweep.table import circumstances
 from jaxad.training.record import settings, write_json
 
-# Small enough for two cores: sides of 32, 16 and 8 cells.
+# Small enough for two cores: sides of 32, 16 and 8 cells. Its rates are those to compare.
 SMALL = daad.Config(
-    size=64, batch_size=16, steps=600, adversarial=False, widths=(16, 32, 64), rates=(1, 1, 1),
-    items=(50, 50, 50), discriminator_widths=(16, 32, 64), smoothing=2.0, lr=1e-3,
+    size=64, batch_size=16, steps=600, adversarial=False, widths=(16, 32, 64),
+    rates=(1, 2, 4, 8, 16, 32), items=(50, 50, 50), discriminator_widths=(16, 32, 64),
+    smoothing=2.0, lr=1e-3,
 )  # fmt: skip
 SHOWN = 6  # test pictures, half of them anomalous
 ERRORS = {"normal": figures.NORMAL, "anomalous": figures.ANOMALOUS}
@@ -52,7 +53,6 @@ class Options:
 
     category: Literal[workpieces.CATEGORIES] = static("plate")  # of the rendered workpieces
     train: int = static(200, 1)  # rendered pictures to learn from
-    blocks: tuple[int, ...] = static((1, 2, 4, 8, 16, 32), 1, fewest=1)  # a side: what is compared
     seeds: int = static(3, 1)  # how many
     save_every: int = static(200, 1)  # steps between checkpoints
 
@@ -63,11 +63,11 @@ def main(words: Sequence[str]) -> None:
     usage = "python experiments/granularity.py OUT"
     options, base = asked(rest, usage, __doc__, script=Options(), settings=SMALL)
     (out,) = expected(places, "OUT")
-    if given(rest, "rates"):
-        raise Usage("--rates are what the study varies: say --blocks")
+    if not base.rates or min(base.rates) < 1:
+        raise Usage("--rates are what is compared: give some, each 1 or more")
     if base.adversarial or base.score != "mean":
         raise Usage("the study is of the mean error: leave --adversarial false and --score mean")
-    configs = tuple(divided(base, rate) for rate in options.blocks)
+    configs = tuple(divided(base, rate) for rate in base.rates)
     for cfg in configs:
         check_settings(daad.DETECTOR, cfg)
     script.prepare()
@@ -81,10 +81,10 @@ def main(words: Sequence[str]) -> None:
     scores = sweep.evaluate(daad.DETECTOR, configs, {}, members, data.test)
     values = measured(configs, members, scores)
     made = {"options": vars(options), **settings(daad.DETECTOR, base), "made_with": circumstances()}
-    write_json(folder / "granularity.json", {**made, "rates": table(options.blocks, values)})
-    draw(folder / "granularity.png", options.blocks, values)
-    draw_pictures(folder / "reconstructions.png", options.blocks, configs, members, data)
-    print(text(options.blocks, values))
+    write_json(folder / "granularity.json", {**made, "rates": table(base.rates, values)})
+    draw(folder / "granularity.png", base.rates, values)
+    draw_pictures(folder / "reconstructions.png", base.rates, configs, members, data)
+    print(text(base.rates, values))
 
 
 def divided(base: daad.Config, rate: int) -> daad.Config:

@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> None:
     several = opened(diffusionad.DETECTOR, cfg, folder, pictures, options.seed, sheet.parent)
     data = only_one(several)
     examples(cfg, data, options.seed).save(sheet)
-    print(f"{ROWS * COLUMNS} of {len(data.train)} pictures, damaged and before: {sheet}")
+    print(f"{ROWS * COLUMNS} damaged pictures, each above what it was: {sheet}")
 
 
 def examples(cfg: diffusionad.Config, data: Data, seed: int) -> Image.Image:
