@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxad.cli import script
+from jaxad.cli.data import photographs
 from jaxad.data import array_records, prepared
 from jaxad.data.textures import Textures
 
@@ -12,7 +12,7 @@ from jaxad.data.textures import Textures
 def test_pictures_in_folders_by_class_and_in_one_folder_are_found(tmp_path, picture, pattern):
     for i, kind in enumerate(("banded", "banded", "dotted")):
         picture(tmp_path / pattern.format(kind, i))
-    textures = script.photographs(str(tmp_path), 32)
+    textures = photographs(str(tmp_path), 32)
     assert len(textures) == 3
     assert {record.label for record in textures.records} == {0}
 
@@ -27,7 +27,7 @@ def test_the_training_pictures_of_a_prepared_set_are_textures_whatever_their_cla
     source = prepared.load(tmp_path / "dtd.npz")
     folder = array_records.prepare(source, tmp_path / "data")
     for place in (folder, tmp_path / "data"):
-        textures = script.photographs(str(place), 32)
+        textures = photographs(str(place), 32)
         assert len(textures) == 5
         assert {record.label for record in textures.records} == {0}
         for i in range(5):
@@ -35,7 +35,7 @@ def test_the_training_pictures_of_a_prepared_set_are_textures_whatever_their_cla
 
 
 def test_without_a_folder_textures_are_rendered_and_a_missing_one_is_named(tmp_path, caplog):
-    assert isinstance(script.photographs(None, 32), Textures)
+    assert isinstance(photographs(None, 32), Textures)
     assert "textures take their place" in caplog.text
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
-        script.photographs(str(tmp_path / "nowhere"), 32)
+        photographs(str(tmp_path / "nowhere"), 32)

@@ -81,8 +81,10 @@ def test_distillation_leaves_a_weight_set_and_finds_itself_complete(
     jax.tree.map(np.testing.assert_array_equal, *sets)
     claim = json.loads((tmp_path / "run" / "run.json").read_text())
     assert claim["pictures"]["count"] == 24
-    with pytest.raises(ValueError, match="steps is 3 there, 5 now"):
-        distill.main([*command[:-1], "5"])
+    with pytest.raises(ValueError, match=r"lr is .* there"):
+        distill.main([*command, "--lr", "1e-3"])
+    distill.main([*command[:-1], "5"])  # more steps go on
+    assert capsys.readouterr().out.splitlines()[-1].startswith("step 5: held-out error")
 
 
 def test_the_ablation_differs_from_its_base_in_one_thing_at_a_time():

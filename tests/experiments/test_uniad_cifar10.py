@@ -1,6 +1,7 @@
 """UniAD on CIFAR-10: the authors' settings, and a run that leaves what it says."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -15,31 +16,30 @@ def experiment():
 
 
 def test_the_experiment_has_the_authors_settings(experiment):
-    options, cfg = experiment.parsed(["data=x.npz", "lr=1e-3", "epochs=7"])
+    options, cfg = experiment.parsed(shlex.split("--data x.npz --lr 1e-3 --epochs 7"))
     assert (cfg.batch_size, cfg.score, cfg.layers, cfg.lr) == (16, "mean", (), 1e-3)
     assert options.splits == ("01234", "56789", "02468", "13579")
-    b4 = ["data=x", "extractor=efficientnet_b4", "weights=efficientnet_b4"]
+    b4 = shlex.split("--data x --extractor efficientnet_b4 --weights efficientnet_b4")
     _, cfg = experiment.parsed(b4)
     assert cfg.layers == ("block1", "block5", "block9", "block21", "block31")
-    _, cfg = experiment.parsed([*b4, "layers=block1"])
+    _, cfg = experiment.parsed([*b4, "--layers", "block1"])
     assert cfg.layers == ("block1",)
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("words", "message"),
     [
-        ([], "data is missing: say data=FILE.npz"),
-        (["data=x", "steps=5"], "steps: say epochs="),
-        (["data=x", "splits=01234,0123"], "splits=0123: expected some of 01234, 56789"),
-        (["data=x", "splits="], "splits= is empty"),
-        (["data=x", "seeds=0"], "seeds=0: expected 1 or more"),
-        (["data=x", "grid=13"], "size=224 does not fit the tokens"),
-        (["data=x", "sed=1"], "no setting 'sed'"),
+        ([], "--data is missing: say --data FILE.npz"),
+        (["--data", "x", "--splits", "01234,0123"], "expected one of 01234, 56789"),
+        (["--data", "x", "--splits", ""], "splits=: expected 1 or more values"),
+        (["--data", "x", "--seeds", "0"], "seeds=0: expected 1 or more"),
+        (["--data", "x", "--grid", "13"], "size=224 does not fit the tokens"),
+        (["--data", "x", "--sed", "1"], "Unrecognized options: --sed"),
     ],
 )
-def test_settings_of_the_experiment_that_cannot_work_are_refused(experiment, settings, message):
+def test_settings_of_the_experiment_that_cannot_work_are_refused(experiment, words, message):
     with pytest.raises(ValueError, match=message):
-        experiment.parsed(settings)
+        experiment.parsed(words)
 
 
 @pytest.mark.slow
@@ -51,11 +51,11 @@ def test_the_experiment_leaves_a_table_of_small_data_results(experiment, tmp_pat
         arrays[f"x_{part}"] = rng.integers(0, 256, (10 * count, 64, 64, 3), np.uint8)
         arrays[f"y_{part}"] = np.repeat(np.arange(10), count)
     np.savez(data, **arrays)
-    experiment.main(
-        str(tmp_path / "run"), f"data={data}", "epochs=1", "seeds=2", "size=64", "grid=8",
-        "hidden=16", "heads=2", "ffn=16", "encoder_layers=1", "decoder_layers=1", "mask_size=3",
-        "pool=8", "layers=pool2,conv4",
-    )  # fmt: skip
+    words = (
+        "--epochs 1 --seeds 2 --size 64 --grid 8 --hidden 16 --heads 2 --ffn 16 "
+        "--encoder-layers 1 --decoder-layers 1 --mask-size 3 --pool 8 --layers pool2,conv4"
+    )
+    experiment.main([str(tmp_path / "run"), "--data", str(data), *words.split()])
     printed = capsys.readouterr().out
     assert "small-data results" in printed
     found = json.loads((tmp_path / "run" / "uniad_cifar10.json").read_text())
