@@ -123,8 +123,8 @@ def stfpm_cookies() -> Rows:
     """STFPM on cookies: as long as by default, longer, and with smaller batches."""
     of = {
         "100 epochs": runs("stfpm_cookies"),
-        "`--epochs 200`": runs("stfpm_cookies_200_epochs"),
-        "`--batch-size 8`": runs("stfpm_cookies_batch_8"),
+        "200 epochs, `--steps 200`": runs("stfpm_cookies_200_epochs"),
+        "100 epochs, `--batch-size 8 --steps 400`": runs("stfpm_cookies_batch_8"),
     }
     return summary("STFPM", {"": of}, seeds=True)
 
