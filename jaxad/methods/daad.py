@@ -60,16 +60,16 @@ class Config:
     similarity: memory.Similarity = static("cosine")
     # Of projected keys; none: blocks are compared in full
     key_channels: int | None = static(None, 1)
-    discriminator_widths: tuple[int, ...] = static((64, 128, 256, 512), 1, fewest=1)
+    discriminator_widths: tuple[int, ...] = static((64, 128, 256, 512), 1, fewest=1)  # as widths
     # Deviation of the Gaussian that blurs the map, in pixels
     smoothing: float = static(4.0, least=0)
     score: autoencoder.Score = static("mean")  # R: error of all pixels, or the largest of the map
     temperature: Scalar = scalar(0.1, above=0)  # of the softmax over items
     # Threshold of the weights, below 1 / items; 0 for none
     shrinkage: Scalar = scalar(0.0, least=0)
-    reconstruction_weight: Scalar = scalar(50.0, least=0)
-    adversarial_weight: Scalar = scalar(1.0, least=0)
-    alignment_weight: Scalar = scalar(1.0, least=0)
+    reconstruction_weight: Scalar = scalar(50.0, least=0)  # of the loss
+    adversarial_weight: Scalar = scalar(1.0, least=0)  # of the loss, with `adversarial`
+    alignment_weight: Scalar = scalar(1.0, least=0)  # of the loss, with `adversarial`
     lam: Scalar = scalar(0.5, least=0)  # lambda, of the alignment error in the score
     lr: Scalar = scalar(2e-4, above=0)  # of generator and discriminator
 

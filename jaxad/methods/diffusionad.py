@@ -43,10 +43,10 @@ from jaxad.synthesis.recipe import Damaged, damage
 class Config:
     """Settings; the defaults are those of the authors' code, but for `foreground` and `tries`."""
 
-    # Image side in pixels.
     # Differs from the reference: pictures and masks are made smaller with antialiasing.
-    size: int = static(256, least=1)
-    batch_size: int = static(16, least=1)
+
+    size: int = static(256, least=1)  # image side in pixels
+    batch_size: int = static(16, least=1)  # pictures in a step
     # 3000 epochs of a category of MVTec AD, 240 images on average
     steps: int = static(45_000, least=0)
     weights: tuple[str, ...] = static((), count=0)  # none
@@ -82,17 +82,16 @@ class Config:
     segmentation_multipliers: tuple[int, ...] = static(MULTIPLIERS, 1, fewest=1)
     precision: Literal["float32", "bfloat16"] = static("float32")  # of the U-Net
     remat: bool = static(False)  # compute again for gradients, to save memory
-    # Losses and optimisers.
-    noise_weight: Scalar = scalar(1.0, least=0)
-    focal_weight: Scalar = scalar(5.0, least=0)
-    smooth_l1_weight: Scalar = scalar(1.0, least=0)
+    noise_weight: Scalar = scalar(1.0, least=0)  # of the U-Net's loss
+    focal_weight: Scalar = scalar(5.0, least=0)  # of the segmentation's first loss
+    smooth_l1_weight: Scalar = scalar(1.0, least=0)  # of its second
     alpha: Scalar = scalar(0.5, least=0)  # of the focal loss
     gamma: Scalar = scalar(4.0, least=0)
     lr: Scalar = scalar(1e-4, above=0)  # of the U-Net
     segmentation_lr: Scalar = scalar(1e-5, above=0)
     # Code: half a cosine in `period` steps, back and forth between 0 and the rate above.
     segmentation_schedule: Literal["cosine", "constant"] = static("cosine")
-    period: int = static(10, 1)
+    period: int = static(10, 1)  # of that cosine, in steps
     average: bool = static(False)  # predict with a moving average of the parameters
     decay: Scalar = scalar(0.999, least=0, below=1)  # of that average, once steps are many
     top: int = static(50, 1)  # highest pixels of a map, whose mean is the score

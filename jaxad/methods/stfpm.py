@@ -23,6 +23,8 @@ from jaxad.ops.terms import product, total
 from jaxad.weights.store import weights_of
 
 
+# Differs from the reference: its result is the epoch whose held-out images have the lowest mean
+# map; here the last state or, by `select="heldout"`, the one of the lowest held-out loss.
 @config
 class Config:
     """Settings; the defaults are the authors' code for MVTec AD, but for the extractor.
@@ -41,11 +43,9 @@ class Config:
     # "twice": maps are enlarged to the finest one's size, multiplied, and enlarged to the image's
     # (code); "once": each is enlarged to the image's, then they are multiplied (anomalib).
     upsampling: Literal["twice", "once"] = static("twice")
-    # Differs from the reference: its result is the epoch whose held-out images have the lowest mean
-    # map; here the last state or, by `select="heldout"`, the one of the lowest held-out loss.
-    lr: Scalar = scalar(0.4, above=0)
-    momentum: Scalar = scalar(0.9, least=0, below=1)
-    weight_decay: Scalar = scalar(1e-4, least=0)
+    lr: Scalar = scalar(0.4, above=0)  # of stochastic gradient descent
+    momentum: Scalar = scalar(0.9, least=0, below=1)  # of the same
+    weight_decay: Scalar = scalar(1e-4, least=0)  # added to the gradient
 
 
 def check(cfg: Config) -> None:

@@ -58,8 +58,8 @@ class Config:
     dense: bool = static(True)
     # The teachers' moments are measured on so many training pictures at most.
     measure_pictures: int = static(4096, least=1)
-    lr: Scalar = scalar(1e-4, above=0)
-    weight_decay: Scalar = scalar(1e-5, least=0)
+    lr: Scalar = scalar(1e-4, above=0)  # of Adam
+    weight_decay: Scalar = scalar(1e-5, least=0)  # added to the gradient
 
 
 class Stats(NamedTuple):
