@@ -6,6 +6,8 @@
    1 means that this jaxlib no longer needs it.
 2. Gradient steps of a convolution in a host loop and in a scan: why a CPU gets a host loop.
 3. The weight gradient of a padded convolution, padded by itself and beforehand.
+
+Takes ten seconds on two cores.
 """
 
 import time

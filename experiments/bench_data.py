@@ -7,6 +7,8 @@
 2. EfficientAD's training batches, by the clock, in threads: in the first epoch, which renders the
    pictures, and in the second, which has them in memory. With the penalty each batch also has
    textures, of which there are more than two epochs need: all are rendered.
+
+Takes a few seconds.
 """
 
 import time

@@ -4,7 +4,8 @@
 
 Times one training step, the whole `predict` and the quantile, median of several, and compares them
 with their floors: the floating-point operations that the layer tables imply, divided by the rate of
-a float32 matrix product measured in the same run. Random weights; nothing is read or written.
+a float32 matrix product measured in the same run. Random weights; nothing is read or written. Takes
+a few minutes on two cores, most of them to compile.
 """
 
 import time

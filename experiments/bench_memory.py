@@ -5,7 +5,7 @@
 Makes a folder in MVTec AD layout whose training pictures are links to a few hundred files, trains a
 small autoencoder on it, in a process of its own, and prints that process's largest resident memory.
 What it keeps in memory is limited (`memory` of `training.fit`, 1 GiB by default); the rest is read
-whenever it is needed. Takes a minute or two, most of it to open 50,000 pictures.
+whenever it is needed. Takes a minute.
 """
 
 import json

@@ -16,6 +16,8 @@ Few photographs, a small machine, and a ResNet-18 without its last stage:
     python experiments/distill_patch_teacher.py imagenet-sample-images,bsds500,dtd runs/patch_33 \
         --patch 33 --layer layer3 --decoder 256 --enlarged 64 --zoom 2,8 --steps 6000 --lr 5e-4 \
         --cosine true
+
+2000 steps of the latter take 24 minutes on one core.
 """
 
 import pathlib

@@ -10,7 +10,7 @@ Without a weights file (torchvision names) that network has random weights, and 
 `hard_features.png`: how many of a cell's channels have a distance at or above the p_hard quantile,
 and so give the loss, for several p_hard, after some steps of training on this one image.
 
-A few minutes on two cores.
+Takes a few minutes on two cores.
 
 Batzner, Heckler & Koenig, WACV 2024 (arXiv:2303.14535), sections 3.1 and 3.2.
 """
