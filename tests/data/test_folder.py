@@ -114,8 +114,9 @@ def test_folders_of_anomalous_pictures_are_types_of_defect(folders, picture, mas
     data = folder.load(folders / "train", test_anomalous=folders / "defects")
     assert names(data.test) == ["anomalous/0", "dent/0", "tiefer Kratzer ß/0"]
     picture(folders / "defects" / "good" / "0.png")
-    with pytest.raises(ValueError, match="give that as test_normal"):
-        folder.load(folders / "train", test_anomalous=folders / "defects")
+    data = folder.load(folders / "train", test_anomalous=folders / "defects")
+    assert [record.label for record in data.test.records] == [0, 1, 1, 1]
+    assert names(data.test)[0] == "good/0"
 
 
 def test_several_masks_of_a_picture_are_united(folders, mask):
