@@ -149,9 +149,7 @@ def test_missing_weights_of_a_published_network_name_its_file_and_where_it_is_fr
 
 
 def test_missing_weights_of_this_project_name_their_repository_and_terms(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match="jaxad's repository, for research"
-    ):
+    with pytest.raises(FileNotFoundError, match="jaxad's repository, for research"):
         load_pretrained(("pdn_small",), tmp_path)
 
 
