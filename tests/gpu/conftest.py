@@ -9,25 +9,25 @@ import pytest
 # products, with TensorFloat-32 (10 bits of mantissa), with bfloat16 (7). In the comments what
 # rounding the operands of all products to 22, 10 and 7 bits did on a CPU, at most of all methods,
 # by `gpu_reference.py --rounded`. The first column leaves room for other orders of summation, and
-# is still below what TensorFloat-32 does; the others are two to four times what was seen.
-ANY = float("inf")  # what is finite
+# of each method some quantity shows TensorFloat-32 where float32 was asked for. The others allow
+# two to four times what was seen.
 TOLERANCES = {
     "terms 1": (1e-4, 2e-3, 2e-2),  # 3e-6, 4e-4, 6e-3
-    "terms 2-3": (1e-3, 5e-2, 3e-1),  # 3e-5, 2e-2, 9e-2
-    "step 1": (1e-9, 1e-9, 1e-9),  # counted
-    "params 1": (1e-3, 4e-2, 6e-2),  # 1e-6, 1e-2, 2e-2
-    "stats 1": (1e-4, 5e-4, 6e-3),  # 3e-7, 1e-4, 2e-3
-    "opt 1": (1e-3, 3e-1, 5e-1),  # 5e-6, 9e-2, 2e-1
-    "step 3": (1e-9, 1e-9, 1e-9),
-    # Adam makes steps of full length of gradients that are nothing but rounding, such as those of a
-    # bias that a batch norm takes away again; of the third step's gradient little is then the same.
-    "params 3": (5e-3, 1e-1, 2e-1),  # 7e-4, 3e-2, 5e-2
-    "stats 3": (5e-4, 2e-2, 4e-2),  # 2e-5, 4e-3, 1e-2
-    "opt 3": (2e-2, ANY, ANY),  # 1e-3, 5e-1, 5e-1
+    "terms 2-3": (1e-4, 1e-2, 3e-2),  # 3e-6, 2e-3, 8e-3
+    # Of gradients that are nothing but rounding, such as those of a bias that a batch norm takes
+    # away again, Adam makes steps as long as of others.
+    "params 1": (5e-3, 4e-1, 8e-1),  # 6e-5, 2e-1, 5e-1
+    "params 3": (1e-2, 4e-1, 8e-1),  # 5e-4, 2e-1, 4e-1
+    "opt 1": (1e-3, 2e-1, 4e-1),  # 5e-6, 9e-2, 2e-1
+    "opt 3": (4e-3, 4e-1, 5e-1),  # 2e-4, 2e-1, 2e-1
+    "stats 1": (1e-4, 5e-4, 5e-3),  # 3e-7, 1e-4, 2e-3
+    "stats 3": (1e-4, 1e-3, 5e-3),  # 5e-7, 3e-4, 2e-3
     "map before": (1e-3, 2e-2, 8e-2),  # 8e-5, 4e-3, 2e-2
-    "score before": (5e-4, 4e-3, 3e-2),  # 2e-6, 8e-4, 7e-3
-    "map after": (5e-2, ANY, ANY),  # 1e-2, 1e-1, 5e-1: of a map that varies by 1e-3 of its mean
-    "score after": (1e-3, 2e-1, 2e-1),  # 4e-5, 5e-2, 5e-2
+    "map after": (1e-3, 4e-2, 8e-2),  # 5e-5, 1e-2, 3e-2
+    "score before": (1e-4, 3e-3, 2e-2),  # 2e-6, 8e-4, 7e-3
+    "score after": (1e-4, 8e-3, 8e-2),  # 5e-6, 3e-3, 3e-2
+    "step 1": (1e-9, 1e-9, 1e-9),  # a count
+    "step 3": (1e-9, 1e-9, 1e-9),
 }
 PRECISIONS = ("highest", "tensorfloat32", "bfloat16")
 
