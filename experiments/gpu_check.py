@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OUTCOMES = {"failure": "failed", "error": "failed", "skipped": "skipped"}  # of JUnit's XML
-TOTAL = 580.0  # seconds of all together
+TOTAL = 560.0  # seconds of all together
 LAST = 30  # lines that are kept of what failed
 MACHINE = (
     "import json, jax; from jaxad.sweep.table import circumstances; "
@@ -105,7 +105,7 @@ def tests(folder: pathlib.Path, processes: int, limit: float, environment: dict)
         ]  # fmt: skip
         done = call(command, limit, environment)
         cases = read_report(report.read_text(encoding="utf-8")) if report.exists() else []
-    found = {"command": command, "outcome": done.outcome, "seconds": done.seconds, "cases": cases}
+    found = {"outcome": done.outcome, "seconds": done.seconds, "cases": cases}
     if done.outcome == "passed":
         return found
     return {**found, "lines": done.lines[-LAST:], "errors": done.errors}
@@ -132,7 +132,8 @@ def benchmark(
 ) -> dict[str, Any]:
     """What a script prints, how long it takes and how it ends."""
     command = [sys.executable, str(script), *options.split()]
-    return {"command": command, **call(command, limit, environment)._asdict()}
+    shown = " ".join(["python", f"experiments/{script.name}", *options.split()])
+    return {"command": shown, **call(command, limit, environment)._asdict()}
 
 
 def machine(environment: dict[str, str]) -> dict[str, Any]:
@@ -190,8 +191,9 @@ def collected(dry_run: bool, keep: Callable[[dict], None]) -> dict[str, Any]:
 
 
 def failures(found: dict[str, Any]) -> list[str]:
-    """A line for each part that did not pass."""
-    parts = {"tests": found["tests"], **found["benchmarks"]}
+    """A line for each part, and each test, that did not pass."""
+    cases = {case["name"]: case for case in found["tests"]["cases"]}
+    parts = {"tests": found["tests"], **cases, **found["benchmarks"]}
     return [
         f"{name}: {part['outcome']}" for name, part in parts.items() if part["outcome"] != "passed"
     ]

@@ -50,7 +50,10 @@ def test_a_crashed_benchmark_and_a_failing_test_are_in_the_file_with_their_messa
     assert (crashed["outcome"], crashed["errors"]) == ("failed", ["out of memory"])
     assert crashed["lines"] == ["| some | table |"]
     assert (good["outcome"], good["lines"]) == ("passed", ["['--steps', '20']"])
-    assert "crashing: failed" in capsys.readouterr().out
+    assert good["command"] == "python experiments/bench_good.py --steps 20"
+    printed = capsys.readouterr().out
+    assert "crashing: failed" in printed
+    assert "test_bad: failed" in printed
 
 
 def test_all_is_well_where_all_passes(machine):
