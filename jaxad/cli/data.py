@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxad.cli.errors import Usage
+from jaxad.cli.options import option
 from jaxad.cli.run_options import DataOptions
 from jaxad.data import folder, foreground, layouts, multiclass, prepared, workpieces
 from jaxad.data.source import Data, OnBadImage, Source
 from jaxad.data.textures import Textures
-from jaxad.detector import Detector
+from jaxad.detector import Detector, replace
 
 log = logging.getLogger(__name__)
 
 RENDERED = "workpieces"  # as DATA; "workpieces/plate" is one of them
 PLAIN = ("test", "test_normal", "masks")  # options that belong to --normal
+FOLDERS = ("normal", *PLAIN, "aux", "foreground_masks")
 
 
 def opened(
@@ -40,29 +42,50 @@ def opened(
       ValueError: options do not go together, or pictures cannot be used.
       FileNotFoundError: a folder does not exist, or holds no pictures where they belong.
     """
-    if options.normal is None:
-        alone = [name for name in PLAIN if getattr(options, name) is not None]
-        if place is None:
-            raise Usage("there is no DATA: give a folder, several as A,B, workpieces, or --normal")
-        if alone:
-            raise Usage(f"--{alone[0].replace('_', '-')} belongs to --normal, which is not given")
-        found = categories(
-            places(place), cfg.size, seed=seed, heldout=options.heldout,
-            on_bad_image=options.on_bad_image, train=options.rendered, test=options.rendered_test,
-        )  # fmt: skip
-    else:
+    found = pictures(place, cfg.size, options, seed)
+    several = len(found) > 1 and not options.unified
+    filled = {
+        name: with_streams(detector, cfg, one, options, workdir / name if several else workdir)
+        for name, one in found.items()
+    }
+    return together(filled, options)
+
+
+def pictures(place: str | None, size: int, options: DataOptions, seed: int) -> dict[str, Data]:
+    """The pictures of each category, by its name, without streams; see `opened`."""
+    if options.normal is not None:
         one = folder.load(
             options.normal, test_normal=options.test_normal, test_anomalous=options.test,
             masks=options.masks, seed=seed, heldout=options.heldout,
             on_bad_image=options.on_bad_image,
         )  # fmt: skip
-        found = {pathlib.Path(options.normal).absolute().name: one}
-    several = len(found) > 1 and not options.unified
-    found = {
-        name: with_streams(detector, cfg, one, options, workdir / name if several else workdir)
-        for name, one in found.items()
-    }
+        return {pathlib.Path(options.normal).absolute().name: one}
+    if place is None:
+        raise Usage("there is no DATA: give a folder, several as A,B, workpieces, or --normal")
+    for name in PLAIN:
+        if getattr(options, name) is not None:
+            raise Usage(f"{option(name)} belongs to --normal, which is not given")
+    return categories(
+        places(place), size, seed=seed, heldout=options.heldout,
+        on_bad_image=options.on_bad_image, train=options.rendered, test=options.rendered_test,
+    )  # fmt: skip
+
+
+def together(found: dict[str, Data], options: DataOptions) -> dict[str, Data]:
+    """All categories as one under the name "unified", if the options say so."""
     return {"unified": multiclass.pooled(found)} if options.unified else found
+
+
+def lasting(place: str | None, options: DataOptions) -> tuple[str | None, DataOptions]:
+    """DATA and options that mean the same in any current folder."""
+
+    def absolute(name: str) -> str:
+        return name if _is_rendered(name) else str(pathlib.Path(name).absolute())
+
+    folders = {name: getattr(options, name) for name in FOLDERS}
+    fixed = {name: absolute(value) for name, value in folders.items() if value is not None}
+    whole = None if place is None else ",".join(absolute(one) for one in places(place))
+    return whole, replace(options, **fixed)
 
 
 def places(place: str) -> list[str]:
@@ -99,7 +122,7 @@ def categories(
     """
     found: list[tuple[str, Data]] = []
     for place in folders:
-        if pathlib.PurePosixPath(place).parts[:1] == (RENDERED,):
+        if _is_rendered(place):
             names = pathlib.PurePosixPath(place).parts[1:] or workpieces.CATEGORIES
             found += [
                 (name, workpieces.load(name, size=size, train=train, test=test)) for name in names
@@ -192,3 +215,7 @@ def said_of(several: Mapping[str, Data]) -> str:
     without = [name for name, one in several.items() if one.test is None]
     untested = f"; no test pictures of {', '.join(without)}" if without else ""
     return f"{len(several)} categories: {', '.join(several)}{untested}"
+
+
+def _is_rendered(place: str) -> bool:
+    return pathlib.PurePosixPath(place).parts[:1] == (RENDERED,)

@@ -45,7 +45,7 @@ def told(function: Callable[[Sequence[str]], None], words: Sequence[str]) -> int
     except SystemExit as end:  # help was printed
         return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
-        _say("interrupted; the same command again goes on from what was saved last")
+        _say("interrupted; the command of a run goes on, given again, from what was saved last")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

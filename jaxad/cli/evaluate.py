@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Sequence
 
-from jaxad.cli.data import opened
+from jaxad.cli.data import pictures, together
 from jaxad.cli.errors import Usage
 from jaxad.cli.learn import tested
 from jaxad.cli.options import asked, leading
@@ -26,7 +26,7 @@ DATA: other pictures, in a layout that `jaxad train` knows; by default those the
 class EvaluateOptions:
     """What is done with the results."""
 
-    out: str | None = static(None)  # folder for them; none: RUN, and RUN/on-NAME for other DATA
+    out: str | None = static(None)  # folder for them; none: RUN, or RUN/on-NAME for other DATA
     device: str | None = static(None)  # cpu, gpu or tpu; none: the best there is
 
 
@@ -43,15 +43,18 @@ def main(words: Sequence[str]) -> None:
     prepare(options.device)
     root = pathlib.Path(places[0])
     folders = runs(root)
-    other = places[1] if len(places) > 1 else data.normal
     found = []
     for folder in folders:
         run = finished(folder)
-        out = folder if options.out is None else pathlib.Path(options.out)
-        if options.out is not None and len(folders) > 1:
-            out = out / folder.name
-        for name, one in _data(run, places[1:], data, folder).items():
-            place = out / f"on-{name}" if other is not None and options.out is None else out
+        several = _data(run, places[1:], data, folder)
+        if len(folders) > 1 and folder.name in several:  # a model of each category
+            several = {folder.name: several[folder.name]}
+        for name, one in several.items():
+            other = bool(places[1:] or data.normal)
+            inside = [folder.name] * (len(folders) > 1) + [name] * (len(several) > 1)
+            place = folder / f"on-{name}" if other else folder
+            if options.out is not None:
+                place = pathlib.Path(options.out, *inside)
             title = f"{run.detector.name} of {folder.name} on {name}"
             print(f"{name}: {run.detector.name}, trained in {folder}")
             found.append(
@@ -86,12 +89,12 @@ def _data(
     seed = about.get("seed", 0)
     if places or options.normal is not None:
         place = places[0] if places else None
-        return opened(run.detector, run.cfg, place, options, seed, folder)
+        return together(pictures(place, run.cfg.size, options, seed), options)
     if "options" not in about:
         raise Usage(f"{folder} does not say where its pictures lay: {USAGE}")
     given = {n: tuple(x) if isinstance(x, list) else x for n, x in about["options"].items()}
     options = replace(DataOptions(), **given)
-    found = opened(run.detector, run.cfg, about.get("data"), options, seed, folder)
+    found = together(pictures(about.get("data"), run.cfg.size, options, seed), options)
     name = about["category"]
     if name not in found:
         raise FileNotFoundError(f"the category {name!r} of {folder} is not in {about['data']} now")

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from jaxad.cli.data import opened, said_of
+from jaxad.cli.data import lasting, opened, said_of
 from jaxad.cli.run_options import DataOptions, RunOptions
 from jaxad.cli.script import prepare, read_rows
 from jaxad.data.pictures import image_set
@@ -60,7 +60,8 @@ def learn(
         cfg = with_epochs(cfg, epochs, one)
         folder = workdir / name if len(several) > 1 else workdir
         print(f"{name}: {detector.name} learns from {len(one.train)} pictures\n{cfg}")
-        about = described(cfg, category=name, data=place, options=vars(data), seed=run.seed)
+        lay, chosen = lasting(place, data)
+        about = described(cfg, category=name, data=lay, options=vars(chosen), seed=run.seed)
         state = learned(detector, cfg, pretrained, one, run, folder, about)
         title = _title(detector, cfg, name, run.seed)
         found.append(tested(detector, cfg, pretrained, state, one, folder, title))

@@ -50,10 +50,10 @@ LAYERS = {  # where the extractor's own choice leaves some out, or has negative 
 class Config:
     """Settings; the defaults are the authors' code for MVTec AD, but for the teacher.
 
-    Theirs is `extractor=vgg16 weights=vgg16 scaled=false`, whose own choice of layers is
+    Theirs is `--extractor vgg16 --weights vgg16 --scaled false`, whose own choice of layers is
     pool2,pool3,pool4,pool5. The clone of another teacher has as many channels as its maps, and as
-    narrow ones in between. They take `value=0.01` for other data, and for CIFAR-10 `size=224
-    normalisation=imagenet`.
+    narrow ones in between. They take `--value 0.01` for other data, and for CIFAR-10 `--size 224
+    --normalisation imagenet`.
     """
 
     size: int = static(128, least=16)  # image side in pixels

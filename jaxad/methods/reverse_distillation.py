@@ -30,7 +30,7 @@ from jaxad.weights.store import weights_of
 class Config:
     """Settings; the defaults are the authors' code for MVTec AD, but for the encoder.
 
-    Theirs is `extractor=wide_resnet50_2 weights=wide_resnet50_2`; `resnet18` is the smallest of
+    Theirs is `--extractor wide_resnet50_2 --weights wide_resnet50_2`; `resnet18` is the smallest of
     their others. For a residual network without bottlenecks, and for any other whose maps have
     sides that divide each other, the decoder's blocks are two 3x3 convolutions. They end in a
     rectifier: maps with negative values cannot be restored.

@@ -29,7 +29,7 @@ from jaxad.weights.store import weights_of
 class Config:
     """Settings; the defaults are the authors' code for MVTec AD, but for the extractor.
 
-    Theirs is `extractor=resnet18 weights=resnet18`, whose own choice of layers is
+    Theirs is `--extractor resnet18 --weights resnet18`, whose own choice of layers is
     layer1,layer2,layer3. Any extractor's network will do.
     """
 

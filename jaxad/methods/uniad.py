@@ -29,8 +29,8 @@ Features = Float[Array, "B h w C"]
 class Config:
     """Settings; the defaults are those of the authors' code for MVTec AD, but for the extractor.
 
-    Theirs is `extractor=efficientnet_b4 weights=efficientnet_b4`, whose own choice of layers is
-    block1,block5,block9,block21. For CIFAR-10 they add block31, `batch_size=16` and `score=mean`.
+    Theirs is `--extractor efficientnet_b4 --weights efficientnet_b4`, whose own choice of layers is
+    block1,block5,block9,block21. For CIFAR-10 they add block31, `--batch-size 16 --score mean`.
     """
 
     # Differs from the reference: a tenth of the normal pictures is held out (`Data.heldout`),

@@ -50,7 +50,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     words = ["train", "autoencoder", pictures, str(tmp_path), *SMALL, *STEPS]
     assert main(words) == 130
     said = capsys.readouterr().err
-    assert said.splitlines()[-1].startswith("jaxad: interrupted; the same command again")
+    assert said.splitlines()[-1].startswith("jaxad: interrupted; the command of a run goes on")
     (saved,) = [int(one.name) for one in (tmp_path / "checkpoints").iterdir()]
     assert saved not in (25, 30)  # between two checkpoints, and before the end
     assert not (tmp_path / "model").exists()

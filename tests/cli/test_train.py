@@ -6,6 +6,7 @@ import pytest
 from scripts import category
 
 from jaxad.cli.main import main
+from jaxad.training.checkpoint import RunFolder
 
 SMALL = ["--size", "32", "--batch-size", "2", "--widths", "4,8", "--steps", "2"]
 
@@ -122,6 +123,27 @@ def test_the_folder_of_another_method_is_refused_and_left_alone(root, tmp_path, 
     assert "method is 'autoencoder' there, 'memae' now" in said
     assert main(["train", "autoencoder", *place, *SMALL, "--seed", "1"]) == 2
     assert (tmp_path / "run" / "run.json").read_text() == before
+
+
+def test_a_run_folder_in_use_is_refused(root, tmp_path, capsys):
+    with RunFolder(tmp_path / "run"):
+        words = ["train", "autoencoder", str(root / "one"), str(tmp_path / "run"), *SMALL]
+        assert main(words) == 2
+    assert "another process is training in" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_run_is_evaluated_from_any_folder_and_into_any(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    both = f"one,{root / 'two'}"
+    assert main(["train", "autoencoder", both, str(tmp_path / "each"), *SMALL]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "each/one"]) == 0  # its pictures were named from elsewhere
+    assert main(["evaluate", "each", "--out", "results"]) == 0
+    assert main(["evaluate", "each/one", str(root / "two"), "--out", "single"]) == 0
+    assert main(["evaluate", "each", str(root)]) == 0  # each model on its own category
+    for place in ("results/one", "results/two", "single", "each/one/on-one", "each/two/on-two"):
+        assert (tmp_path / place / "report" / "index.html").exists(), place
+    assert not (tmp_path / "each" / "one" / "on-two").exists()
 
 
 def test_a_run_that_is_not_finished_cannot_be_evaluated(root, tmp_path, capsys):
