@@ -7,7 +7,7 @@ from jaxad.cli.data import pictures, together
 from jaxad.cli.errors import Usage
 from jaxad.cli.learn import tested
 from jaxad.cli.options import asked, leading
-from jaxad.cli.run_options import DataOptions
+from jaxad.cli.run_options import DataOptions, Device
 from jaxad.cli.script import prepare
 from jaxad.data.source import Data
 from jaxad.detector import config, replace, static
@@ -27,7 +27,7 @@ class EvaluateOptions:
     """What is done with the results."""
 
     out: str | None = static(None)  # folder for them; none: RUN, or RUN/on-NAME for other DATA
-    device: str | None = static(None)  # cpu, gpu or tpu; none: the best there is
+    device: Device | None = static(None)  # what computes; none: the best there is
 
 
 def main(words: Sequence[str]) -> None:

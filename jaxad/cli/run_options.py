@@ -1,8 +1,12 @@
 """What a command can be told beside a detector's settings; a comment is a line of its help."""
 
+from typing import Literal
+
 from jaxad.data.source import OnBadImage
 from jaxad.detector import config, static
 from jaxad.training.selection import Select
+
+Device = Literal["cpu", "gpu", "tpu"]
 
 
 @config
@@ -16,7 +20,7 @@ class RunOptions:
     select: Select = static("last")  # the result: the last state, or that of least held-out loss
     cache: str = static("none")  # frozen features: "memory", a folder, or "none": in every step
     workers: int = static(0, 0)  # processes that read pictures; 0 reads in threads
-    device: str | None = static(None)  # cpu, gpu or tpu; none: the best there is
+    device: Device | None = static(None)  # what computes; none: the best there is
 
 
 @config

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxad.cli.errors import Usage
 from jaxad.cli.options import asked, field, given, grouped, leading
-from jaxad.cli.run_options import DataOptions
+from jaxad.cli.run_options import DataOptions, Device
 from jaxad.detector import check_settings, config, override, static
 from jaxad.detector import settings as settings_of
 from jaxad.training.named import detector as named
@@ -36,7 +36,7 @@ class SweepOptions:
     select: Select = static("last")  # the result: the last state, or that of least held-out loss
     cache: str = static("none")  # frozen features: "memory", a folder, or "none": in every step
     workers: int = static(0, 0)  # processes that read pictures; 0 reads in threads
-    device: str | None = static(None)  # cpu, gpu or tpu; none: the best there is
+    device: Device | None = static(None)  # what computes; none: the best there is
 
 
 def main(words: Sequence[str]) -> None:

@@ -91,7 +91,11 @@ WRONG = [
     (["train", "stfpm", "D", "R", "--steps", "3", "--epochs", "2"], "one of the two"),
     (["train", "stfpm", "D", "R", "--aux", "D"], "has no use for aux"),
     (["train", "stfpm", "D", "R", "--test", "D"], "--test belongs to --normal"),
-    (["train", "stfpm", "D", "R", "--device", "abacus"], "--device abacus: there is none here"),
+    (
+        ["train", "stfpm", "D", "R", "--device", "abacus"],
+        "cpu, gpu, tpu or none, not 'abacus'",
+    ),
+    (["train", "stfpm", "D", "R", "--device", "tpu"], "--device tpu: there is none here; JAX has"),
     (["train", "stfpm", "D", "R", "more"], "expected options after DATA RUN"),
     (["train", "stfpm", "nowhere", "R"], "nowhere: no such folder"),
     (["train", "stfpm", "D/train/good", "R"], "no normal pictures in"),

@@ -1,6 +1,6 @@
 """What every method computes on the CPU, for accelerators to be compared with.
 
-    python experiments/gpu_reference.py [--rounded BITS]
+    python tests/gpu/gpu_reference.py [--rounded BITS]
 
 Writes tests/gpu/cpu_numbers.json: at the tiny settings of the tests, from fixed keys and pictures,
 the loss terms of three train steps, the state after the first and the third, and the maps and
@@ -34,9 +34,9 @@ from jaxad.methods import DETECTORS
 from jaxad.sweep.table import circumstances
 from jaxad.training import fitting
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 STORED = ROOT / "tests" / "gpu" / "cpu_numbers.json"
-COMMAND = "python experiments/gpu_reference.py"
+COMMAND = "python tests/gpu/gpu_reference.py"
 STEPS = 3
 # Of the tiny settings' learning rates, which are so high that after two steps rounding is seen.
 RATE = 0.1
