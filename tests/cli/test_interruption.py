@@ -48,7 +48,12 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 
     monkeypatch.setattr(Progress, "_show", interrupted)
     words = ["train", "autoencoder", pictures, str(tmp_path), *SMALL, *STEPS]
-    assert main(words) == 130
+    # In the background of a shell, or after nohup, signals are ignored, and would stay so.
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        assert main(words) == 130
+    finally:
+        signal.signal(number, before)
     said = capsys.readouterr().err
     assert said.splitlines()[-1].startswith("jaxad: interrupted; the command of a run goes on")
     (saved,) = [int(one.name) for one in (tmp_path / "checkpoints").iterdir()]
@@ -99,6 +104,7 @@ def test_a_closed_terminal_saves(pictures, tmp_path):
     run = subprocess.Popen(
         [sys.executable, "-m", "jaxad", *words],
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )  # fmt: skip
     os.close(theirs)
     try:
