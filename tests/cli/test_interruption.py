@@ -17,6 +17,11 @@ from jaxad.training.progress import Progress
 
 pty = pytest.importorskip("pty", reason="signals that this system does not have")
 
+NOT_IGNORED = """
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, "-m", "jaxad", *sys.argv[1:]])
+"""
 SMALL = ["--size", "32", "--batch-size", "2", "--widths", "4,8"]
 STEPS = ["--steps", "30", "--save-every", "25"]
 
@@ -102,9 +107,8 @@ def test_a_closed_terminal_saves(pictures, tmp_path):
     ours, theirs = pty.openpty()
     words = ["train", "autoencoder", pictures, str(tmp_path), *SMALL, "--steps", "1000000"]
     run = subprocess.Popen(
-        [sys.executable, "-m", "jaxad", *words],
+        [sys.executable, "-c", NOT_IGNORED, *words],
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )  # fmt: skip
     os.close(theirs)
     try:
