@@ -11,7 +11,7 @@ import pytest
 
 from jaxad.methods import DETECTORS
 
-QUICK = ("feature_reconstruction", "autoencoder", "stfpm")
+QUICK = ("autoencoder", "stfpm")
 AGAIN = (
     f"tests/gpu/cpu_numbers.json is not what {{}} computes. If its numbers are meant to move, say "
     f"why in CHANGELOG.md and write the file again: {gpu_reference.COMMAND}"
@@ -47,6 +47,7 @@ def test_a_learning_rate_of_one_percent_more_is_noticed(stored, too_far):
     assert any(line.startswith("params 1 is off") for line in wrong)
 
 
+@pytest.mark.slow
 def test_without_an_accelerator_the_tests_for_one_fail_and_say_so():
     here = pathlib.Path(__file__).parent
     environment = {k: v for k, v in os.environ.items() if k != "JAXAD_GPU_DRY_RUN"}
