@@ -40,7 +40,7 @@ def serialize(
     compile.check_finite((pretrained, state))
 
     def predict(images: Array) -> tuple[Array, Array]:
-        prediction = detector.predict(cfg, pretrained, state, compile.unit(images))
+        prediction = detector.predict(cfg, pretrained, state, images)
         return prediction.map, prediction.score
 
     (batch,) = jax.export.symbolic_shape("batch")

@@ -25,6 +25,13 @@ def test_uint8_becomes_the_unit_range_and_all_else_stays():
     assert tree["index"].dtype == jnp.int32
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16])
+def test_pictures_of_another_type_are_refused(dtype):
+    images = np.zeros((2, 4, 4, 3), dtype)
+    with pytest.raises(TypeError, match=f"expected uint8, or floats .* not {np.dtype(dtype)}"):
+        compile.over_set(double, (), images)
+
+
 def test_slices_put_together_are_the_whole_set():
     images = np.random.default_rng(0).integers(0, 256, (21, 4, 4, 3), np.uint8)
     parts = list(compile.slices(double, (), images, size=8))

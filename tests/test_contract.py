@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import re
 import shutil
 import sys
 
@@ -15,7 +16,15 @@ from flax import linen as nn
 from jaxad import compile, export, training
 from jaxad.data import pipeline
 from jaxad.data.pictures import image_set
-from jaxad.detector import Prediction, State, check_settings, no_features, override
+from jaxad.detector import (
+    Prediction,
+    State,
+    check_settings,
+    no_features,
+    override,
+    takes_no_steps,
+    unchanged,
+)
 from jaxad.methods import DETECTORS
 from jaxad.training import fitting
 
@@ -277,6 +286,39 @@ def test_maps_are_finite_and_of_the_images_size(name, tiny, trained):
 
 
 @every_detector
+def test_uint8_images_are_predicted_by_the_program_of_those_in_the_unit_range(name, tiny, key):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    state = jax.eval_shape(functools.partial(detector.init, cfg, pretrained), key)
+    arguments = cfg, pretrained, state, image_set(data.test, cfg.size)
+    outside = lambda *x: detector.predict(*x[:-1], compile.unit(x[-1]))
+    found, expected = (
+        re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(predict)(*arguments)))
+        for predict in (detector.predict, outside)
+    )
+    assert found == expected
+
+
+@every_detector
+def test_images_that_are_neither_uint8_nor_floats_are_refused(name, tiny, key):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    state = jax.eval_shape(functools.partial(detector.init, cfg, pretrained), key)
+    images = image_set(data.train, cfg.size).astype(np.int32)
+    lacking = takes_no_steps, unchanged, no_features, None
+    calls = {
+        detector.predict: (state, images),
+        detector.train_step: (state, {"image": images}, key),
+        detector.measure: (state, images),
+        detector.calibrate: (state, images),
+        detector.embed: (images,),
+        detector.heldout_loss: (state, images),
+    }
+    for function, arguments in calls.items():
+        if function not in lacking:
+            with pytest.raises(TypeError, match=r"expected uint8, or floats in .* not int32"):
+                function(cfg, pretrained, *arguments)
+
+
+@every_detector
 def test_maps_and_scores_are_higher_on_a_painted_defect(name, tiny, trained):
     detector, cfg, pretrained, data, _ = tiny(name)
     images = image_set(data.test, cfg.size)
@@ -386,7 +428,10 @@ def test_a_state_that_is_not_finite_is_not_exported(name, tiny, trained):
 
 @every_detector
 def test_no_public_function_of_a_method_takes_or_returns_a_module(name, tiny, trained, key):
-    """Looks at the values themselves, in every call while the detector is traced once."""
+    """Looks at the values themselves, in every call while the detector is traced once.
+
+    Its images are uint8, as they travel, in each of its functions.
+    """
     detector, cfg, pretrained, data, _ = tiny(name)
     file, seen, found = sys.modules[detector.predict.__module__].__file__, set(), []
 
@@ -405,8 +450,9 @@ def test_no_public_function_of_a_method_takes_or_returns_a_module(name, tiny, tr
         if holds_a_module(given):
             found.append(f"{code.co_name} {event}")
 
-    batch = ready(detector, cfg, pretrained, some_batches(detector, cfg, data)[0])
-    image = jnp.zeros((1, cfg.size, cfg.size, 3))
+    (batch,) = some_batches(detector, cfg, data)
+    batch = {**batch, "features": ready(detector, cfg, pretrained, batch)["features"]}
+    image = image_set(data.test, cfg.size, limit=1)
     arguments = cfg, pretrained, trained(name)
     sys.setprofile(look)
     try:

@@ -1,5 +1,6 @@
 """Configs: pytrees of scalars, changed by text."""
 
+import copy
 import logging
 from typing import Literal
 
@@ -8,21 +9,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxad import export
 from jaxad.data.pictures import Resized, image_set
 from jaxad.detector import (
     Detector,
     Pictures,
+    Prediction,
     Sample,
     Scalar,
     State,
     check_settings,
     config,
+    no_features,
     override,
     replace,
     scalar,
     static,
     static_settings,
     takes_no_steps,
+    unchanged,
     values,
 )
 
@@ -150,6 +155,103 @@ def test_steps_of_a_detector_that_takes_none_are_refused():
     state = State(jnp.int32(0), (), (), ())
     with pytest.raises(ValueError, match="takes no steps"):
         takes_no_steps(Ranged(), {}, state, {}, jax.random.key(0))
+
+
+def seen(cfg, pretrained, state, images):
+    """A predict whose map is what it sees, twice."""
+    return Prediction(2 * images.mean(-1), images.mean((1, 2, 3)))
+
+
+def stepped(cfg, pretrained, state, batch, key):
+    return state, {"loss": batch["image"].mean(), "aux": batch["aux"].mean(), "n": batch["index"]}
+
+
+def measured(cfg, pretrained, state, pictures):
+    return state._replace(stats=pictures[0:1])
+
+
+USERS = Detector(
+    name="users", Config=Ranged, init=None, predict=seen, train_step=stepped, measure=measured,
+    calibrate=measured, embed=lambda cfg, pretrained, images: images,
+    heldout_loss=lambda cfg, pretrained, state, images: images.mean((1, 2, 3)),
+)  # fmt: skip
+STATE = State(jnp.int32(0), (), (), ())
+BYTES = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+UNIT = BYTES / np.float32(255)
+
+
+@pytest.mark.parametrize("array", [np.asarray, jnp.asarray])
+def test_uint8_images_are_those_in_the_unit_range_whatever_is_asked_of_them(array):
+    images, arguments = array(BYTES), (Ranged(), {}, STATE)
+    expected = USERS.predict(*arguments, array(UNIT))
+    np.testing.assert_allclose(expected.map, seen(*arguments, UNIT).map, rtol=1e-6)
+    vmapped = jax.vmap(lambda x: USERS.predict(*arguments, x[None]).map[0])
+    for found in (
+        USERS.predict(*arguments, images).map,
+        USERS.predict(*arguments, images=images).map,
+        jax.jit(USERS.predict)(*arguments, images).map,
+        vmapped(images),
+    ):
+        np.testing.assert_allclose(found, expected.map, rtol=1e-6)
+    np.testing.assert_allclose(USERS.embed(Ranged(), {}, images), UNIT, rtol=1e-6)
+    np.testing.assert_allclose(USERS.heldout_loss(*arguments, images), UNIT.mean((1, 2, 3)), 1e-6)
+    _, found = USERS.train_step(*arguments, {"image": images, "aux": images, "index": 7}, None)
+    np.testing.assert_allclose((found["loss"], found["aux"]), UNIT.mean(), rtol=1e-6)
+    assert found["n"] == 7
+
+
+def test_a_score_has_a_gradient_beside_uint8_images_and_is_exported_for_them():
+    scaled = USERS._replace(predict=lambda c, p, s, images: seen(c, p, s, c.low * images))
+    score = lambda low: scaled.predict(Ranged(low=low), {}, STATE, BYTES).score.sum()
+    assert jax.grad(score)(0.5) == pytest.approx(UNIT.mean((1, 2, 3)).sum(), rel=1e-5)
+    cfg = Ranged(size=4)
+    map, _ = export.deserialize(export.serialize(USERS, cfg, {}, STATE))(BYTES)
+    np.testing.assert_allclose(map, seen(cfg, {}, STATE, UNIT).map, rtol=1e-6)
+
+
+def test_pictures_to_measure_stay_as_they_travel():
+    for measure in (USERS.measure, USERS.calibrate):
+        assert measure(Ranged(), {}, STATE, BYTES).stats.dtype == np.uint8
+        assert measure(Ranged(), {}, STATE, UNIT).stats.dtype == np.float32
+        assert measure(Ranged(), {}, STATE, Sample(BYTES, 1)).stats.dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16, np.int8, bool])
+def test_images_of_another_type_are_refused_by_name(dtype):
+    images, arguments = BYTES.astype(dtype), (Ranged(), {}, STATE)
+    message = rf"images: expected uint8, or floats in \[0, 1\], not {np.dtype(dtype)}"
+    for function in (USERS.predict, USERS.heldout_loss, jax.jit(USERS.predict)):
+        with pytest.raises(TypeError, match=message):
+            function(*arguments, images)
+    with pytest.raises(TypeError, match=message):
+        USERS.embed(Ranged(), {}, images)
+    for function in (USERS.measure, USERS.calibrate):
+        with pytest.raises(TypeError, match=f"pictures: .* not {np.dtype(dtype)}"):
+            function(*arguments, images)
+    for name in ("image", "aux"):
+        batch = {"image": BYTES, "aux": BYTES, "index": np.arange(2), name: images}
+        with pytest.raises(TypeError, match=rf"batch\['{name}'\]: .* not {np.dtype(dtype)}"):
+            USERS.train_step(*arguments, batch, None)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float32])
+def test_floats_stay_as_they_are(dtype):
+    images = jnp.asarray(UNIT, dtype)
+    assert USERS.embed(Ranged(), {}, images) is images
+
+
+def test_functions_of_a_detector_are_always_the_same_objects():
+    assert USERS.predict is USERS.predict
+    assert USERS.predict is USERS._replace(name="other").predict
+    assert USERS.predict.__wrapped__ is seen
+    assert USERS._replace(predict=stepped).predict is not USERS.predict
+    assert copy.copy(USERS) == USERS
+    assert hash(copy.copy(USERS)) == hash(USERS)
+    least = Detector("least", Ranged, None, seen)
+    assert least.train_step is takes_no_steps
+    assert least.measure is least.calibrate is unchanged
+    assert least.embed is no_features
+    assert least.heldout_loss is None
 
 
 @config

@@ -1,5 +1,8 @@
 """Detectors made of detectors keep the contract."""
 
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,6 +93,24 @@ def test_a_wrapped_detector_trains_resumes_and_predicts(name, wrapped, fitted, t
         training.run(*arguments, save_every=2, at_save=stop)
     resumed = training.run(*arguments, save_every=2)
     assert_equal(resumed._replace(opt=()), fitted(name)._replace(opt=()))
+
+
+@every_wrapper
+def test_a_wrapped_detector_takes_uint8_images_and_refuses_other_whole_numbers(name, wrapped, key):
+    detector, cfg, pretrained, data = wrapped(name)
+    state = jax.eval_shape(functools.partial(detector.init, cfg, pretrained), key)
+    images = image_set(data.test, cfg.size)
+    outside = lambda *x: detector.predict(*x[:-1], compile.unit(x[-1]))
+    found, expected = (
+        re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(f)(cfg, pretrained, state, images)))
+        for f in (detector.predict, outside)
+    )
+    assert found == expected
+    with pytest.raises(TypeError, match=r"images: expected uint8, or floats .* not int32"):
+        detector.predict(cfg, pretrained, state, images.astype(np.int32))
+    batch = {"image": images.astype(np.int32)}
+    with pytest.raises(TypeError, match=r"batch\['image'\]: expected uint8"):
+        detector.train_step(cfg, pretrained, state, batch, key)
 
 
 @every_wrapper

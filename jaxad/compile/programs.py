@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from jaxad.detector import Detector, State
+from jaxad.detector import Detector, State, contract
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def compiler_options() -> dict[str, str]:
 
 def unit(tree: PyTree) -> PyTree:
     """Images in uint8 as float32 in [0, 1]; all else as it is."""
-    return jax.tree.map(lambda x: x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x, tree)
+    return jax.tree.map(lambda x: contract.unit(x) if x.dtype == jnp.uint8 else x, tree)
 
 
 @functools.cache
@@ -79,8 +79,11 @@ def predict(detector: Detector) -> Callable:
 
 @functools.cache
 def of_pictures(function: Callable) -> Callable:
-    """`function`, whose last argument are images in [0, 1], compiled for uint8 ones; as `jit`."""
-    return jit(lambda *arguments: function(*arguments[:-1], unit(arguments[-1])))
+    """`function`, whose last argument are images in [0, 1], compiled for uint8 ones; as `jit`.
+
+    What it returns raises TypeError for images that are neither uint8 nor floats.
+    """
+    return jit(lambda *arguments: function(*arguments[:-1], contract.unit(arguments[-1])))
 
 
 def step(

@@ -1,12 +1,14 @@
 """What every data set looks like to the rest of the library."""
 
+import os
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
+from pathlib import Path
+from typing import NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
 
 from jaxtyping import Bool, UInt8
 from numpy import ndarray as NpArray
 
-OnBadImage = Literal["error", "skip"]  # what is done about files that cannot be read
+from jaxad.data.view import Preprocessing, View
 
 
 class Item(TypedDict):
@@ -17,12 +19,14 @@ class Item(TypedDict):
       mask: 1 where defective; all zeros for a normal picture and where no mask is known.
       label: 0 normal, 1 anomalous.
       index: place in the source.
+      view: what a detector is to see of the picture; not there: all of it, squeezed to a square.
     """
 
     image: UInt8[NpArray, "H W 3"]
     mask: UInt8[NpArray, "H W"]
     label: int
     index: int
+    view: NotRequired[View]
 
 
 class Record(NamedTuple):
@@ -58,6 +62,35 @@ class Region(NamedTuple):
     saturation: int
 
 
+class LeftOut(NamedTuple):
+    """A file that is not used, and why."""
+
+    path: Path
+    reason: str
+
+
+class Stamp(NamedTuple):
+    """What tells a file from another one of its name.
+
+    Attributes:
+      path: where it is.
+      size: in bytes.
+      modified: when it was, in nanoseconds.
+      checksum: of its content; None until it is read.
+    """
+
+    path: Path
+    size: int
+    modified: int
+    checksum: int | None = None
+
+    @classmethod
+    def of(cls, path: str | os.PathLike, checksum: int | None = None) -> "Stamp":
+        """The stamp of a file as it is now."""
+        found = os.stat(path)
+        return cls(Path(path), found.st_size, found.st_mtime_ns, checksum)
+
+
 @runtime_checkable
 class Source(Protocol):
     """Random access to pictures, as Grain wants it: picklable, with a stable `repr`.
@@ -81,6 +114,31 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class FromFiles(Protocol):
+    """What a source can tell besides, if its pictures lie in files that others may change.
+
+    Attributes:
+      skipped: pictures that were left out because they cannot be read.
+    """
+
+    skipped: tuple[LeftOut, ...]
+
+    def stamps(self) -> dict[str, Stamp]:
+        """Of each file by the name of its picture, with the checksums known so far."""
+        ...
+
+
+def skipped(source: Source) -> tuple[LeftOut, ...]:
+    """The pictures that were left out of a source; none where there are no files."""
+    return source.skipped if isinstance(source, FromFiles) else ()
+
+
+def stamps(source: Source) -> dict[str, Stamp]:
+    """The stamps of a source's files, see `FromFiles`; none where there are no files."""
+    return source.stamps() if isinstance(source, FromFiles) else {}
+
+
 class Data(NamedTuple):
     """What a data module's `load` gives.
 
@@ -90,12 +148,16 @@ class Data(NamedTuple):
       test: normal and anomalous images with labels and, perhaps, masks.
       streams: {name: source} of what a detector's `streams` want: "aux", pictures of anything else;
         "foreground", masks of the objects in `train`, in its order.
+      preprocessing: by category, how its files became pictures; what is not there had no choice.
+      passed_over: files beside the pictures that are not used.
     """
 
     train: Source
     heldout: Source
     test: Source | None = None
     streams: Mapping[str, Source] = {}
+    preprocessing: Mapping[str, Preprocessing] = {}
+    passed_over: tuple[LeftOut, ...] = ()
 
     def test_set(self) -> Source:
         """`test`, where there has to be one.

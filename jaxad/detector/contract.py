@@ -5,10 +5,14 @@ streamed (`batch`, `images`, `pictures`), drawn (`key`). Training, evaluation, e
 else outside `jaxad.methods` know only what is here.
 """
 
+import functools
+import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
@@ -119,7 +123,7 @@ def unchanged(cfg: Any, pretrained: PyTree, state: State, pictures: Pictures) ->
     return state
 
 
-def no_features(cfg: Any, pretrained: PyTree, images: Images) -> PyTree:
+def no_features(cfg: Any, pretrained: PyTree, images: ImageSet) -> PyTree:
     """The `embed` of a detector that computes no frozen features apart."""
     return ()
 
@@ -133,28 +137,8 @@ def no_rules(cfg: Any) -> None:
     """The `check` of a detector whose fields do not depend on one another."""
 
 
-class Detector(NamedTuple):
-    """A method: a config type and a few pure functions. Built by keyword.
-
-    Attributes:
-      name: its key in `DETECTORS`; wrappers compose it, "flipped(efficientad)". A run's identity.
-      Config: a `config` class; always has static size, batch_size, steps and weights.
-      init: (cfg, pretrained, key) -> State. It sees no data, so that `jax.vmap`, `jax.jit` and
-        `jax.eval_shape` work on it.
-      predict: (cfg, pretrained, state, images) -> Prediction.
-      train_step: (cfg, pretrained, state, batch, key) -> (State, {"loss": ..., name: scalar}).
-      measure: (cfg, pretrained, state, pictures) -> State, once, before the steps, over the
-        training pictures.
-      calibrate: (cfg, pretrained, state, pictures) -> State, once, after them, over held-out normal
-        pictures.
-      embed: (cfg, pretrained, images) -> PyTree: frozen, keyless, reads static fields only, so
-        that it may be cached; its result is `batch["features"]`.
-      streams: (cfg) -> the batch entries wanted besides `image` and `index`.
-      check: (cfg) -> None; raises ValueError where settings do not go together. The range of one
-        field belongs to the field, see `scalar` and `static`.
-      heldout_loss: (cfg, pretrained, state, images) -> loss of each image, deterministic: what a
-        run may select its state by. None: it has none.
-    """
+class _Given(NamedTuple):
+    """The fields of a detector, as they were given."""
 
     name: str
     Config: type
@@ -167,3 +151,128 @@ class Detector(NamedTuple):
     streams: Callable[[Any], tuple[Stream, ...]] = no_streams
     check: Callable[[Any], None] = no_rules
     heldout_loss: Callable[..., Float[Array, "B"]] | None = None
+
+
+class Detector(_Given):
+    """A method: a config type and a few pure functions. Built by keyword.
+
+    The functions that are given may count on images in [0, 1]. Those that the detector has take
+    uint8 images too, as float32 in [0, 1], and refuse other whole numbers with a TypeError.
+
+    Attributes:
+      name: its key in `DETECTORS`; wrappers compose it, "flipped(efficientad)". A run's identity.
+      Config: a `config` class; always has static size, batch_size, steps and weights.
+      init: (cfg, pretrained, key) -> State. It sees no data, so that `jax.vmap`, `jax.jit` and
+        `jax.eval_shape` work on it.
+      streams: (cfg) -> the batch entries wanted besides `image` and `index`.
+      check: (cfg) -> None; raises ValueError where settings do not go together. The range of one
+        field belongs to the field, see `scalar` and `static`.
+    """
+
+    __slots__ = ()
+
+    @property
+    def predict(self) -> Callable[..., Prediction]:
+        """(cfg, pretrained, state, images) -> Prediction."""
+        return _taking_pixels(super().predict, 3, unit)
+
+    @property
+    def train_step(self) -> Callable[..., tuple[State, dict[str, Array]]]:
+        """(cfg, pretrained, state, batch, key) -> (State, {"loss": ..., name: scalar})."""
+        return _taking_pixels(super().train_step, 3, unit_batch)
+
+    @property
+    def measure(self) -> Callable[..., State]:
+        """(cfg, pretrained, state, pictures) -> State, once, before the steps.
+
+        Over the training pictures, which it gets as they travel.
+        """
+        return _taking_pixels(super().measure, 3, checked)
+
+    @property
+    def calibrate(self) -> Callable[..., State]:
+        """(cfg, pretrained, state, pictures) -> State, once, after the steps.
+
+        Over held-out normal pictures, which it gets as they travel.
+        """
+        return _taking_pixels(super().calibrate, 3, checked)
+
+    @property
+    def embed(self) -> Callable[..., PyTree]:
+        """(cfg, pretrained, images) -> PyTree: frozen, keyless, reads static fields only.
+
+        So it may be cached; its result is `batch["features"]`.
+        """
+        return _taking_pixels(super().embed, 2, unit)
+
+    @property
+    def heldout_loss(self) -> Callable[..., Float[Array, "B"]] | None:
+        """(cfg, pretrained, state, images) -> loss of each image, deterministic.
+
+        What a run may select its state by. None: it has none.
+        """
+        return _taking_pixels(super().heldout_loss, 3, unit)
+
+
+# What stands for a function that a detector lacks; it is asked after by `is`.
+LACKING = (None, takes_no_steps, unchanged, no_features)
+
+
+@functools.cache  # always the same object for the same function, which so is compiled once
+def _taking_pixels(function: Any, place: int, convert: Callable[[Any], Any]) -> Any:
+    """A detector's function with `convert` applied to the argument at `place`."""
+    if function in LACKING:
+        return function
+
+    @functools.wraps(function)
+    def taking_pixels(*arguments: Any, **named: Any) -> Any:
+        bound = inspect.signature(function).bind(*arguments, **named)  # may be given by name
+        given = list(bound.args)
+        given[place] = convert(given[place])
+        return function(*given, **bound.kwargs)
+
+    return taking_pixels
+
+
+def unit(images: Any, name: str = "images") -> Any:
+    """uint8 images as float32 in [0, 1]; floats, which are to lie there already, keep their values.
+
+    Args:
+      images: an array of NumPy or JAX.
+      name: what an error calls them.
+
+    Raises:
+      TypeError: they are of another type.
+    """
+    if images.dtype == np.uint8:
+        return jnp.asarray(images, jnp.float32) / 255
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"{name}: expected uint8, or floats in [0, 1], not {images.dtype}")
+    return jnp.asarray(images)
+
+
+def unit_batch(batch: dict[str, PyTree]) -> dict[str, PyTree]:
+    """A batch whose images and streams are as `unit` makes them.
+
+    Raises:
+      TypeError: one of them is of another type.
+    """
+    pictures = {
+        name: jax.tree.map(functools.partial(unit, name=f"batch[{name!r}]"), entry)
+        for name, entry in batch.items()
+        if name not in ("index", "features")
+    }
+    return {**batch, **pictures}
+
+
+def checked(pictures: Pictures) -> Pictures:
+    """Pictures as they are, looked at where they are an array.
+
+    Of others `compile.over_set` looks at each slice.
+
+    Raises:
+      TypeError: they are neither uint8 nor floats.
+    """
+    if hasattr(pictures, "dtype"):
+        unit(pictures[:0], "pictures")
+    return pictures

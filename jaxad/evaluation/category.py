@@ -117,12 +117,15 @@ def _measured(ranked: _Ranked, has_regions: bool) -> Row:
 
 def _over_thresholds(level: str, ranking: Ranking) -> Row:
     best, threshold = ranking.f1_max()
-    return {
+    found: Row = {
         f"{level}_auroc": ranking.area(),
         f"{level}_average_precision": ranking.average_precision(),
         f"{level}_f1_max": best,
         f"{level}_f1_max_threshold": Bounded(threshold),
     }
+    # Without negatives every threshold is precise: AP and F1-max are 1 by definition, for any
+    # detector. In a table that would pass for a success.
+    return found if ranking.negatives else dict.fromkeys(found, UNDEFINED)
 
 
 def _curves(whole: _Ranked, has_regions: bool) -> dict[str, tuple[NpArray, NpArray]]:

@@ -3,6 +3,9 @@
 Higher scores are more anomalous. Every metric is exact: each distinct score is a threshold, and
 ties are not broken. A metric that is undefined (no defect, or nothing else) is NaN; a NaN among the
 scores is an error. `Ranking` gives several metrics of one sort, `Pixels` those of large sets.
+
+Average precision and F1-max are 1 by their definition where there are no negatives, whatever the
+scores. `evaluate` leaves them undefined there, as it does AUROC.
 """
 
 import math
@@ -36,7 +39,7 @@ def auroc(scores: Scores, labels: Labels) -> float:
 def average_precision(scores: Scores, labels: Labels) -> float:
     """Sum of (step in recall) x precision over distinct thresholds, without interpolation.
 
-    Undefined without positives; 1 without negatives.
+    Undefined without positives; 1 without negatives, whatever the scores.
     """
     return rank(scores, labels).average_precision().value
 
@@ -45,7 +48,7 @@ def f1_max(scores: Scores, labels: Labels) -> tuple[float, float]:
     """The highest F1 of any threshold t (positive: score >= t), and the highest such t.
 
     An oracle: the threshold is chosen on the labels that it is judged by, so this is no operating
-    performance. Undefined without positives.
+    performance. Undefined without positives; 1 without negatives, whatever the scores.
     """
     best, threshold = rank(scores, labels).f1_max()
     return best.value, threshold

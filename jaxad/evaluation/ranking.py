@@ -75,7 +75,7 @@ class Ranking(NamedTuple):
     def average_precision(self) -> Bounded:
         """Sum of (step in recall) x precision over thresholds, without interpolation.
 
-        For gains that are counts. Undefined without positives.
+        For gains that are counts. Undefined without positives; 1 without negatives.
         """
         if not self.total:
             return UNDEFINED
@@ -95,7 +95,7 @@ class Ranking(NamedTuple):
     def f1_max(self) -> tuple[Bounded, float]:
         """The highest F1 of any threshold, and the highest threshold (score >= t) that reaches it.
 
-        For gains that are counts. Undefined without positives.
+        For gains that are counts. Undefined without positives; 1 without negatives.
         """
         if not self.total:
             return UNDEFINED, float("nan")

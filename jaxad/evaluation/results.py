@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Float
 from numpy import ndarray as NpArray
 
-from jaxad.data.source import Record
+from jaxad.data.source import LeftOut, Record
 
 Metrics = dict[str, float | None]  # NaN where undefined, None where the data set has no masks
 
@@ -23,6 +23,13 @@ COLUMNS = {
     "au_spro_0.05": "AU-sPRO@0.05",
 }
 DEFECT_COLUMNS = ("image_auroc", "pixel_auroc", "aupro_0.3")
+MEAN = "mean of "  # begins the row of the mean over categories
+# What is defined together, by the metric that tells it.
+LEVELS = {
+    "image_auroc": "image metrics",
+    "pixel_auroc": "pixel metrics",
+    "au_spro_0.05": "sPRO metrics",
+}
 
 
 class Category(NamedTuple):
@@ -61,17 +68,20 @@ class Evaluation(NamedTuple):
 
     Metrics are "image_auroc", "image_average_precision", "image_f1_max", the same for "pixel",
     "aupro_0.3", "aupro_0.05" and, where the data set tells regions, "au_spro_0.05" and others. Both
-    F1-max, with their "..._threshold", are oracles: the threshold is picked on the test labels.
+    F1-max, with their "..._threshold", are oracles: the threshold is picked on the test labels. All
+    are undefined, NaN, without positives or without negatives: pictures, or pixels.
 
     Attributes:
       mean: unweighted over categories, those left out for which a metric is undefined.
       categories: by name.
       pictures: in the order of the test set.
+      left_out: pictures of the test set that could not be read and count nowhere.
     """
 
     mean: Metrics
     categories: dict[str, Category]
     pictures: tuple[Scored, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def approximate(self) -> bool:
@@ -94,6 +104,7 @@ class Evaluation(NamedTuple):
                 "approximate": self.approximate,
                 "categories": categories,
                 "pictures": pictures,
+                "left_out": [{"path": str(path), "reason": why} for path, why in self.left_out],
             }
         )
 
@@ -101,47 +112,76 @@ class Evaluation(NamedTuple):
         return table(self)
 
 
-def joined(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """The categories of several evaluations as one: of models that learned one category each."""
+def joined(evaluations: Sequence[Evaluation] | Mapping[str, Evaluation]) -> Evaluation:
+    """The categories of several evaluations as one: of models that learned one category each.
+
+    Args:
+      evaluations: no two with a category of the same name; or by names of their own, with which
+        the names of their categories then begin: "first: bottle".
+
+    Raises:
+      ValueError: two have a category of the same name.
+    """
+    if isinstance(evaluations, Mapping):
+        evaluations = [_named(name, one) for name, one in evaluations.items()]
+    names = [name for one in evaluations for name in one.categories]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"several evaluations have the category {', '.join(map(repr, doubled))}: joined, one "
+            "would take the other's place; give the evaluations by names of their own"
+        )
     categories = {
         name: category for one in evaluations for name, category in one.categories.items()
     }
     pictures = tuple(picture for one in evaluations for picture in one.pictures)
-    return Evaluation(mean([x.metrics for x in categories.values()]), categories, pictures)
+    left_out = tuple(one for several in evaluations for one in several.left_out)
+    return Evaluation(
+        mean([x.metrics for x in categories.values()]), categories, pictures, left_out
+    )
 
 
 def mean(rows: Sequence[Metrics]) -> Metrics:
-    """Each metric's mean over the rows that have it; thresholds are left out."""
+    """Each metric's mean over the rows for which it is defined; thresholds are left out.
+
+    NaN where it is defined for none; None where none has it.
+    """
     found: Metrics = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         if name.endswith("_threshold"):
             continue
-        values = [row.get(name) for row in rows]
-        defined = [x for x in values if x is not None and not math.isnan(x)]
+        values = [value for row in rows if (value := row.get(name)) is not None]
+        defined = [value for value in values if not math.isnan(value)]
         if defined:
             found[name] = sum(defined) / len(defined)
         else:
-            found[name] = None if None in values else math.nan
+            found[name] = math.nan if values else None
     return found
 
 
 def table(evaluation: Evaluation) -> str:
-    """The main metrics as text: a row for each category and kind, then each type of defect."""
+    """The main metrics as text: a row for each category and kind, then each type of defect.
+
+    Lines below say which are undefined and why. Names that could be taken for something else in the
+    table are in quotes.
+    """
     columns = {
         name: title for name, title in COLUMNS.items() if evaluation.mean.get(name) is not None
     }
     rows = [["", "normal", "anomalous", *columns.values()]]
     for name, category in evaluation.categories.items():
         counts = [str(category.normal), str(category.anomalous)]
-        rows.append([name, *counts, *(_number(category.metrics.get(x)) for x in columns)])
+        cells = [_number(category.metrics.get(x)) for x in columns]
+        rows.append([_label(name), *counts, *cells])
         for kind, metrics in category.kinds.items():
-            rows.append([f"  {kind}", "", "", *(_number(metrics.get(x)) for x in columns)])
+            cells = [_number(metrics.get(x)) for x in columns]
+            rows.append([f"  {_label(kind)}", "", "", *cells])
     if len(evaluation.categories) > 1:
-        rows.append(["mean", "", "", *(_number(evaluation.mean[x]) for x in columns)])
+        name = f"{MEAN}{len(evaluation.categories)} categories"
+        rows.append([name, "", "", *(_number(evaluation.mean[x]) for x in columns)])
     lines = _aligned(rows)
     shown = [name for name in DEFECT_COLUMNS if name in columns]
     defects = [
-        [f"{name}/{defect}", *(_number(metrics[x]) for x in shown)]
+        [_label(name, defect), *(_number(metrics[x]) for x in shown)]
         for name, category in evaluation.categories.items()
         for defect, metrics in category.defects.items()
     ]
@@ -157,11 +197,88 @@ def table(evaluation: Evaluation) -> str:
         lines.append(f"pixel metrics are approximate, off by {worst:.4f} at most")
     if all(x.metrics["pixel_auroc"] is None for x in evaluation.categories.values()):
         lines.append("no pixel metrics: the data set has no masks")
-    return "\n".join(lines)
+    if evaluation.left_out:
+        lines.append(f"left out, since they cannot be read: {len(evaluation.left_out)} pictures")
+        lines += [f"  {reason}" for _, reason in evaluation.left_out]
+    return "\n".join([*lines, *undefined(evaluation)])
+
+
+def undefined(evaluation: Evaluation) -> list[str]:
+    """Sentences that say which metrics are undefined, of what, and why.
+
+    Metrics that no category has, since the data set has no masks, are not spoken of.
+    """
+    levels = [level for level in LEVELS if evaluation.mean.get(level) is not None]
+    found, counts = [], dict.fromkeys(levels, 0)
+    for name, category in evaluation.categories.items():
+        lacking = _lacking(category.metrics, levels)
+        found += _sentences(_label(name), category, category.metrics, lacking)
+        for level in set(levels) - set(lacking):
+            counts[level] += 1
+        parts = {f"{_label(name)}, kind {_label(x)}": row for x, row in category.kinds.items()}
+        parts |= {_label(name, x): row for x, row in category.defects.items()}
+        for part, row in parts.items():  # unless the same is said of the whole category
+            more = [level for level in _lacking(row, levels) if level not in lacking]
+            found += _sentences(part, category, row, more)
+    total = len(evaluation.categories)
+    return found + [
+        f"the mean of {LEVELS[level]} is over {count} of {total} categories"
+        for level, count in counts.items()
+        if 0 < count < total
+    ]
+
+
+def _lacking(metrics: Metrics, levels: Sequence[str]) -> list[str]:
+    return [level for level in levels if not _is_defined(metrics.get(level))]
+
+
+def _sentences(
+    place: str, category: Category, metrics: Metrics, levels: Sequence[str]
+) -> list[str]:
+    """One for each reason for which metrics of a category, or of a part of it, are undefined."""
+    reasons: dict[str, list[str]] = {}
+    for level in levels:
+        reasons.setdefault(_reason(category, metrics, level), []).append(LEVELS[level])
+    return [f"{place}: {' and '.join(x)} are undefined: {why}" for why, x in reasons.items()]
+
+
+def _reason(category: Category, metrics: Metrics, level: str) -> str:
+    if metrics.get(level) is None:
+        return "its data set tells no regions" if "spro" in level else "its data set has no masks"
+    if not category.anomalous:
+        return "there are no anomalous test pictures"
+    if level == "image_auroc":
+        return "there are no normal test pictures"
+    return "its masks mark nothing, or everything"
+
+
+def _named(name: str, one: Evaluation) -> Evaluation:
+    """The evaluation with its name in front of those of its categories."""
+    pictures = [
+        Scored(record._replace(category=f"{name}: {record.category}"), score)
+        for record, score in one.pictures
+    ]
+    categories = {f"{name}: {category}": found for category, found in one.categories.items()}
+    return one._replace(categories=categories, pictures=tuple(pictures))
+
+
+def _label(*names: str) -> str:
+    """Names on one line, in quotes where they could be taken for something else."""
+    return "/".join(name if _is_plain(name) else repr(name) for name in names)
+
+
+def _is_plain(name: str) -> bool:
+    if not name or not name.isprintable() or name != name.strip():
+        return False
+    return "/" not in name and name[0] not in "'\"" and not name.startswith(MEAN)
+
+
+def _is_defined(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
+    return f"{value:.4f}" if _is_defined(value) else "-"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -28,7 +28,8 @@ summary { cursor: pointer; margin: 2em 0 1em }
 $figures
 <h2>Best and worst cases</h2>
 <p>An alarm is a score at or above the category's F1-max threshold, which is picked on these very
-pictures. Left the picture, right its map on the scale of all pictures here: grey up to $low, as
+pictures: without anomalous ones there is no alarm, without normal ones every picture raises one.
+Left the picture, right its map on the scale of all pictures here: grey up to $low, as
 nine tenths of held-out normal pixels are; half way at $normal, the highest of them; brightest from
 $high. The outline is the mask's.</p>
 $grid

@@ -21,8 +21,8 @@ class Scores(NamedTuple):
     """Metrics by setting and seed.
 
     Attributes:
-      metrics: "image_auroc" and the others of `Evaluation.mean`; NaN for members that diverged and
-        where a metric is undefined.
+      metrics: "image_auroc" and the others of `Evaluation.mean`; NaN for members that diverged,
+        and where a metric is undefined or the test set lacks it.
       evaluations: of each setting, of each seed; None for members that diverged.
     """
 
@@ -97,14 +97,12 @@ def evaluate(
 
 def scores(evaluations: tuple[tuple[Evaluation | None, ...], ...]) -> Scores:
     """The metrics of evaluations by setting and seed."""
-    found = [one for row in evaluations for one in row if one is not None]
-    names = [name for name, value in found[0].mean.items() if value is not None] if found else []
+    means = [[{} if one is None else one.mean for one in row] for row in evaluations]
+    # Test sets may differ: one may have masks that another lacks.
+    there = (name for row in means for one in row for name, x in one.items() if x is not None)
     metrics = {
-        name: np.array(
-            [[np.nan if one is None else one.mean[name] for one in row] for row in evaluations],
-            np.float64,
-        )
-        for name in names
+        name: np.array([[one.get(name) for one in row] for row in means], np.float64)
+        for name in dict.fromkeys(there)
     }
     return Scores(metrics, evaluations)
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxad.detector import Detector, values
+from jaxad.evaluation.results import undefined
 from jaxad.sweep.scores import Scores, Summary, summary
 from jaxad.sweep.settings import rows
 
@@ -97,7 +98,7 @@ def text(configs: Sequence[Any], scores: Scores, metrics: Sequence[str] = TEXT_M
     """The settings that differ, and of each metric mean, deviation and difference to the first.
 
     The brackets hold the 95 % interval of the difference, paired by seed; a metric that the test
-    set does not have is left out.
+    set does not have is left out. Lines below say which are undefined and why.
     """
     metrics = [name for name in metrics if name in scores.metrics]
     settings = rows(configs)
@@ -110,10 +111,13 @@ def text(configs: Sequence[Any], scores: Scores, metrics: Sequence[str] = TEXT_M
         cells = [cell for name in metrics for cell in _text(found[name][s], s == 0)]
         lines.append([*(str(setting[name]) for name in names), seeds, *cells])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
+    aligned = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
-    )
+    ]
+    evaluations = [one for row in scores.evaluations for one in row if one is not None]
+    said = dict.fromkeys(line for one in evaluations for line in undefined(one))
+    return "\n".join([*aligned, *said])
 
 
 def _text(found: Summary, first: bool) -> list[str]:

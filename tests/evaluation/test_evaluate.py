@@ -11,6 +11,7 @@ from jaxad.data.source import Record, Region
 from jaxad.detector import Detector, Prediction, State, config, static
 from jaxad.evaluation import metrics
 from jaxad.evaluation.evaluate import evaluate
+from jaxad.evaluation.results import joined, mean, table
 
 STATE = State(jnp.int32(0), (), (), ())
 
@@ -281,6 +282,90 @@ def test_with_normal_pictures_only_metrics_are_undefined():
     assert "no masks" not in str(found)
 
 
+@pytest.mark.parametrize("kinds", [{}, {"crack": "structural", "hole": "logical"}])
+@pytest.mark.parametrize("exact_pixels", [2**27, 100])
+def test_without_normal_pictures_image_metrics_are_undefined_and_pixels_have_background(
+    kinds, exact_pixels
+):
+    pool = records(counts={"crack": 3, "hole": 2}, kinds=kinds)
+    found = run(Pictures(pool), exact_pixels=exact_pixels)
+    category = found.categories["bottle"]
+    for row in (category.metrics, *category.kinds.values(), *category.defects.values()):
+        for name, value in row.items():
+            assert np.isnan(value) == name.startswith("image"), name
+    assert (category.normal, category.anomalous) == (0, 5)
+    assert len(category.curves["image_roc"][0]) == 0
+    assert len(category.curves["pixel_roc"][0]) > 0
+    assert found.as_dict()["mean"]["image_average_precision"] is None
+    said = "bottle: image metrics are undefined: there are no normal test pictures"
+    assert str(found).splitlines()[-1] == said
+    assert str(found).count("undefined") == 1
+    assert str(found).splitlines()[1].split()[:6] == ["bottle", "0", "5", "-", "-", "-"]
+
+
+def test_normal_pictures_that_only_one_category_lacks_are_lacking_there_alone():
+    pool = records("bottle", {"good": 3, "crack": 2}) + records("bolt", {"crack": 2})
+    pool += records("cookie", {"good": 2})
+    found = run(Pictures(pool))
+    bottle, bolt, cookie = (found.categories[x].metrics for x in ("bottle", "bolt", "cookie"))
+    assert np.isnan([bolt["image_average_precision"], bolt["image_f1_max"]]).all()
+    assert found.mean["image_f1_max"] == bottle["image_f1_max"]
+    assert found.mean["pixel_auroc"] == np.mean([bottle["pixel_auroc"], bolt["pixel_auroc"]])
+    assert np.isnan(found.categories["bolt"].defects["crack"]["image_average_precision"])
+    assert np.isfinite(found.categories["bottle"].defects["crack"]["image_average_precision"])
+    assert np.isnan(list(cookie.values())).all()
+    assert str(found).split("test labels\n")[1].splitlines() == [
+        "bolt: image metrics are undefined: there are no normal test pictures",
+        "cookie: image metrics and pixel metrics are undefined: there are no anomalous test "
+        "pictures",
+        "the mean of image metrics is over 1 of 3 categories",
+        "the mean of pixel metrics is over 2 of 3 categories",
+    ]
+
+
+class Marked(Pictures):
+    """Masks of the defect "crack" mark nothing or everything."""
+
+    def __init__(self, records, value):
+        super().__init__(records)
+        self.value = value
+
+    def __getitem__(self, index):
+        item = super().__getitem__(index)
+        if self.records[index].defect == "crack":
+            item["mask"][:] = self.value
+        return item
+
+
+def test_a_type_of_defect_that_the_masks_do_not_mark_has_no_pixel_metrics():
+    found = run(Marked(records(), 0))
+    cracks = found.categories["bottle"].defects["crack"]
+    assert all(np.isnan(value) == ("image" not in name) for name, value in cracks.items())
+    assert np.isfinite(list(found.mean.values())).all()
+    said = "bottle/crack: pixel metrics are undefined: its masks mark nothing, or everything"
+    assert str(found).splitlines()[-1] == said
+
+
+def test_without_a_background_pixel_metrics_are_undefined():
+    metrics = run(Marked(records(counts={"crack": 3}), 1)).categories["bottle"].metrics
+    assert np.isnan(list(metrics.values())).all()
+
+
+def test_a_category_without_masks_beside_one_with_masks_says_so():
+    with_masks, without = Pictures(records("cap")), Pictures(records("bolt"))
+    without.has_masks = False
+    found = joined([run(with_masks), run(without)])
+    assert "bolt: pixel metrics are undefined: its data set has no masks" in str(found)
+    assert "the mean of pixel metrics is over 1 of 2 categories" in str(found)
+    assert found.mean["pixel_auroc"] == found.categories["cap"].metrics["pixel_auroc"]
+
+
+def test_a_mean_is_undefined_where_no_row_defines_it_and_missing_where_none_has_it():
+    found = mean([{"a": np.nan, "b": None, "c": 1.0}, {"a": None, "b": None, "c": np.nan}])
+    assert np.isnan(found["a"])
+    assert found == {"a": found["a"], "b": None, "c": 1.0}
+
+
 def test_an_undefined_category_is_left_out_of_the_mean():
     mixed = records("bottle") + records("cable", {"good": 2})
     found = run(Pictures(mixed))
@@ -391,3 +476,44 @@ def test_the_table_shows_every_category_kind_and_defect():
     assert header.endswith("image AUROC  pixel AUROC  AUPRO@0.3")
     assert [row.split()[0] for row in rows] == ["cable/cut", "screw/absent", "screw/bent"]
     assert {len(row) for row in rows} == {len(header)}
+
+
+def test_evaluations_are_joined_category_by_category():
+    one, other = run(Pictures(records("cap"))), run(Pictures(records("bolt", {"good": 2, "x": 2})))
+    found = joined([one, other])
+    assert found.categories == one.categories | other.categories
+    assert found.pictures == one.pictures + other.pictures
+    values = [x.mean["image_auroc"] for x in (one, other)]
+    assert found.mean["image_auroc"] == pytest.approx(np.mean(values))
+
+
+def test_evaluations_of_the_same_category_are_joined_by_their_names_only():
+    one, other = run(Pictures(records())), run(Pictures(records(counts={"good": 2, "hole": 1})))
+    with pytest.raises(ValueError, match="several evaluations have the category 'bottle'"):
+        joined([one, other])
+    found = joined({"first": one, "second": other})
+    assert list(found.categories) == ["first: bottle", "second: bottle"]
+    assert [record.category for record, _ in found.pictures] == (
+        ["first: bottle"] * 10 + ["second: bottle"] * 3
+    )
+    assert found.as_dict()["categories"].keys() == found.categories.keys()
+    with pytest.raises(ValueError, match="'a: b: bottle'"):
+        joined({"a": joined({"b": one}), "a: b": other})
+
+
+def test_no_name_of_a_category_or_defect_is_taken_for_something_else_in_the_table():
+    names = ["", " indented", "a/b", "mean", "mean of 6 categories", "two\nlines"]
+    shown = ["''", "' indented'", "'a/b'", "mean", "'mean of 6 categories'", r"'two\nlines'"]
+    pool = [x for name in names for x in records(name, {"good": 1, "mean": 1, "b/c": 1})]
+    pool = [x._replace(kind="mean" if x.label else "") for x in pool]
+    found = run(Pictures(pool))
+    rows, defects = table(found).split("\n\n")[:2]
+    labels = [row[: row.index("  ", 2)] for row in rows.splitlines()[1:]]
+    assert labels == [x for name in shown for x in (name, "  mean")] + ["mean of 6 categories"]
+    labels = [row.split("  ")[0] for row in defects.splitlines()[1:]]
+    assert labels == [f"{name}/{defect}" for name in shown for defect in ("'b/c'", "mean")]
+    stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert list(stored["categories"]) == names
+    assert stored["categories"]["mean"]["kinds"].keys() == {"mean"}
+    assert stored["categories"]["mean"]["defects"].keys() == {"b/c", "mean"}
+    assert stored["mean"]["image_auroc"] == found.mean["image_auroc"]

@@ -212,6 +212,7 @@ def test_a_metric_is_nan_where_it_is_undefined(rng):
 
 
 def test_precision_is_perfect_without_negatives(rng):
+    """As average precision and F1 are defined; an evaluation leaves them undefined there."""
     scores, labels = rng.standard_normal(20), np.ones(20, int)
     assert metrics.average_precision(scores, labels) == 1
     assert metrics.f1_max(scores, labels) == (1, scores.min())

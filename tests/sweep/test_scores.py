@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from jaxad import sweep
+from jaxad.data.source import Record
 from jaxad.detector import override
+from jaxad.evaluation.category import category
 from jaxad.evaluation.evaluate import evaluate
+from jaxad.evaluation.results import Evaluation
 from jaxad.sweep import plots
 from jaxad.sweep import scores as scores_module
 
@@ -137,3 +140,40 @@ def test_outside_of_a_clone_the_commit_is_unknown(monkeypatch):
 
 def test_a_sweep_in_which_all_diverged_has_no_metrics():
     assert scores_module.scores(((None, None),)).metrics == {}
+
+
+def without_normals(auroc=None):
+    """An evaluation of defective pictures only; its mean may be as if there were others."""
+    found = category([Record(str(i), "bolt", "bent") for i in range(2)], np.arange(2.0))
+    mean = found.metrics if auroc is None else found.metrics | {"image_auroc": auroc}
+    return Evaluation(mean, {"bolt": found}, ())
+
+
+def test_what_is_undefined_is_no_number_and_why_is_said(job, tmp_path):
+    detector, configs, _, _, keys = job
+    scores = scores_module.scores(((without_normals(),) * 2,) * 4)
+    assert np.isnan(scores.image_auroc).all()
+    assert [x.count for x in sweep.summary(scores.image_auroc)] == [0] * 4
+    _, *rows, last = sweep.text(configs, scores).splitlines()
+    assert [row.split()[2:] for row in rows] == [["2", "-"]] * 4
+    assert last == "bolt: image metrics are undefined: there are no normal test pictures"
+    sweep.write(tmp_path, detector, configs, keys, scores)
+    lines = (tmp_path / "sweep.jsonl").read_text().splitlines()
+    assert {json.loads(line)["value"] for line in lines} == {None}
+    assert {json.loads(line)["diverged"] for line in lines} == {False}
+
+
+def test_an_undefined_setting_is_compared_with_none():
+    rows = ((without_normals(0.5),) * 2, (without_normals(),) * 2, (without_normals(0.75), None))
+    values = scores_module.scores(rows).image_auroc
+    np.testing.assert_array_equal(values, [[0.5, 0.5], [np.nan, np.nan], [0.75, np.nan]])
+    first, second, third = sweep.summary(values)
+    assert np.isnan([second.mean, second.difference, *second.interval]).all()
+    assert (first.mean, third.mean, third.difference) == (0.5, 0.75, 0.25)
+
+
+def test_a_metric_that_only_some_test_sets_have_is_kept():
+    one, other = Evaluation({"a": 0.5, "b": None}, {}, ()), Evaluation({"b": 0.25}, {}, ())
+    found = scores_module.scores(((one,), (None,), (other,))).metrics
+    np.testing.assert_array_equal(found["a"], [[0.5], [np.nan], [np.nan]])
+    np.testing.assert_array_equal(found["b"], [[np.nan], [np.nan], [0.25]])
