@@ -12,6 +12,7 @@ from jaxad.cli.learn import cache, with_epochs
 from jaxad.cli.run_options import DataOptions
 from jaxad.cli.script import prepare
 from jaxad.cli.sweep import SweepOptions, grid
+from jaxad.data.reading import Reading
 from jaxad.detector import Detector
 from jaxad.nets.extractors import load_for
 
@@ -24,6 +25,7 @@ def compare(
     workdir: pathlib.Path,
     options: SweepOptions,
     data: DataOptions,
+    reading: Reading,
 ) -> None:
     """Trains every setting with every seed on each category, and writes tables and plots.
 
@@ -35,9 +37,10 @@ def compare(
       workdir: OUT of the command; several categories get a folder each in it.
       options: of the sweep.
       data: options of the data.
+      reading: how files become pictures.
     """
     prepare(options.device)
-    several = opened(detector, base, place, data, 0, workdir)
+    several = opened(detector, base, place, data, 0, workdir, reading)
     keys = jax.random.split(jax.random.key(0), options.seeds)
     for name, one in several.items():
         folder = workdir / name if len(several) > 1 else workdir

@@ -2,14 +2,18 @@
 
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jaxad.cli import found as findings
 from jaxad.cli.errors import Usage
 from jaxad.cli.options import option
 from jaxad.cli.run_options import DataOptions
 from jaxad.data import folder, foreground, layouts, multiclass, prepared, workpieces
-from jaxad.data.source import Data, OnBadImage, Source
+from jaxad.data.files import category_of
+from jaxad.data.images import PLAIN as UNCHANGED
+from jaxad.data.reading import OnBadImage, Reading
+from jaxad.data.source import Data, Source
 from jaxad.data.textures import Textures
 from jaxad.detector import Detector, replace
 
@@ -27,6 +31,7 @@ def opened(
     options: DataOptions,
     seed: int,
     workdir: pathlib.Path,
+    reading: Reading = UNCHANGED,
 ) -> dict[str, Data]:
     """The data of each model that is to be trained, by the name of its category.
 
@@ -37,29 +42,59 @@ def opened(
       options: of the command.
       seed: of the held-out splits.
       workdir: where estimated masks of objects are written.
+      reading: how files become pictures.
 
     Raises:
       ValueError: options do not go together, or pictures cannot be used.
       FileNotFoundError: a folder does not exist, or holds no pictures where they belong.
     """
-    found = pictures(place, cfg.size, options, seed)
+    found = pictures(place, cfg.size, options, seed, lambda category: reading)
     several = len(found) > 1 and not options.unified
     filled = {
-        name: with_streams(detector, cfg, one, options, workdir / name if several else workdir)
+        name: with_streams(
+            detector, cfg, one, options, reading, workdir / name if several else workdir
+        )
         for name, one in found.items()
     }
     return together(filled, options)
 
 
-def pictures(place: str | None, size: int, options: DataOptions, seed: int) -> dict[str, Data]:
-    """The pictures of each category, by its name, without streams; see `opened`."""
+def pictures(
+    place: str | None,
+    size: int,
+    options: DataOptions,
+    seed: int,
+    reading: Callable[[str], Reading],
+) -> dict[str, Data]:
+    """The pictures of each category, by its name, without streams; prints what was found.
+
+    Args:
+      place: see `opened`.
+      size: side of rendered pictures.
+      options: of the command.
+      seed: of the held-out splits.
+      reading: how the files of a category become pictures, by its name.
+    """
+    found = _pictures(place, size, options, seed, reading)
+    print(findings.said(found))
+    return found
+
+
+def _pictures(
+    place: str | None,
+    size: int,
+    options: DataOptions,
+    seed: int,
+    reading: Callable[[str], Reading],
+) -> dict[str, Data]:
     if options.normal is not None:
+        name = category_of(options.normal)
         one = folder.load(
             options.normal, test_normal=options.test_normal, test_anomalous=options.test,
             masks=options.masks, seed=seed, heldout=options.heldout,
-            on_bad_image=options.on_bad_image,
+            on_bad_image=options.on_bad_image, reading=reading(name),
         )  # fmt: skip
-        return {pathlib.Path(options.normal).absolute().name: one}
+        return {name: one}
     if place is None:
         raise Usage("there is no DATA: give a folder, several as A,B, workpieces, or --normal")
     for name in PLAIN:
@@ -67,7 +102,8 @@ def pictures(place: str | None, size: int, options: DataOptions, seed: int) -> d
             raise Usage(f"{option(name)} belongs to --normal, which is not given")
     return categories(
         places(place), size, seed=seed, heldout=options.heldout,
-        on_bad_image=options.on_bad_image, train=options.rendered, test=options.rendered_test,
+        on_bad_image=options.on_bad_image, reading=reading,
+        train=options.rendered, test=options.rendered_test,
     )  # fmt: skip
 
 
@@ -89,10 +125,18 @@ def lasting(place: str | None, options: DataOptions) -> tuple[str | None, DataOp
 
 
 def places(place: str) -> list[str]:
-    """The folders that DATA names: one, or several with commas between them."""
-    if "," in place and not pathlib.Path(place).exists():
-        return [part for part in place.split(",") if part]
-    return [place]
+    """The folders that DATA names: one, or several with commas between them.
+
+    A comma in the name of a folder that exists belongs to the name.
+    """
+    parts, found = place.split(","), []
+    while parts:
+        count = next(
+            (n for n in range(len(parts), 1, -1) if pathlib.Path(",".join(parts[:n])).exists()), 1
+        )
+        found.append(",".join(parts[:count]))
+        parts = parts[count:]
+    return [name for name in found if name] or [place]
 
 
 def categories(
@@ -104,6 +148,7 @@ def categories(
     seed: int = 0,
     heldout: float = 0.1,
     on_bad_image: OnBadImage = "error",
+    reading: Callable[[str], Reading] = lambda category: UNCHANGED,
 ) -> dict[str, Data]:
     """The data of several categories, by name.
 
@@ -116,6 +161,7 @@ def categories(
       seed: of the held-out splits.
       heldout: share of the training pictures that is held out, if none come so.
       on_bad_image: "skip" leaves damaged files out.
+      reading: how the files of a category become pictures, by its name.
 
     Raises:
       ValueError: two folders have one name, or a category no pictures; and as `layouts.load`.
@@ -128,12 +174,23 @@ def categories(
                 (name, workpieces.load(name, size=size, train=train, test=test)) for name in names
             ]
             continue
-        for path in layouts.categories(place) or [pathlib.Path(place)]:
-            one = layouts.load(path, seed=seed, heldout=heldout, on_bad_image=on_bad_image)
-            found.append((path.absolute().name, one))
+        inside = layouts.categories(place)
+        if inside:
+            beside = layouts.beside(place, inside)
+            for line in findings.left(beside, f"{place}: passed over"):
+                log.warning(line.strip())
+        for path in inside or [pathlib.Path(place)]:
+            name = category_of(path)
+            one = layouts.load(
+                path, seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading(name)
+            )
+            found.append((name, one))
     names = [name for name, _ in found]
-    if len(set(names)) < len(names):
-        raise ValueError(f"categories need names of their own: {', '.join(names)}")
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"categories need names of their own, but there are several called {', '.join(doubled)}"
+            ": rename their folders"
+        )
     return dict(found)
 
 
@@ -164,7 +221,12 @@ def check_tests(several: Mapping[str, Data], both: bool = False) -> None:
 
 
 def with_streams(
-    detector: Detector, cfg: Any, data: Data, options: DataOptions, workdir: pathlib.Path
+    detector: Detector,
+    cfg: Any,
+    data: Data,
+    options: DataOptions,
+    reading: Reading,
+    workdir: pathlib.Path,
 ) -> Data:
     """The data with what the detector wants beside the pictures to learn from.
 
@@ -184,7 +246,7 @@ def with_streams(
     streams: dict[str, Source] = {}
     if "aux" in wanted:
         size = wanted["aux"].zoom * cfg.size
-        streams["aux"] = photographs(options.aux, size, options.on_bad_image)
+        streams["aux"] = photographs(options.aux, size, options.on_bad_image, reading)
     if "foreground" in wanted:
         masks = options.foreground_masks
         if masks is None:
@@ -194,18 +256,24 @@ def with_streams(
     return data.with_streams(**streams)
 
 
-def photographs(path: str | None, size: int, on_bad_image: OnBadImage = "error") -> Source:
+def photographs(
+    path: str | None,
+    size: int,
+    on_bad_image: OnBadImage = "error",
+    reading: Reading = UNCHANGED,
+) -> Source:
     """The pictures below a folder or, without one, procedural textures; the log says so.
 
     Args:
       path: of the folder: of picture files, or of a set prepared as array_record.
       size: side of the textures.
       on_bad_image: "skip" leaves damaged files out.
+      reading: how files become pictures.
     """
     if path is not None:
         if prepared.is_prepared(path):
             return prepared.pictures(path)
-        return folder.photographs(path, on_bad_image=on_bad_image)
+        return folder.photographs(path, on_bad_image=on_bad_image, reading=reading)
     log.warning("no photographs are given (--aux FOLDER): procedural textures take their place")
     return Textures(size=size)
 

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, UInt8
 
 from jaxad import optim
-from jaxad.data import images
+from jaxad.data import images, walk
 from jaxad.detector import State
 from jaxad.training import checkpoint
 from jaxad.training.loop import loop_in_folder
@@ -54,7 +54,7 @@ class Pictures(NamedTuple):
     Attributes:
       train: to learn from.
       heldout: to measure the error on.
-      record: how many, and a checksum of their names.
+      record: how many, and a checksum of their names and sizes.
     """
 
     train: list[pathlib.Path]
@@ -73,7 +73,8 @@ def pictures(folders: Sequence[str]) -> Pictures:
     heldout, train = (
         [paths[i] for i in part] for part in np.split(order, [len(paths) // HELD_OUT])
     )
-    checksum = zlib.crc32("\n".join(names).encode())
+    sized = [f"{name} {path.stat().st_size}" for name, path in zip(names, paths, strict=True)]
+    checksum = zlib.crc32("\n".join(sized).encode())
     return Pictures(train, heldout, {"count": len(paths), "names": f"{checksum:08x}"})
 
 
@@ -87,7 +88,7 @@ def listed(folders: Sequence[str]) -> tuple[list[str], list[pathlib.Path]]:
     """
     found = []
     for folder in folders:
-        inside = images.list_images(folder, recursive=True)
+        inside = walk.list_images(folder, recursive=True)
         found += sorted((path.relative_to(folder), path) for path in inside)
     if len(found) < HELD_OUT:
         raise ValueError(

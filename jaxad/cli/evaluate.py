@@ -1,14 +1,16 @@
 """`jaxad evaluate RUN [DATA]`: measure what a run learned, on its test pictures or others."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jaxad.cli.data import pictures, together
 from jaxad.cli.errors import Usage
 from jaxad.cli.learn import tested
-from jaxad.cli.options import asked, leading
-from jaxad.cli.run_options import DataOptions, Device
+from jaxad.cli.options import asked, given, leading, option
+from jaxad.cli.run_options import DataOptions, Device, folder_of
 from jaxad.cli.script import prepare
+from jaxad.data.preprocessing import FILE, as_before, stored
+from jaxad.data.reading import Reading
 from jaxad.data.source import Data
 from jaxad.detector import config, replace, static
 from jaxad.evaluation.results import joined
@@ -20,6 +22,8 @@ DESCRIPTION = """Measures a trained model and writes evaluation.json and report/
 
 RUN: the folder of a run, or one that holds the runs of several categories.
 DATA: other pictures, in a layout that `jaxad train` knows; by default those the run was given."""
+
+FIXED = ("bits", "orientation", "fit", "region")  # of a run, and of all pictures that it sees
 
 
 @config
@@ -35,18 +39,27 @@ def main(words: Sequence[str]) -> None:
     places, rest = leading(words)
     if not places and not rest:
         rest = ["--help"]
-    options, data = asked(
-        rest, USAGE, DESCRIPTION, evaluation=EvaluateOptions(), data=DataOptions()
-    )
+    options, data, reading = asked(
+        rest, USAGE, DESCRIPTION,
+        evaluation=EvaluateOptions(), data=DataOptions(), reading=Reading(),
+    )  # fmt: skip
+    for name in FIXED:
+        if given(rest, name):
+            raise Usage(f"{option(name)}: pictures are read as the run's were (its {FILE})")
+    kept = {name: getattr(reading, name) for name in ("mask_threshold",) if given(rest, name)}
     if not places or len(places) > 2:
         raise Usage(f"expected the folder of a run and perhaps DATA: {USAGE}")
     prepare(options.device)
-    root = pathlib.Path(places[0])
+    root = folder_of(places[0])
     folders = runs(root)
     found = []
     for folder in folders:
         run = finished(folder)
-        several = _data(run, places[1:], data, folder)
+        entries = stored(folder)
+        before = lambda category, entries=entries: replace(
+            as_before(reading, entries, category), **kept
+        )
+        several = _data(run, places[1:], data, before, folder)
         if len(folders) > 1 and folder.name in several:  # a model of each category
             several = {folder.name: several[folder.name]}
         for name, one in several.items():
@@ -82,19 +95,24 @@ def runs(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _data(
-    run: Finished, places: Sequence[str], options: DataOptions, folder: pathlib.Path
+    run: Finished,
+    places: Sequence[str],
+    options: DataOptions,
+    reading: Callable[[str], Reading],
+    folder: pathlib.Path,
 ) -> dict[str, Data]:
     """The pictures to measure on: those the command names, or those of the record."""
     about = run.record.get(records.ABOUT, {})
     seed = about.get("seed", 0)
     if places or options.normal is not None:
         place = places[0] if places else None
-        return together(pictures(place, run.cfg.size, options, seed), options)
+        return together(pictures(place, run.cfg.size, options, seed, reading), options)
     if "options" not in about:
         raise Usage(f"{folder} does not say where its pictures lay: {USAGE}")
-    given = {n: tuple(x) if isinstance(x, list) else x for n, x in about["options"].items()}
-    options = replace(DataOptions(), **given)
-    found = together(pictures(about.get("data"), run.cfg.size, options, seed), options)
+    chosen = {n: tuple(x) if isinstance(x, list) else x for n, x in about["options"].items()}
+    options = replace(DataOptions(), **chosen)
+    found = pictures(about.get("data"), run.cfg.size, options, seed, reading)
+    found = together(found, options)
     name = about["category"]
     if name not in found:
         raise FileNotFoundError(f"the category {name!r} of {folder} is not in {about['data']} now")

@@ -9,10 +9,10 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from jaxad.cli.data import lasting, opened, said_of
+from jaxad.cli.data import lasting, opened
 from jaxad.cli.run_options import DataOptions, RunOptions
 from jaxad.cli.script import prepare, read_rows
-from jaxad.data.pictures import image_set
+from jaxad.data.reading import Reading
 from jaxad.data.source import Data
 from jaxad.detector import Detector, State, replace
 from jaxad.evaluation.evaluate import evaluate
@@ -22,6 +22,7 @@ from jaxad.report.assess import assess
 from jaxad.training.epochs import steps_of
 from jaxad.training.features import MEMORY
 from jaxad.training.fitting import run as run_in_folder
+from jaxad.training.memory import Budget
 from jaxad.training.record import write_json
 from jaxad.weights import store
 
@@ -35,6 +36,7 @@ def learn(
     workdir: pathlib.Path,
     run: RunOptions,
     data: DataOptions,
+    reading: Reading,
     epochs: float | None,
 ) -> None:
     """Trains a model of each category, or one of all, and measures it.
@@ -46,12 +48,11 @@ def learn(
       workdir: RUN of the command; several models get a folder each in it.
       run: options of the run.
       data: options of the data.
+      reading: how files become pictures.
       epochs: in place of `cfg.steps`; None for these.
     """
     prepare(run.device)
-    several = opened(detector, cfg, place, data, run.seed, workdir)
-    if len(several) > 1:
-        print(said_of(several))
+    several = opened(detector, cfg, place, data, run.seed, workdir, reading)
     pretrained = load_for(cfg)
     for name in pretrained:
         print(f"licence of the weights {name}: {store.terms(name)}")
@@ -145,7 +146,8 @@ def _curve(
     """Measures states that are not finished; what it says changes nothing."""
     if data.test is None:
         return None
-    file, heldout, test = workdir / "curve.json", image_set(data.heldout, cfg.size), data.test
+    file, test = workdir / "curve.json", data.test
+    heldout = Budget().pictures(data.heldout, cfg.size)
 
     def measure(step: int, state: State) -> None:
         state = detector.calibrate(cfg, pretrained, state, heldout)

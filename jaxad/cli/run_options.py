@@ -1,8 +1,9 @@
 """What a command can be told beside a detector's settings; a comment is a line of its help."""
 
+import pathlib
 from typing import Literal
 
-from jaxad.data.source import OnBadImage
+from jaxad.data.reading import OnBadImage
 from jaxad.detector import config, static
 from jaxad.training.selection import Select
 
@@ -38,3 +39,9 @@ class DataOptions:
     foreground_masks: str | None = static(None)  # folder of objects' masks; none: estimated
     rendered: int = static(200, 1)  # of `workpieces`: pictures to learn from
     rendered_test: tuple[int, int] = static((40, 8), 0)  # ... to test on: good, of each defect
+
+
+def folder_of(word: str) -> pathlib.Path:
+    """The folder that a word of a command names, by a path that ends in its name."""
+    path = pathlib.Path(word)
+    return path if path.name not in ("", "..") else path.resolve()

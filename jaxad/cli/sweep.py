@@ -1,13 +1,13 @@
 """`jaxad sweep METHOD DATA OUT`: several settings and seeds trained together and compared."""
 
 import itertools
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from jaxad.cli.errors import Usage
 from jaxad.cli.options import asked, field, given, grouped, leading
-from jaxad.cli.run_options import DataOptions, Device
+from jaxad.cli.run_options import DataOptions, Device, folder_of
+from jaxad.data.reading import Reading
 from jaxad.detector import check_settings, config, override, static
 from jaxad.detector import settings as settings_of
 from jaxad.training.named import detector as named
@@ -48,9 +48,9 @@ def main(words: Sequence[str]) -> None:
     usage = f"jaxad sweep {words[0]} DATA OUT"
     places, rest = leading(words[1:])
     rest, swept = separated(rest, detector.Config())
-    options, data, base = asked(
+    options, data, reading, base = asked(
         rest, usage, "Several values of a setting are compared: --lr 1e-4 3e-4",
-        sweep=SweepOptions(), data=DataOptions(), settings=detector.Config(),
+        sweep=SweepOptions(), data=DataOptions(), reading=Reading(), settings=detector.Config(),
     )  # fmt: skip
     wanted = 2 if data.normal is None else 1
     if len(places) != wanted:
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> None:
     from jaxad.cli.compare import compare
 
     place = places[0] if wanted == 2 else None
-    compare(detector, base, swept, place, pathlib.Path(places[-1]), options, data)
+    compare(detector, base, swept, place, folder_of(places[-1]), options, data, reading)
 
 
 def separated(words: Sequence[str], cfg: Any) -> tuple[list[str], dict[str, list[str]]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from jaxad.cli.errors import Usage, told
 from jaxad.cli.options import asked, given, leading
-from jaxad.cli.run_options import DataOptions, RunOptions
+from jaxad.cli.run_options import DataOptions, RunOptions, folder_of
+from jaxad.data.reading import Reading
 from jaxad.detector import Detector, check_settings
 from jaxad.training.named import detector as named
 
@@ -43,10 +44,12 @@ def recipe(
     cfg: Any,
     run: RunOptions = RunOptions(),  # noqa: B008, frozen
     data: DataOptions = DataOptions(),  # noqa: B008
+    reading: Reading = Reading(),  # noqa: B008
 ) -> None:
     """`jaxad train` as a script, with these settings where the command line gives no others."""
     usage = f"python {sys.argv[0]} DATA RUN"
-    sys.exit(told(lambda words: train(detector, cfg, words, run, data, usage), sys.argv[1:]))
+    command = lambda words: train(detector, cfg, words, run, data, reading, usage)
+    sys.exit(told(command, sys.argv[1:]))
 
 
 def train(
@@ -55,6 +58,7 @@ def train(
     words: Sequence[str],
     run: RunOptions = RunOptions(),  # noqa: B008
     data: DataOptions = DataOptions(),  # noqa: B008
+    reading: Reading = Reading(),  # noqa: B008
     usage: str = "",
 ) -> None:
     """Trains, evaluates and reports what a command line says.
@@ -65,6 +69,7 @@ def train(
       words: DATA, RUN and options.
       run: options of the run where the command line gives none.
       data: options of the data where the command line gives none.
+      reading: how files become pictures where the command line does not say.
       usage: for messages and the help.
 
     Raises:
@@ -74,14 +79,16 @@ def train(
     if given(rest, "steps") and given(rest, "epochs"):
         raise Usage("--steps and --epochs: say one of the two")
     about = inspect.getdoc(inspect.getmodule(detector.init)) or ""
-    run, data, cfg = asked(rest, usage, about.partition("\n")[0], run=run, data=data, settings=cfg)
+    run, data, reading, cfg = asked(
+        rest, usage, about.partition("\n")[0], run=run, data=data, reading=reading, settings=cfg
+    )
     place, workdir = _places(places, data, usage)
     epochs = None if given(rest, "steps") else run.epochs
     check_settings(detector, cfg)
     # Imported now that the words are known to be right: a help text need not wait for it.
     from jaxad.cli.learn import learn
 
-    learn(detector, cfg, place, workdir, run, data, epochs)
+    learn(detector, cfg, place, workdir, run, data, reading, epochs)
 
 
 def _places(places: list[str], data: DataOptions, usage: str) -> tuple[str | None, pathlib.Path]:
@@ -104,4 +111,4 @@ def _places(places: list[str], data: DataOptions, usage: str) -> tuple[str | Non
             f"{' '.join(places[len(names) :])!r}: expected options after {' '.join(names)}; "
             "several folders are written A,B"
         )
-    return places[0] if data.normal is None else None, pathlib.Path(places[-1])
+    return places[0] if data.normal is None else None, folder_of(places[-1])

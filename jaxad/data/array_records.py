@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jaxad.data.labelled import Labelled, Part, labelled, rgb
+from jaxad.data.source import Stamp
 
 INFO = "dataset_info.json"  # that TFDS writes last into a prepared folder
 VERSION = "1.0.0"
@@ -86,7 +87,8 @@ def read(folder: str | Path) -> Labelled:
             f"{folder}: splits {', '.join(splits) or 'none'} with {', '.join(features)}; expected "
             "the splits train and test with image and label"
         )
-    for file in itertools.chain(splits["train"].filepaths, splits["test"].filepaths):
+    files = [*splits["train"].filepaths, *splits["test"].filepaths]
+    for file in files:
         if not Path(file).is_file():
             raise FileNotFoundError(f"{file} is missing: prepare the data set again")
     undecoded = {"image": tfds.decode.SkipDecoding()}
@@ -95,7 +97,8 @@ def read(folder: str | Path) -> Labelled:
             _part(builder.as_data_source(split, decoders=undecoded), folder)
             for split in ("train", "test")
         ]
-        return labelled(builder.name, features["label"].names, *parts)
+        stamps = {Path(file).name: Stamp.of(file) for file in files}
+        return labelled(builder.name, features["label"].names, *parts, stamps)
     except Exception as error:
         raise ValueError(f"{folder} is damaged, prepare it again: {error}") from error
 

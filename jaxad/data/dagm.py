@@ -14,9 +14,10 @@ import logging
 from pathlib import Path
 
 from jaxad.data import files as listing
-from jaxad.data import images
-from jaxad.data.files import File, OnBadImage
+from jaxad.data import images, walk
+from jaxad.data.files import File
 from jaxad.data.image_folder import open_data
+from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, Record
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ DEFECT = "defect"
 
 def categories(root: str | Path) -> list[str]:
     """The classes in a folder that holds them, in the order of their numbers."""
-    names = [sub.name for sub in listing.subfolders(Path(root)) if is_category(sub)]
+    names = [sub.name for sub in walk.subfolders(Path(root)) if is_category(sub)]
     return sorted(names, key=lambda name: (len(name), name))
 
 
@@ -42,6 +43,7 @@ def load(
     seed: int = 0,
     heldout: float = 0.1,
     on_bad_image: OnBadImage = "error",
+    reading: Reading = images.PLAIN,
 ) -> Data:
     """One class.
 
@@ -50,6 +52,7 @@ def load(
       seed: decides which normal training pictures are held out.
       heldout: fraction of them; one picture at least.
       on_bad_image: "error" names bad files; "skip" decodes every file now and leaves them out.
+      reading: how files become pictures.
 
     Raises:
       FileNotFoundError: there is no such folder, or no `Train` and `Test` with `Label` in it.
@@ -71,7 +74,18 @@ def load(
     log.info("%s: %d defective pictures of Train are left out", folder, len(train) - len(normal))
     if not normal:
         raise ValueError(f"{folder / 'Train'}: no normal pictures")
-    return open_data(normal, test, seed=seed, heldout=heldout, on_bad_image=on_bad_image)
+    defective = [path for file in train if file.record.label for path in (file.path, *file.masks)]
+    return open_data(
+        normal,
+        test,
+        category=category,
+        folders=[folder],
+        known=[*defective, *(folder / part / "Label" / TABLE for part in ("Train", "Test"))],
+        seed=seed,
+        heldout=heldout,
+        on_bad_image=on_bad_image,
+        reading=reading,
+    )
 
 
 def _pictures(folder: Path, category: str) -> list[File]:
@@ -83,9 +97,9 @@ def _pictures(folder: Path, category: str) -> list[File]:
     """
     labels = folder / "Label"
     ellipses: dict[str, list[Path]] = {}
-    for path in images.list_images(labels) if labels.is_dir() else []:
+    for path in walk.list_images(labels) if labels.is_dir() else []:
         ellipses.setdefault(path.stem.removesuffix("_label"), []).append(path)
-    paths = images.list_images(folder)
+    paths = walk.list_images(folder)
     if not paths:
         raise ValueError(f"{folder}: no pictures in it")
     stems = {path.stem for path in paths}

@@ -1,18 +1,14 @@
-"""From folders to lists of pictures with their masks: found, paired, checked and split."""
+"""From folders to lists of pictures with their masks: found, paired and split."""
 
-import logging
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxad.data import images
-from jaxad.data.source import OnBadImage, Record
-
-NORMAL = ("good", "ok", "normal")  # what folders of normal pictures are called, in any case
+from jaxad.data import names, walk
+from jaxad.data.source import Record
 
 
 class File(NamedTuple):
@@ -21,19 +17,17 @@ class File(NamedTuple):
     Attributes:
       record: what is known of it.
       path: where it is.
-      masks: its defects, together; empty for a normal picture and where no mask is known.
+      masks: its defects, together; empty where no mask is known.
     """
 
     record: Record
     path: Path
     masks: tuple[Path, ...] = ()
 
-
-class BadFile(NamedTuple):
-    """A picture that was left out, and why."""
-
-    path: Path
-    reason: str
+    @property
+    def key(self) -> str:
+        """The picture's place below the folder of its type of defect, without suffix."""
+        return self.record.name.partition("/")[2]
 
 
 def category_of(folder: str | Path) -> str:
@@ -41,37 +35,106 @@ def category_of(folder: str | Path) -> str:
     return os.path.basename(os.path.abspath(folder))
 
 
-def files_in(folder: Path, category: str, defect: str = "good", kind: str = "") -> list[File]:
-    """The pictures of a folder, named "defect/stem"; none if there is no such folder."""
-    paths = images.list_images(folder) if folder.is_dir() else []
-    return [File(Record(f"{defect}/{path.stem}", category, defect, kind), path) for path in paths]
+def files_in(
+    folder: Path,
+    category: str,
+    defect: str = "good",
+    kind: str = "",
+    *,
+    below: bool = True,
+    apart: Sequence[Path] = (),
+) -> list[File]:
+    """The pictures of a folder, named "defect/place"; none if there is no such folder.
 
-
-def normal_files(folder: Path, category: str) -> list[File]:
-    """The pictures in the folders "good", "ok" or "normal" of a folder; there may be none."""
-    found = [sub for sub in subfolders(folder) if sub.name.lower() in NORMAL]
-    return [file for sub in found for file in files_in(sub, category)]
-
-
-def anomalous_files(folder: Path, masks: Path | None, category: str) -> list[File]:
-    """The pictures in the other folders, each a type of defect, with masks in folders alike.
+    Args:
+      folder: of the pictures, and of their masks where each has one beside it: "000_mask.png".
+      category: what they show.
+      defect: their type of defect.
+      kind: its kind.
+      below: whether pictures in folders below count too.
+      apart: folders below that do not.
 
     Raises:
-      ValueError: a mask without a picture.
+      ValueError: some pictures have a mask beside them and others have not, or masks lie in a
+        folder below.
     """
-    subs = subfolders(folder) + (subfolders(masks) if masks else [])
-    names = {sub.name for sub in subs if sub.name.lower() not in (*NORMAL, "ground_truth")}
+    paths = walk.list_images(folder, recursive=below) if folder.is_dir() else []
+    paths = [path for path in paths if not any(path.is_relative_to(other) for other in apart)]
+    inside = {folder / part for path in paths for part in path.relative_to(folder).parts[:-1]}
+    if wrong := sorted(sub for sub in inside if names.seems_masks(sub.name)):
+        raise ValueError(
+            "folders of masks among pictures, by their names: put them into a folder of masks "
+            f"that has the folders of the pictures, such as ground_truth/{folder.name}:"
+            f"{shown(wrong)}"
+        )
+    pictures: dict[str, list[Path]] = {}
+    for path in paths:
+        pictures.setdefault(_place(path, folder), []).append(path)
+    beside = {place: names.without_ending(place) for place in pictures}
+    beside = {place: of for place, of in beside.items() if of != place and of in pictures}
     found = []
-    for name in sorted(names):
-        files = files_in(folder / name, category, name)
-        found += with_masks(files, masks / name) if masks else files
+    for place, several in pictures.items():
+        if place in beside:
+            continue
+        masks = [path for other, of in beside.items() if of == place for path in pictures[other]]
+        record = Record(f"{defect}/{place}", category, defect, kind)
+        found += [File(record, path, tuple(masks)) for path in several]
+    if beside and not all(file.masks for file in found):
+        raise ValueError(
+            f"{len(beside)} files in {folder} are called as masks of pictures beside them, but not "
+            "every picture has one: add the others, or rename what is no mask:"
+            f"{shown([pictures[place][0] for place in beside])}"
+        )
     return found
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, without hidden ones; none if it does not exist."""
-    inside = folder.iterdir() if folder.is_dir() else ()
-    return sorted(sub for sub in inside if sub.is_dir() and sub.name[0] != ".")
+def normal_files(folder: Path, category: str, masks: Path | None = None) -> list[File]:
+    """The pictures in the folders "good", "ok" or "normal" of a folder; there may be none.
+
+    Raises:
+      ValueError: pictures lie in the folder itself, or in one whose name seems to mean the same.
+    """
+    found = []
+    for sub in walk.subfolders(folder):
+        if names.is_normal(sub.name):
+            files = files_in(sub, category)
+            found += with_masks(files, masks / sub.name) if masks else files
+        elif names.seems_normal(sub.name) and walk.list_images(sub, recursive=True):
+            raise ValueError(
+                f"{sub}: normal pictures by its name, but it would count as a type of defect or be "
+                f"left out; call the folder {', '.join(names.NORMAL[:-1])} or {names.NORMAL[-1]}"
+            )
+    return found
+
+
+def anomalous_files(
+    folder: Path, masks: Path | None, category: str, apart: Sequence[Path] = ()
+) -> list[File]:
+    """The pictures in the other folders, each a type of defect, with masks in folders alike.
+
+    Args:
+      folder: that holds the folders.
+      masks: that holds those of the masks.
+      category: what the pictures show.
+      apart: folders that are none of defects.
+
+    Raises:
+      ValueError: a mask without a picture, or masks where pictures belong.
+    """
+    subs = [sub for sub in walk.subfolders(folder) if sub not in apart]
+    wrong = [s for s in subs if names.seems_masks(s.name) and s != masks and _has_pictures(s)]
+    if wrong:
+        raise ValueError(
+            f"masks by its name, where types of defect are expected: put them into a folder "
+            f"ground_truth that has the same folders as the pictures:{shown(wrong)}"
+        )
+    subs += walk.subfolders(masks) if masks else []
+    known = {sub.name for sub in subs if sub != masks and not names.is_normal(sub.name)}
+    found = []
+    for name in sorted(known):
+        files = files_in(folder / name, category, walk.plain(name))
+        found += with_masks(files, masks / name) if masks else files
+    return found
 
 
 def check_names(files: Iterable[File]) -> None:
@@ -85,22 +148,30 @@ def check_names(files: Iterable[File]) -> None:
             )
 
 
-def with_masks(files: Sequence[File], folder: Path) -> list[File]:
+def with_masks(files: Sequence[File], folder: Path, *, below: bool = True) -> list[File]:
     """Pairs pictures of one folder with the masks of another, which may be absent.
 
-    A mask's name is its picture's, with or without "_mask" at the end.
+    A mask lies where its picture lies and has its name, perhaps with an ending such as "_mask".
+
+    Args:
+      files: the pictures.
+      folder: of the masks.
+      below: whether masks in folders below count too.
 
     Raises:
-      ValueError: a mask without a picture.
+      ValueError: a mask without a picture, or pictures that have masks beside them already.
     """
-    masks: dict[str, list[Path]] = {file.path.stem: [] for file in files}
+    masks: dict[str, list[Path]] = {file.key: [] for file in files}
     lonely: list[Path] = []
-    for path in images.list_images(folder) if folder.exists() else []:
-        stem = path.stem if path.stem in masks else path.stem.removesuffix("_mask")
-        masks.get(stem, lonely).append(path)
+    for path in walk.list_images(folder, recursive=below) if folder.exists() else []:
+        place = _place(path, folder)
+        place = place if place in masks else names.without_ending(place)
+        masks.get(place, lonely).append(path)
     if lonely:
         raise ValueError(f"masks without a picture of their name:{shown(lonely)}")
-    return [file._replace(masks=tuple(masks[file.path.stem])) for file in files]
+    if twice := [file.masks[0] for file in files if file.masks and any(masks.values())]:
+        raise ValueError(f"there are masks in {folder} and beside the pictures:{shown(twice)}")
+    return [file._replace(masks=file.masks or tuple(masks[file.key])) for file in files]
 
 
 def check_masks(files: Iterable[File]) -> None:
@@ -114,65 +185,11 @@ def check_masks(files: Iterable[File]) -> None:
         )
 
 
-def check_size(image: Path, size: tuple[int, ...], mask: Path, mask_size: tuple[int, ...]) -> None:
-    """Raises ValueError, naming both files, if a mask has not the size of its picture."""
-    if size != mask_size:
-        raise ValueError(
-            f"{mask} has {mask_size[1]} x {mask_size[0]} pixels, but its picture {image} has "
-            f"{size[1]} x {size[0]}: a mask must have its picture's size"
-        )
-
-
-def bad_files(files: Sequence[File], on_bad_image: OnBadImage = "error") -> list[BadFile]:
-    """Finds the pictures that cannot be used.
-
-    Args:
-      files: pictures with their masks.
-      on_bad_image: "error" reads all headers and accepts no bad file (damage further on shows when
-        a picture is read); "skip" decodes every file and logs a list of the bad ones.
-
-    Raises:
-      ValueError: bad files where none are accepted, or a mask of another size than its picture.
-    """
-    if on_bad_image not in ("error", "skip"):
-        raise ValueError(f"on_bad_image={on_bad_image!r}: expected 'error' or 'skip'")
-    decode = on_bad_image == "skip"
-    with ThreadPoolExecutor() as pool:
-        flaws = pool.map(lambda file: _flaw(file, decode), files)
-        bad = [BadFile(file.path, flaw) for file, flaw in zip(files, flaws, strict=True) if flaw]
-    listed = "".join(f"\n  {file.reason}" for file in bad)
-    if bad and not decode:
-        raise ValueError(
-            f"{len(bad)} of {len(files)} pictures cannot be used; replace them, or leave them out "
-            f'with on_bad_image="skip":{listed}'
-        )
-    if bad:
-        message = "left out %d of %d pictures:%s"
-        logging.getLogger(__name__).warning(message, len(bad), len(files), listed)
-    return bad
-
-
-def _flaw(file: File, decode: bool) -> str:
-    """Why a picture cannot be used; empty if it can."""
-    try:
-        if decode:
-            size = images.read_image(file.path).shape[:2]
-            mask_sizes = [images.read_mask(mask).shape for mask in file.masks]
-        else:
-            size = images.image_size(file.path)
-            mask_sizes = [images.image_size(mask, mask=True) for mask in file.masks]
-    except ValueError as error:
-        return str(error)
-    for mask, mask_size in zip(file.masks, mask_sizes, strict=True):
-        check_size(file.path, size, mask, mask_size)
-    return ""
-
-
 def held_out(files: Sequence[File], fraction: float, seed: int) -> tuple[list[File], list[File]]:
     """Splits normal pictures at random into those to learn from and those to hold out.
 
     Args:
-      files: two or more.
+      files: one or more; of a single one none is held out.
       fraction: how much to hold out; one picture at least.
       seed: decides which.
 
@@ -181,7 +198,7 @@ def held_out(files: Sequence[File], fraction: float, seed: int) -> tuple[list[Fi
     """
     if not 0 < fraction < 1:
         raise ValueError(f"heldout={fraction}: expected a fraction between 0 and 1, such as 0.1")
-    count = max(1, round(fraction * len(files)))
+    count = max(1, round(fraction * len(files))) if len(files) > 1 else 0
     if count >= len(files):
         raise ValueError(
             f"{len(files)} normal training picture(s), {count} to be held out: there must be one "
@@ -199,3 +216,12 @@ def shown(paths: Sequence[Path], limit: int = 20) -> str:
     """Paths for an error message, one to a line."""
     more = [f"and {len(paths) - limit} more"] if len(paths) > limit else []
     return "".join(f"\n  {line}" for line in [*map(str, paths[:limit]), *more])
+
+
+def _place(path: Path, folder: Path) -> str:
+    """Where a file lies below a folder, without suffix: what pictures and masks are paired by."""
+    return walk.plain(path.relative_to(folder).with_suffix("").as_posix())
+
+
+def _has_pictures(folder: Path) -> bool:
+    return bool(walk.list_images(folder, recursive=True))

@@ -1,35 +1,50 @@
 """Folders of pictures of any names: one of normal pictures is enough."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from jaxad.data import checks, images, names, walk
 from jaxad.data import files as listing
-from jaxad.data import images
-from jaxad.data.files import File, OnBadImage
+from jaxad.data.files import File
 from jaxad.data.image_folder import ImageFolder, open_data
+from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, Record
+from jaxad.detector import replace
+
+OTHERS = ("train", "test", "validation", "ground_truth")  # where a category has its folders
 
 
-def photographs(folder: str | Path, *, on_bad_image: OnBadImage = "error") -> ImageFolder:
+def photographs(
+    folder: str | Path,
+    *,
+    on_bad_image: OnBadImage = "error",
+    reading: Reading = images.PLAIN,
+) -> ImageFolder:
     """All pictures of a folder and the folders in it, of anything, for a stream `aux`.
 
     Nothing is looked up by their names, so `a.jpg` may lie beside `a.png`.
 
+    Args:
+      folder: of the pictures; links in it are followed.
+      on_bad_image: see `checks.checked`.
+      reading: how files become pictures; all of them are squeezed into a square.
+
     Raises:
       FileNotFoundError: there is no such folder.
-      ValueError: no pictures, or bad files (see `files.bad_files`).
+      ValueError: no pictures, or bad files (see `checks.checked`).
     """
     folder = Path(folder)
     category = listing.category_of(folder)
+    reading = replace(reading, bits=None)
     files = [
         File(Record(path.relative_to(folder).with_suffix("").as_posix(), category, "good"), path)
-        for path in images.list_images(folder, recursive=True)
+        for path in walk.list_images(folder, recursive=True)
     ]
-    bad = listing.bad_files(files, on_bad_image)
-    left_out = {file.path for file in bad}
-    usable = [file for file in files if file.path not in left_out]
+    bad = checks.checked(files, on_bad_image, reading).bad
+    usable = [file for file in files if file.path not in bad]
     if not usable:
         raise ValueError(f"{folder}: no pictures in it or in its folders")
-    return ImageFolder(usable, bad)
+    return ImageFolder(usable, list(bad.values()), reading)
 
 
 def load(
@@ -42,8 +57,9 @@ def load(
     seed: int = 0,
     heldout: float = 0.1,
     on_bad_image: OnBadImage = "error",
+    reading: Reading = images.PLAIN,
 ) -> Data:
-    """A data set from folders of any names.
+    """A data set from folders of any names, read with the folders in them.
 
     Args:
       train: normal pictures; some are held out.
@@ -51,51 +67,65 @@ def load(
       test_anomalous: anomalous pictures, or one folder of them for each type of defect; pictures
         of a folder in it that is called good, ok or normal are tested on as normal ones.
       masks: masks of `test_anomalous`, in the same folders and of the same names, with or without
-        "_mask" at the end; lossless files, black where normal.
+        an ending such as "_mask"; lossless files, black where normal.
       category: what the pictures show; if not given, the name of the folder `train`.
       seed: decides which pictures are held out.
-      heldout: fraction of `train` to hold out; one picture at least.
+      heldout: fraction of `train` to hold out; one picture at least, none of a single one.
       on_bad_image: "error" names bad files; "skip" decodes every file now and leaves them out.
+      reading: how files become pictures.
 
     Raises:
       FileNotFoundError: a folder does not exist.
-      ValueError: a folder has no pictures, `train` has one only or is tested on, masks and
-        pictures do not match, or files are bad.
+      ValueError: a folder has no pictures, `train` is tested on or holds folders that are not of
+        normal pictures by their names, masks and pictures do not match, or files are bad.
     """
     category = category or listing.category_of(train)
     if test_normal and Path(test_normal).resolve() == Path(train).resolve():
         raise ValueError(f"{train}: the same folder for training and test")
     if masks and not test_anomalous:
         raise ValueError(f"masks={masks}: they belong to test_anomalous, which is not given")
-    test = _pictures(Path(test_normal), category) if test_normal else []
+    given = [Path(place) for place in (train, test_normal, test_anomalous, masks) if place]
+    test = _normal(Path(test_normal), category, given) if test_normal else []
     if test_anomalous:
-        test += _anomalous(Path(test_anomalous), Path(masks) if masks else None, category)
+        test += _anomalous(Path(test_anomalous), Path(masks) if masks else None, category, given)
     return open_data(
-        _pictures(Path(train), category),
+        _normal(Path(train), category, given),
         test,
+        category=category,
+        folders=given,
         seed=seed,
         heldout=heldout,
         on_bad_image=on_bad_image,
+        reading=reading,
     )
 
 
-def _pictures(folder: Path, category: str) -> list[File]:
-    if not images.list_images(folder):
-        inside = ", ".join(sub.name for sub in listing.subfolders(folder))
-        hint = f"; it has the folders {inside}: give one of them" if inside else ""
-        raise ValueError(f"{folder}: no pictures ({', '.join(images.SUFFIXES)}) in it{hint}")
-    return listing.files_in(folder, category)
+def _normal(folder: Path, category: str, given: Sequence[Path]) -> list[File]:
+    """The pictures in and below a folder of normal ones, without other folders that are given."""
+    others = [other for other in given if other != folder]
+    files = listing.files_in(folder, category, apart=others)
+    if not walk.list_images(folder, recursive=True):
+        raise ValueError(f"{folder}: no pictures in it or in its folders")
+    for part in sorted({part for file in files for part in file.key.split("/")[:-1]}):
+        if names.seems_anomalous(part) or names.nearest(part, OTHERS):
+            raise ValueError(
+                f"{folder} holds a folder {part!r}, which is not of normal pictures by its name: "
+                "give the folder of normal pictures alone, or a category's folder as DATA"
+            )
+    return files
 
 
-def _anomalous(folder: Path, masks: Path | None, category: str) -> list[File]:
+def _anomalous(
+    folder: Path, masks: Path | None, category: str, given: Sequence[Path]
+) -> list[File]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     if masks and not masks.is_dir():
         raise FileNotFoundError(f"{masks}: no such folder of masks")
-    normal = listing.normal_files(folder, category)
-    found = listing.files_in(folder, category, "anomalous")
-    found = listing.with_masks(found, masks) if masks else found
-    found += listing.anomalous_files(folder, masks, category)
+    normal = listing.normal_files(folder, category, masks)
+    loose = listing.files_in(folder, category, "anomalous", below=False)
+    loose = listing.with_masks(loose, masks, below=False) if masks else loose
+    found = loose + listing.anomalous_files(folder, masks, category, given)
     if not found:
         raise ValueError(f"{folder}: no pictures in it or in its folders")
     if masks and not any(file.masks for file in found):

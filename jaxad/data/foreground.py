@@ -11,15 +11,17 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from jaxad.data import files as listing
-from jaxad.data import images
-from jaxad.data.images import OUTLINE, outline
+from jaxad.data import images, names, walk
+from jaxad.data.outline import OUTLINE, outline
 from jaxad.data.segment import segmented
 from jaxad.data.source import Item, Record, Region, Source
+from jaxad.data.view import WHOLE, View
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +42,18 @@ class Masks:
     has_masks = False
     has_regions = False
 
-    def __init__(self, paths: Sequence[Path], records: Sequence[Record], checksum: int):
-        """Files and, in their order, the records of the pictures they belong to."""
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        records: Sequence[Record],
+        checksum: int,
+        views: Sequence[View],
+    ):
+        """Files and, in their order, records and views of the pictures they belong to."""
         self.paths = tuple(paths)
         self.records = tuple(records)
         self._checksum = checksum
+        self._views = tuple(views)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -61,7 +70,8 @@ class Masks:
         """
         index = range(len(self))[index]
         image = images.read_image(self.paths[index])
-        return Item(image=image, mask=np.zeros(image.shape[:2], np.uint8), label=0, index=index)
+        nothing = np.zeros(image.shape[:2], np.uint8)
+        return Item(image=image, mask=nothing, label=0, index=index, view=self._views[index])
 
     def regions(self, index: int) -> list[Region]:
         """Nothing: there are no defects."""
@@ -87,11 +97,12 @@ def load(folder: str | Path, pictures: Source) -> Masks:
     folder = Path(folder)
     folder = folder / OFFICIAL if (folder / OFFICIAL).is_dir() else folder
     found: dict[str, list[Path]] = {}
-    for path in images.list_images(folder, recursive=True):
-        name = path.relative_to(folder).with_suffix("").as_posix().removesuffix("_mask")
+    for path in walk.list_images(folder, recursive=True):
+        name = walk.plain(path.relative_to(folder).with_suffix("").as_posix())
+        name = names.without_ending(name)
         found.setdefault(name, []).append(path)
     parents = sorted({name.rpartition("/")[0] for name in found})
-    normal = [parent for parent in parents if parent.lower() in listing.NORMAL]
+    normal = [parent for parent in parents if names.is_normal(parent)]
     several = [_candidates(record, found, normal) for record in pictures.records]
     missing = [
         folder / record.name for record, paths in zip(pictures.records, several, strict=True)
@@ -108,12 +119,12 @@ def load(folder: str | Path, pictures: Source) -> Masks:
     paths = [paths[0] for paths in several]
     with ThreadPoolExecutor() as pool:
         checked = list(pool.map(lambda i: _checked(paths[i], pictures, i), range(len(paths))))
-    flaws = [flaw for flaw, _ in checked if flaw]
+    flaws = [one.flaw for one in checked if one.flaw]
     if flaws:
         lines = "".join(f"\n  {flaw}" for flaw in flaws)
         raise ValueError(f"{len(flaws)} of {len(paths)} foreground masks cannot be used:{lines}")
-    checksum = zlib.crc32(np.array([crc for _, crc in checked], np.uint32).tobytes())
-    return Masks(paths, pictures.records, checksum)
+    checksum = zlib.crc32(np.array([one.checksum for one in checked], np.uint32).tobytes())
+    return Masks(paths, pictures.records, checksum, [one.view for one in checked])
 
 
 def estimate(pictures: Source, folder: str | Path) -> Masks:
@@ -178,22 +189,30 @@ def _candidates(record: Record, found: dict[str, list[Path]], normal: list[str])
     return found.get(record.name) or inside or found.get(stem, [])
 
 
-def _checked(path: Path, pictures: Source, index: int) -> tuple[str, int]:
-    """Why a mask cannot be used, empty if it can, and the checksum of its pixels."""
+class _Checked(NamedTuple):
+    """Why a mask cannot be used, the checksum of its pixels, and the view of its picture."""
+
+    flaw: str
+    checksum: int = 0
+    view: View = WHOLE
+
+
+def _checked(path: Path, pictures: Source, index: int) -> _Checked:
     try:
         images.image_size(path, mask=True)
         mask = images.read_image(path)
-        size = pictures[index]["image"].shape[:2]
+        picture = pictures[index]
+        size = picture["image"].shape[:2]
         if mask.shape[:2] != size:
-            return (
+            return _Checked(
                 f"{path} has {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
                 f"{pictures.records[index].name} has {size[1]} x {size[0]}"
-            ), 0
-    except ValueError as error:
-        return str(error), 0
+            )
+    except (ValueError, OSError) as error:
+        return _Checked(str(error))
     if mask.max() < WHITE:
-        return f"{path} is empty: no pixel has {WHITE} of 255 or more", 0
-    return "", zlib.crc32(mask.tobytes())
+        return _Checked(f"{path} is empty: no pixel has {WHITE} of 255 or more")
+    return _Checked("", zlib.crc32(mask.tobytes()), picture.get("view", WHOLE))
 
 
 def _estimated(pictures: Source, index: int, target: Path) -> bool:

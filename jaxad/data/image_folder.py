@@ -2,13 +2,16 @@
 
 import zlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from jaxad.data import checks, images, looks, preprocessing, walk
 from jaxad.data import files as listing
-from jaxad.data import images
-from jaxad.data.files import BadFile, File, OnBadImage
-from jaxad.data.source import Data, Item, Region
+from jaxad.data.files import File
+from jaxad.data.reading import OnBadImage, Reading
+from jaxad.data.source import Data, Item, LeftOut, Region, Stamp
+from jaxad.data.view import WHOLE, Preprocessing, View
 
 
 class ImageFolder:
@@ -17,47 +20,73 @@ class ImageFolder:
     Attributes:
       files: the pictures and their masks.
       skipped: pictures that were left out because they cannot be read.
+      reading: how the files become pictures.
     """
 
     has_regions = False
 
-    def __init__(self, files: Sequence[File], skipped: Sequence[BadFile] = ()) -> None:
+    def __init__(
+        self,
+        files: Sequence[File],
+        skipped: Sequence[LeftOut] = (),
+        reading: Reading = images.PLAIN,
+        view: View = WHOLE,
+    ) -> None:
         self.files = tuple(files)
         self.skipped = tuple(skipped)
         self.records = tuple(file.record for file in self.files)
         self.has_masks = all(file.masks for file in self.files if file.record.label)
+        self.reading, self._view = reading, view
+        self._stamps = [Stamp.of(file.path) for file in self.files]
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __repr__(self) -> str:
         # Tells splits apart, and is the same in every process and wherever the files lie.
-        names = "\n".join(f"{record.category}/{record.name}" for record in self.records)
+        names = "\n".join(record.name for record in self.records)
         return f"{type(self).__name__}({len(self)} pictures, {zlib.crc32(names.encode()):08x})"
 
     def __getitem__(self, index: int) -> Item:
         """Reads one picture and its masks.
 
         Raises:
-          ValueError: a file is damaged, or a mask has another size; the message names it.
+          ValueError: a file is damaged or was replaced, or a mask has another size; the message
+            names it.
         """
         index = range(len(self))[index]
         file = self.files[index]
         try:
-            image = images.read_image(file.path)
+            image = images.read_image(file.path, self.reading, self._content(index))
             mask = np.zeros(image.shape[:2], np.uint8)
             for path in file.masks:
-                part = images.read_mask(path)
-                listing.check_size(file.path, mask.shape, path, part.shape)
+                part = images.read_mask(path, self.reading)
+                checks.check_size(file.path, mask.shape, path, part.shape)
                 mask |= part
         except ValueError as error:
             hint = 'replace the file, or leave out bad ones with on_bad_image="skip"'
             raise ValueError(f"{error}; {hint}") from error
-        return {"image": image, "mask": mask, "label": file.record.label, "index": index}
+        item = Item(image=image, mask=mask, label=file.record.label, index=index)
+        return item if self._view is WHOLE else Item(**item, view=self._view)
 
     def regions(self, index: int) -> list[Region]:
         """Raises ValueError: plain masks do not tell single defects apart."""
         raise ValueError(f"{self!r} does not tell single defects apart (has_regions is False)")
+
+    def stamps(self) -> dict[str, Stamp]:
+        """Of each picture by its category and name, with the checksums of those read so far."""
+        names = [f"{record.category}/{record.name}" for record in self.records]
+        return dict(zip(names, self._stamps, strict=True))
+
+    def _content(self, index: int) -> bytes:
+        """What is in a picture's file, which has to be the same every time."""
+        path, stamp = self.files[index].path, self._stamps[index]
+        content = path.read_bytes()
+        checksum = zlib.crc32(content)
+        if stamp.checksum not in (None, checksum):
+            raise ValueError(f"{path} is not the picture that it was: it was replaced meanwhile")
+        self._stamps[index] = stamp._replace(checksum=checksum)
+        return content
 
 
 def open_data(
@@ -65,9 +94,13 @@ def open_data(
     test: Sequence[File],
     validation: Sequence[File] = (),
     *,
+    category: str,
+    folders: Sequence[Path],
     seed: int,
     heldout: float,
     on_bad_image: OnBadImage,
+    reading: Reading = images.PLAIN,
+    known: Sequence[Path] = (),
     test_source: Callable[..., ImageFolder] = ImageFolder,
 ) -> Data:
     """A data set from lists of pictures, checked.
@@ -76,20 +109,25 @@ def open_data(
       train: normal pictures, from which some are held out if there is no `validation`.
       test: normal and anomalous pictures; `Data.test` is None if there are none.
       validation: normal pictures that the data set holds out itself.
+      category: what they show.
+      folders: where they lie: what is not used of these is `Data.passed_over`.
       seed: decides which pictures of `train` are held out.
-      heldout: fraction of `train` to hold out; one picture at least.
-      on_bad_image: see `files.bad_files`.
-      test_source: makes `Data.test` of its files and those that were left out.
+      heldout: fraction of `train` to hold out; one picture at least, none of a single one.
+      on_bad_image: see `checks.checked`.
+      reading: how files become pictures.
+      known: files that tell something of the pictures.
+      test_source: makes `Data.test`: an `ImageFolder` or what is built as one.
 
     Raises:
-      ValueError: masks or files are bad, two pictures of a set have one name, or too few are left.
+      ValueError: masks or files are bad, two pictures of a set have one name, or none is left.
     """
     for files in (train, validation, test):
         listing.check_names(files)
     listing.check_masks(test)
-    bad = {
-        file.path: file for file in listing.bad_files([*train, *validation, *test], on_bad_image)
-    }
+    everything = [*train, *validation, *test]
+    headers, bad = checks.checked(everything, on_bad_image, reading)
+    reading = looks.settled(reading, [*train, *validation], headers, category)
+    view = preprocessing.view_of(reading, category, headers)
 
     def usable(files: Sequence[File]) -> list[File]:
         left = [file for file in files if file.path not in bad]
@@ -97,15 +135,26 @@ def open_data(
             raise ValueError(f"no picture can be read of those beside {files[0].path}")
         return left
 
-    def skipped(files: Sequence[File]) -> list[BadFile]:
-        return [bad[file.path] for file in files if file.path in bad]
+    def source(kind: Callable[..., ImageFolder], files: Sequence[File], of: Sequence[File]):
+        skipped = [bad[file.path] for file in of if file.path in bad]
+        return kind([_without_empty_masks(file) for file in files], skipped, reading, view)
 
-    if validation:
-        learn, hold = usable(train), usable(validation)
-    else:
-        learn, hold = listing.held_out(usable(train), heldout, seed)
+    good, test_pictures = usable(train), usable(test)
+    looks.look_at_training(good, headers, reading)
+    looks.look_at_masks([*good, *usable(validation), *test_pictures], reading, view)
+    learn, hold = good, usable(validation)
+    if not validation:
+        learn, hold = listing.held_out(good, heldout, seed)
+    used = [path for file in everything for path in (file.path, *file.masks)]
     return Data(
-        train=ImageFolder(learn, skipped(train)),
-        heldout=ImageFolder(hold, skipped(validation)),
-        test=test_source(usable(test), skipped(test)) if test else None,
+        train=source(ImageFolder, learn, train),
+        heldout=source(ImageFolder, hold, validation),
+        test=source(test_source, test_pictures, test) if test else None,
+        preprocessing={category: Preprocessing(reading, view)},
+        passed_over=tuple(walk.unused(folders, [*used, *known])),
     )
+
+
+def _without_empty_masks(file: File) -> File:
+    """Masks of normal pictures, which mark nothing, need not be read again."""
+    return file if file.record.label else file._replace(masks=())

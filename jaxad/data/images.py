@@ -1,119 +1,149 @@
 """Pictures and masks from files, by one policy.
 
 Pictures become 8-bit RGB: EXIF orientation applied, grey repeated, palettes looked up, transparent
-pixels laid over black, 16 bits scaled to 8 by their range and never clipped.
+pixels laid over black, more bits scaled to 8 by their range and never clipped. Masks are laid over
+black too, and count where they are brighter than a threshold. `Reading` says what can be changed.
 """
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Integer, UInt8
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
-from scipy import ndimage
+from jaxtyping import Integer, UInt8
+from PIL import Image, UnidentifiedImageError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-OUTLINE = (0, 235, 235)  # colour of a mask's outline: none of a heat map's is near it
-_BITS, _PLANAR = 258, 284  # TIFF tags
+from jaxad.data import deep, formats, orientation
+from jaxad.data.reading import Reading
+
+PLAIN = Reading()
 
 
-def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """Picture files in a folder, sorted; hidden files and other kinds of file are passed over.
+class Header(NamedTuple):
+    """What a file's header says of its picture.
 
-    Raises:
-      FileNotFoundError: there is no such folder.
-      NotADirectoryError: it is a file.
+    Attributes:
+      size: height and width of what `read_image` or `read_mask` will give.
+      depth: bits of its numbers.
+      turn: EXIF orientation, 1 to 8; 1 is upright.
+      whole: whether the end of the file is as it should be, as far as that is known.
     """
-    folder = Path(folder)
-    if not folder.exists():
-        raise FileNotFoundError(f"{folder}: no such folder")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: a file where a folder of pictures was expected")
-    paths = folder.rglob("*") if recursive else folder.iterdir()
-    found = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
-    hidden = {path for path in found if any(p[0] == "." for p in path.relative_to(folder).parts)}
-    return sorted(set(found) - hidden)
+
+    size: tuple[int, int]
+    depth: int
+    turn: int
+    whole: bool
 
 
-def read_image(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
+def read_image(
+    path: str | Path, reading: Reading = PLAIN, content: bytes | None = None
+) -> UInt8[np.ndarray, "H W 3"]:
     """A picture as 8-bit RGB, by the policy of this module.
 
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: the file is empty, damaged, no picture, one pixel high or wide, or its numbers
-        have no known range (floating point, 32 bits).
-    """
-    with _open(path) as image:
-        bits = _bits(image)
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):
-            image = Image.fromarray(_to_8_bits(np.asarray(image), bits))
-        elif image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-        return np.array(image.convert("RGB"))
-
-
-def read_mask(path: str | Path) -> UInt8[np.ndarray, "H W"]:
-    """A mask as 0 and 1: every pixel that is not black counts, whatever its value.
+    Args:
+      path: of the file.
+      reading: what is done otherwise than by default.
+      content: of the file, where it has been read already.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: as for `read_image`, or the file is a JPEG, whose noise is not black.
+      ValueError: the file is empty, damaged, no picture, several pictures, one pixel high or wide,
+        larger than `reading` allows, or its numbers have no known range (floating point, 32 bits)
+        or are higher than `reading.bits` allows.
     """
-    return (read_labels(path) != 0).astype(np.uint8)
+    with _open(path, reading, content=content) as image:
+        turn = orientation.turn_of(image)
+        pixels = np.array(_over_black(image, path, content, reading.bits))
+        return orientation.shown(pixels, image, turn, reading.orientation == "exif")
 
 
-def read_labels(path: str | Path) -> Integer[np.ndarray, "H W"]:
+def read_mask(path: str | Path, reading: Reading = PLAIN) -> UInt8[np.ndarray, "H W"]:
+    """A mask as 0 and 1: pixels brighter than `reading.mask_threshold`, by default all but black.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: as for `read_image`, or the file's format does not keep every pixel.
+    """
+    labels, top = grey_levels(path, reading)
+    return (labels.astype(np.int64) * 255 > reading.mask_threshold * top).astype(np.uint8)
+
+
+def read_labels(path: str | Path, reading: Reading = PLAIN) -> Integer[np.ndarray, "H W"]:
     """The pixel values of a mask, the largest over its colour channels; errors as `read_mask`."""
-    with _open(path, mask=True) as image:
-        image = ImageOps.exif_transpose(image)
-        if image.mode == "LA":
-            image = image.getchannel("L")
-        if image.mode == "1" or image.mode.startswith(("I", "L")):
-            return np.array(image, dtype=np.int32)
-        return np.array(image.convert("RGB")).max(-1)
+    return grey_levels(path, reading)[0]
 
 
-def image_size(path: str | Path, mask: bool = False) -> tuple[int, int]:
-    """Height and width of what `read_image` or `read_mask` will give, from the file's header.
+def grey_levels(
+    path: str | Path, reading: Reading = PLAIN
+) -> tuple[Integer[np.ndarray, "H W"], int]:
+    """The pixel values of a mask, and the value of white; errors as `read_mask`."""
+    with _open(path, reading, mask=True) as image:
+        turn = orientation.turn_of(image)
+        if image.mode == "1" or image.mode.startswith("I"):
+            top = 1 if image.mode == "1" else 2 ** min(deep.depth(image), 16) - 1
+            levels = deep.opaque(np.asarray(image).astype(np.int32), image.info)
+        else:
+            top, levels = 255, np.array(_over_black(image, path)).max(-1)
+        return orientation.shown(levels, image, turn, reading.orientation == "exif"), top
+
+
+def header(path: str | Path, mask: bool = False, reading: Reading = PLAIN) -> Header:
+    """What is known of a file without decoding it.
 
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: the header already shows that the file cannot be used.
     """
-    with _open(path, mask) as image:
-        width, height = image.size
-        # Pillow's PNG class would decode the picture to look for late EXIF; its TIFF class has
-        # turned `size` already.
-        orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-        turned = image.format != "TIFF" and orientation >= 5
-        return (width, height) if turned else (height, width)
+    with _open(path, reading, mask) as image:
+        turn = orientation.turn_of(image)
+        size = orientation.shown_size(image, turn, reading.orientation == "exif")
+        return Header(size, deep.depth(image), turn, not formats.seems_cut(path, image))
+
+
+def image_size(path: str | Path, mask: bool = False, reading: Reading = PLAIN) -> tuple[int, int]:
+    """Height and width of what `read_image` or `read_mask` will give; errors as `header`."""
+    return header(path, mask, reading).size
+
+
+def highest(path: str | Path, reading: Reading = PLAIN) -> int | None:
+    """The highest number in a picture of more than 8 bits; None of others; errors as `read_image`.
+
+    Colours of 16 bits and transparency included.
+    """
+    with _open(path, reading) as image:
+        if deep.depth(image) <= 8:
+            return None
+        return int(deep.numbers(image, _again(path)).max())
 
 
 @contextlib.contextmanager
-def _open(path: str | Path, mask: bool = False) -> Iterator[Image.Image]:
+def _open(
+    path: str | Path, reading: Reading, mask: bool = False, content: bytes | None = None
+) -> Iterator[Image.Image]:
     """An opened picture, not yet decoded; errors, also those of decoding, name the file."""
+    limit = reading.max_pixels
+    if Image.MAX_IMAGE_PIXELS is not None:  # or Pillow warns and refuses before this does
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit)
     try:
         if os.path.getsize(path) == 0:
             raise ValueError("the file is empty")
-        with Image.open(path) as image:
-            tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
-            if mask and image.format == "JPEG":
-                raise ValueError("a mask in JPEG has noise around its edges; save masks as PNG")
-            if image.mode == "F" or (tags and image.mode == "I" and not mask):
-                raise ValueError(
-                    "floating point, signed or 32-bit pixels have no known range; save 8 or 16 bits"
-                )
+        with Image.open(path if content is None else io.BytesIO(content)) as image:
+            width, height = image.size
+            if width * height > limit:
+                raise ValueError(f"{width} x {height} pixels are more than max_pixels={limit}")
             if min(image.size) < 2:
-                raise ValueError(f"{image.size[0]} x {image.size[1]} pixels are not a picture")
-            # Pillow takes the planes of 16-bit colours for interleaved pixels.
-            planes = image.mode.startswith("RGB") and tags.get(_PLANAR) == 2 and _bits(image) == 16
-            yield _read_planes(path) if planes else image
-    except (FileNotFoundError, PermissionError, MemoryError):
+                raise ValueError(f"{width} x {height} pixels are not a picture")
+            formats.check_kind(path, image, mask)
+            deep.check_range(image, mask)
+            yield image
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise ValueError(f"{path}: a link to {os.readlink(path)}, which is not there") from None
+        raise
+    except (PermissionError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not a picture, or of a kind that is not supported") from None
@@ -121,39 +151,20 @@ def _open(path: str | Path, mask: bool = False) -> Iterator[Image.Image]:
         raise ValueError(f"{path}: cannot be read as a picture: {error}") from error
 
 
-def _read_planes(path: str | Path) -> Image.Image:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        pixels = np.moveaxis(page.asarray(), 0, -1)
-        image = Image.fromarray(_to_8_bits(pixels, 8 * pixels.itemsize))
-        orientation = page.tags.valueof(ExifTags.Base.Orientation, default=1)
-        image.getexif()[ExifTags.Base.Orientation] = int(orientation)
-        return image
+def _again(path: str | Path, content: bytes | None = None) -> deep.Again:
+    return lambda: Image.open(path if content is None else io.BytesIO(content))
 
 
-def _bits(image: Image.Image) -> int:
-    # 12-bit TIFFs are unpacked as they are; what else has more than 8 bits is brought to 16.
-    return max(image.tag_v2.get(_BITS, (16,))) if isinstance(image, TiffImageFile) else 16
-
-
-def _to_8_bits(pixels: np.ndarray, bits: int) -> UInt8[np.ndarray, "..."]:
-    top = 2**bits - 1
-    return ((pixels.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)
-
-
-def outline(
-    mask: UInt8[np.ndarray, "H W"] | Bool[np.ndarray, "H W"],
-) -> tuple[Bool[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
-    """Where to draw a mask's outline: a line just outside the mask, and a darker one around it.
-
-    One pixel wide up to a side of 400, more on larger pictures. Along the picture's border there is
-    no line where the mask runs out of it.
-    """
-    width = max(1, round(max(mask.shape) / 400))
-    square = np.ones((3, 3), bool)
-    mask = np.asarray(mask, bool)
-    line = np.asarray(ndimage.binary_dilation(mask, square, iterations=width), bool)
-    around = np.asarray(ndimage.binary_dilation(line, square, iterations=width), bool)
-    return line & ~mask, around & ~line
+def _over_black(
+    image: Image.Image,
+    path: str | Path,
+    content: bytes | None = None,
+    bits: int | str | None = None,
+) -> Image.Image:
+    """The picture as 8-bit RGB, laid over black."""
+    if deep.depth(image) > 8:
+        image = deep.to_8_bits(image, _again(path, content), bits)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+    return image.convert("RGB")

@@ -1,13 +1,13 @@
 """Sets of small pictures with a class each, such as CIFAR-10, and parts of them as sources."""
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Integer, UInt8
 
-from jaxad.data.source import Item, Record, Region
+from jaxad.data.source import Item, LeftOut, Record, Region, Stamp
 
 
 @runtime_checkable
@@ -25,10 +25,12 @@ class Part(NamedTuple):
     Attributes:
       pictures: of all classes.
       labels: the class of each, as a place in `Labelled.classes`.
+      stamps: of the files that hold them, by name.
     """
 
     pictures: Pictures
     labels: Int[np.ndarray, "N"]
+    stamps: Mapping[str, Stamp] = {}
 
 
 class Labelled(NamedTuple):
@@ -52,8 +54,9 @@ def labelled(
     classes: Sequence[str],
     train: tuple[Pictures, Integer[np.ndarray, "..."]],
     test: tuple[Pictures, Integer[np.ndarray, "..."]],
+    stamps: Mapping[str, Stamp] = {},
 ) -> Labelled:
-    """A labelled set of pictures and labels, checked.
+    """A labelled set of pictures and labels, checked; `stamps` of the files that hold them.
 
     Raises:
       ValueError: a class has no name of its own or is called "good", as normal pictures are; there
@@ -77,7 +80,7 @@ def labelled(
                 f"{part}: labels from {labels.min()} to {labels.max()} for {len(classes)} "
                 f"classes: expected 0 to {len(classes) - 1}"
             )
-        parts.append(Part(pictures, labels.astype(np.int64)))
+        parts.append(Part(pictures, labels.astype(np.int64), stamps))
     return Labelled(name, classes, *parts)
 
 
@@ -90,6 +93,7 @@ class ClassPictures:
 
     has_masks = False
     has_regions = False
+    skipped: tuple[LeftOut, ...] = ()
 
     def __init__(
         self,
@@ -102,6 +106,7 @@ class ClassPictures:
         """Pictures of which the classes `normal` are normal; the others are defects by name."""
         self.indices = indices
         self._pictures = part.pictures
+        self._stamps = dict(part.stamps)
         names = [(int(i), int(part.labels[i])) for i in indices]
         self.records = tuple(
             Record(f"{classes[c]}/{i:05d}", category, "good" if c in normal else classes[c])
@@ -126,6 +131,10 @@ class ClassPictures:
         image = rgb(self._pictures[int(self.indices[index])])
         mask = np.zeros(image.shape[:2], np.uint8)
         return {"image": image, "mask": mask, "label": self.records[index].label, "index": index}
+
+    def stamps(self) -> dict[str, Stamp]:
+        """Of the files that hold the whole set."""
+        return self._stamps
 
     def regions(self, index: int) -> list[Region]:
         """Raises ValueError: a label tells no defects apart."""

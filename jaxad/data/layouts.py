@@ -1,9 +1,11 @@
 """Opens a data folder by what lies in it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from jaxad.data import dagm, loco, mvtec, visa
-from jaxad.data.source import Data, OnBadImage
+from jaxad.data import dagm, images, loco, mvtec, names, visa, walk
+from jaxad.data.reading import OnBadImage, Reading
+from jaxad.data.source import Data, LeftOut
 
 
 def load(
@@ -12,6 +14,7 @@ def load(
     seed: int = 0,
     heldout: float = 0.1,
     on_bad_image: OnBadImage = "error",
+    reading: Reading = images.PLAIN,
 ) -> Data:
     """MVTec LOCO, VisA, DAGM, or MVTec AD and what is laid out like it.
 
@@ -20,13 +23,14 @@ def load(
       seed: of the held-out split, where the data set has none of its own.
       heldout: share of the training pictures that is held out then.
       on_bad_image: see `mvtec.load`.
+      reading: how files become pictures.
 
     Raises:
       FileNotFoundError: no such folder, or none of these layouts.
       ValueError: see the layouts' own `load`.
     """
     path = Path(folder)
-    if (path / "test" / "logical_anomalies").is_dir():
+    if (path / loco.CONFIG).exists() or (path / "test" / "logical_anomalies").is_dir():
         layout = loco
     elif any((place / "split_csv").is_dir() for place in (path, path.absolute().parent)):
         layout = visa
@@ -34,7 +38,23 @@ def load(
         layout = dagm
     else:
         layout = mvtec
-    return layout.load(path, seed=seed, heldout=heldout, on_bad_image=on_bad_image)
+    return layout.load(path, seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading)
+
+
+def beside(root: str | Path, taken: Sequence[Path]) -> list[LeftOut]:
+    """What lies in a folder of categories beside them, and is not used.
+
+    Raises:
+      ValueError: a folder beside them seems to be a category, but for the names of its folders.
+    """
+    root = Path(root)
+    left = [LeftOut(path, "beside the categories") for path in walk.list_images(root)]
+    for sub in walk.subfolders(root):
+        if sub in taken or sub.name == "split_csv":
+            continue
+        names.check_places(sub, mvtec.PLACES)
+        left += walk.unused([sub], used=())
+    return left
 
 
 def categories(root: str | Path) -> list[Path]:

@@ -18,10 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxad.data import files as listing
-from jaxad.data import images, mvtec
-from jaxad.data.files import BadFile, File, OnBadImage
+from jaxad.data import images, mvtec, names, walk
+from jaxad.data.files import File
 from jaxad.data.image_folder import ImageFolder, open_data
-from jaxad.data.source import Data, Region
+from jaxad.data.reading import OnBadImage, Reading
+from jaxad.data.source import Data, LeftOut, Region
+from jaxad.data.view import WHOLE, View
 
 CONFIG = "defects_config.json"
 KINDS = {"structural_anomalies": "structural", "logical_anomalies": "logical"}
@@ -53,11 +55,13 @@ class LocoFolder(ImageFolder):
     def __init__(
         self,
         files: Sequence[File],
-        skipped: Sequence[BadFile] = (),
+        skipped: Sequence[LeftOut] = (),
+        reading: Reading = images.PLAIN,
+        view: View = WHOLE,
         *,
         saturations: dict[int, Saturation],
     ) -> None:
-        super().__init__(files, skipped)
+        super().__init__(files, skipped, reading, view)
         self.saturations = saturations
         self.has_regions = self.has_masks
 
@@ -69,7 +73,7 @@ class LocoFolder(ImageFolder):
         """
         found = []
         for path in self.files[index].masks:
-            labels = images.read_labels(path)
+            labels = images.read_labels(path, self.reading)
             values = np.unique(labels[labels != 0]).tolist()
             if len(values) != 1 or values[0] not in self.saturations:
                 raise ValueError(
@@ -87,6 +91,7 @@ def load(
     seed: int = 0,
     heldout: float = 0.1,
     on_bad_image: OnBadImage = "error",
+    reading: Reading = images.PLAIN,
 ) -> Data:
     """One category; arguments and errors as in `mvtec.load`.
 
@@ -102,7 +107,15 @@ def load(
     category = listing.category_of(folder)
     train = mvtec.train_files(folder)
     masks = folder / "ground_truth"
+    names.check_no_loose(folder / "test", f"good, {' or '.join(KINDS)} in it")
     test = listing.normal_files(folder / "test", category)
+    others = [
+        sub for sub in walk.subfolders(folder / "test")
+        if sub.name not in KINDS and not names.is_normal(sub.name)
+        and walk.list_images(sub, recursive=True)
+    ]  # fmt: skip
+    if others:
+        raise ValueError(f"expected good and {', '.join(KINDS)}, not{listing.shown(others)}")
     for name, kind in KINDS.items():
         files = listing.files_in(folder / "test" / name, category, name, kind)
         test += _with_mask_folders(files, masks / name)
@@ -110,9 +123,13 @@ def load(
         train,
         test,
         listing.normal_files(folder / "validation", category),
+        category=category,
+        folders=[folder],
+        known=[folder / CONFIG],
         seed=seed,
         heldout=heldout,
         on_bad_image=on_bad_image,
+        reading=reading,
         test_source=partial(
             LocoFolder, saturations=read_saturations(folder / CONFIG) if masks.is_dir() else {}
         ),
@@ -143,11 +160,15 @@ def read_saturations(path: Path) -> dict[int, Saturation]:
 
 
 def _with_mask_folders(files: Sequence[File], folder: Path) -> list[File]:
-    lonely = {sub.name: sub for sub in listing.subfolders(folder)}
-    paired = []
-    for file in files:
-        masks = lonely.pop(file.path.stem, None)
-        paired.append(file._replace(masks=tuple(images.list_images(masks)) if masks else ()))
+    paths = walk.list_images(folder, recursive=True) if folder.is_dir() else []
+    lonely: dict[str, list[Path]] = {}
+    for path in paths:
+        place = walk.plain(path.parent.relative_to(folder).as_posix())
+        lonely.setdefault(place, []).append(path)
+    for sub in walk.subfolders(folder):  # one without pictures in it was meant for some picture
+        lonely.setdefault(walk.plain(sub.name), [sub / "no mask"])
+    paired = [file._replace(masks=tuple(lonely.pop(file.key, ()))) for file in files]
     if lonely:
-        raise ValueError(f"masks without a picture:{listing.shown(list(lonely.values()))}")
+        parents = [several[0].parent for several in lonely.values()]
+        raise ValueError(f"masks without a picture:{listing.shown(parents)}")
     return paired

@@ -8,7 +8,7 @@ import bisect
 import itertools
 from collections.abc import Mapping, Sequence
 
-from jaxad.data.source import Data, Item, Record, Region, Source
+from jaxad.data.source import Data, Item, LeftOut, Record, Region, Source, Stamp, skipped, stamps
 
 
 class Pool:
@@ -27,6 +27,9 @@ class Pool:
         self.has_masks = any(source.has_masks for source in self.sources)
         self.has_regions = any(source.has_regions for source in self.sources)
         self._ends = list(itertools.accumulate(len(source) for source in self.sources))
+        self.skipped: tuple[LeftOut, ...] = tuple(
+            itertools.chain.from_iterable(skipped(source) for source in self.sources)
+        )
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -39,6 +42,14 @@ class Pool:
         index = range(len(self))[index]
         source, place = self._place(index)
         return {**source[place], "index": index}
+
+    def stamps(self) -> dict[str, Stamp]:
+        """Of the files of all sources, by the number of the source and the name there."""
+        return {
+            f"{number}: {name}": stamp
+            for number, source in enumerate(self.sources)
+            for name, stamp in stamps(source).items()
+        }
 
     def regions(self, index: int) -> list[Region]:
         """The defects of one picture; none of a source that does not tell them apart."""
@@ -57,14 +68,13 @@ def pooled(data: Mapping[str, Data]) -> Data:
       data: of each category, by name. Its pictures carry that name from here on.
 
     Raises:
-      ValueError: there are no categories, or one has no pictures to learn from or to hold out.
+      ValueError: there are no categories, or one has no pictures to learn from.
     """
     if not data:
         raise ValueError("no categories to pool")
     for name, one in data.items():
-        for part in ("train", "heldout"):
-            if len(getattr(one, part)) == 0:
-                raise ValueError(f"category {name!r} has no pictures in `{part}`")
+        if len(one.train) == 0:
+            raise ValueError(f"category {name!r} has no pictures to learn from")
     tests = {name: one.test for name, one in data.items() if one.test is not None}
     # One that only some have is pooled of those; where its pictures belong to training pictures one
     # by one, `pipeline.train_batches` refuses it, since they are too few.
@@ -78,6 +88,12 @@ def pooled(data: Mapping[str, Data]) -> Data:
         heldout=Pool([Named(one.heldout, name) for name, one in data.items()]),
         test=Pool([Named(source, name) for name, source in tests.items()]) if tests else None,
         streams=streams,
+        preprocessing={
+            name: next(iter(one.preprocessing.values()))
+            for name, one in data.items()
+            if one.preprocessing
+        },
+        passed_over=tuple(itertools.chain.from_iterable(one.passed_over for one in data.values())),
     )
 
 
@@ -88,6 +104,7 @@ class Named:
         self.source, self.category = source, category
         self.records = tuple(record._replace(category=category) for record in source.records)
         self.has_masks, self.has_regions = source.has_masks, source.has_regions
+        self.skipped = skipped(source)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -97,6 +114,10 @@ class Named:
 
     def __getitem__(self, index: int) -> Item:
         return self.source[index]
+
+    def stamps(self) -> dict[str, Stamp]:
+        """As the source's."""
+        return stamps(self.source)
 
     def regions(self, index: int) -> list[Region]:
         """As the source's."""

@@ -12,10 +12,17 @@ Jezek et al., ICUMT 2021 (MPDD); Mishra et al., ISIE 2021 (BTAD).
 from pathlib import Path
 
 from jaxad.data import files as listing
-from jaxad.data import images
-from jaxad.data.files import File, OnBadImage
+from jaxad.data import images, names, walk
+from jaxad.data.files import File
 from jaxad.data.image_folder import open_data
+from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data
+
+# Folders of a category; MVTec AD 2 has test pictures whose labels are not published.
+PLACES = (
+    "train", "validation", "test", "test_public", "ground_truth", "test_private",
+    "test_private_mixed",
+)  # fmt: skip
 
 
 def categories(root: str | Path) -> list[str]:
@@ -24,7 +31,7 @@ def categories(root: str | Path) -> list[str]:
     Raises:
       ValueError: beside them there is one with a folder `train` that has no normal pictures.
     """
-    subs = [sub for sub in listing.subfolders(Path(root)) if (sub / "train").is_dir()]
+    subs = [sub for sub in walk.subfolders(Path(root)) if (sub / "train").is_dir()]
     taken = [sub.name for sub in subs if listing.normal_files(sub / "train", sub.name)]
     empty = [sub / "train" for sub in subs if sub.name not in taken]
     if taken and empty:
@@ -38,6 +45,7 @@ def load(
     seed: int = 0,
     heldout: float = 0.1,
     on_bad_image: OnBadImage = "error",
+    reading: Reading = images.PLAIN,
 ) -> Data:
     """One category.
 
@@ -46,18 +54,24 @@ def load(
       seed: decides which training pictures are held out where there are no validation pictures.
       heldout: fraction of them; one picture at least.
       on_bad_image: "error" names bad files; "skip" decodes every file now and leaves them out.
+      reading: how files become pictures.
 
     Raises:
       FileNotFoundError: there is no such folder, or no normal pictures where they belong.
-      ValueError: one training picture only, masks and pictures do not match, or files are bad.
+      ValueError: masks and pictures do not match, files are bad, pictures lie where none are
+        expected, or a folder's name is nearly one of those that are read.
     """
     folder = Path(folder)
     category = listing.category_of(folder)
     train = train_files(folder)
     test = _test_folder(folder)
-    masks = next((m for m in (folder / "ground_truth", test / "ground_truth") if m.is_dir()), None)
+    names.check_no_loose(test, f"{test / 'good'}, or a folder for each type of defect")
+    places = folder / "ground_truth", test / "ground_truth"
+    masks = next((place for place in places if place.is_dir()), None)
+    if masks is not None:
+        names.check_no_loose(masks, f"the folders of their pictures, such as {masks / 'crack'}")
     pictures = [
-        *listing.normal_files(test, category),
+        *listing.normal_files(test, category, masks),
         *listing.anomalous_files(test, masks, category),
     ]
     if test.is_dir() and not pictures:
@@ -66,9 +80,12 @@ def load(
         train,
         pictures,
         listing.normal_files(folder / "validation", category),
+        category=category,
+        folders=[folder],
         seed=seed,
         heldout=heldout,
         on_bad_image=on_bad_image,
+        reading=reading,
     )
 
 
@@ -80,11 +97,13 @@ def train_files(folder: Path) -> list[File]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
+    names.check_places(folder, PLACES)
+    names.check_no_loose(folder / "train", str(folder / "train" / "good"))
     files = listing.normal_files(folder / "train", listing.category_of(folder))
     if not files:
         inside = ", ".join(categories(folder))
         hint = f"; it holds the categories {inside}: give the folder of one" if inside else ""
-        if images.list_images(folder):
+        if walk.list_images(folder):
             hint = "; a plain folder of normal pictures is what `data.folder` reads, and --normal"
         raise FileNotFoundError(
             f"{folder}: no normal pictures in {folder / 'train' / 'good'}{hint}"

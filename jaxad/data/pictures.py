@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from jaxad.data.source import Source
+from jaxad.data.view import WHOLE
 
 THREADS = min(16, os.cpu_count() or 1)
 
@@ -19,18 +19,13 @@ def resized(
 ) -> UInt8[np.ndarray, "{size} {size} 3"]:
     """The centre of a picture that is resized to a square of `zoom * size`; aspect ignored.
 
-    Bilinear with antialiasing, as Pillow does it; the part that is cut off is not computed.
+    See `View.square`, which also knows other ways.
     """
-    height, width = image.shape[:2]
-    whole = zoom * size
-    low = (whole - size) // 2
-    box = [edge * side / whole for edge in (low, low + size) for side in (width, height)]
-    centre = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, tuple(box))
-    return np.asarray(centre)
+    return WHOLE.square(image, size, zoom)
 
 
 class Resized:
-    """The pictures of a source at one size: `jaxad.detector.Pictures` by slices.
+    """What a detector sees of a source's pictures: `jaxad.detector.Pictures` by slices.
 
     By number it gives single pictures, for Grain. A picture is read whenever it is asked for or,
     with `keep`, the first time (by each of the threads that ask for it before it is there).
@@ -52,7 +47,9 @@ class Resized:
             return self._stacked(range(len(self))[index])
         found = self._kept.get(index) if self._kept is not None else None
         if found is None:
-            found = resized(self._source[index]["image"], self._size, self._zoom)
+            item = self._source[index]
+            view = item.get("view", WHOLE)
+            found = view.square(item["image"], self._size, self._zoom)
             if self._kept is not None:
                 self._kept[index] = found
         return found

@@ -17,7 +17,7 @@ from jaxtyping import Int, Integer, UInt8
 
 from jaxad.data import archives, array_records
 from jaxad.data.labelled import ClassPictures, Labelled, Part, labelled
-from jaxad.data.source import Data
+from jaxad.data.source import Data, Stamp
 
 # CIFAR-10's normal classes: You et al., NeurIPS 2022 (arXiv:2206.03687), section 4.3.
 UNIFIED_SPLITS = {
@@ -69,7 +69,11 @@ def from_npz(path: str | Path) -> Labelled:
         if classes.dtype.kind != "U" or classes.ndim != 1:
             raise ValueError(f"classes: {_described(classes)}; expected a list of strings")
         parts = [_arrays(arrays, part) for part in ("train", "test")]
-        return labelled(path.stem, classes.tolist(), *parts)
+        checksum = 0
+        for key in KEYS[:4]:
+            checksum = zlib.crc32(np.ascontiguousarray(arrays[key]), checksum)
+        stamps = {path.name: Stamp.of(path, checksum)}
+        return labelled(path.stem, classes.tolist(), *parts, stamps)
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} is not an npz file with {', '.join(KEYS)}: {error}. An original archive is "

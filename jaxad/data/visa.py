@@ -11,8 +11,10 @@ import csv
 from pathlib import Path
 
 from jaxad.data import files as listing
-from jaxad.data.files import File, OnBadImage
+from jaxad.data import images, walk
+from jaxad.data.files import File
 from jaxad.data.image_folder import open_data
+from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, Record
 
 COLUMNS = ("object", "split", "label", "image", "mask")
@@ -31,6 +33,7 @@ def load(
     seed: int = 0,
     heldout: float = 0.1,
     on_bad_image: OnBadImage = "error",
+    reading: Reading = images.PLAIN,
 ) -> Data:
     """One category.
 
@@ -40,6 +43,7 @@ def load(
       seed: decides which training pictures are held out.
       heldout: fraction of them; one picture at least.
       on_bad_image: "error" names bad files; "skip" decodes every file now and leaves them out.
+      reading: how files become pictures.
 
     Raises:
       FileNotFoundError: there is no table, or pictures of it are missing.
@@ -63,7 +67,16 @@ def load(
         raise FileNotFoundError(f"pictures in {table} are missing:{listing.shown(missing)}")
     if any(file.record.label for file in train):
         raise ValueError(f"{table}: trains on anomalous pictures; use 1cls.csv")
-    return open_data(train, test, seed=seed, heldout=heldout, on_bad_image=on_bad_image)
+    return open_data(
+        train,
+        test,
+        category=folder.name,
+        folders=[folder],
+        seed=seed,
+        heldout=heldout,
+        on_bad_image=on_bad_image,
+        reading=reading,
+    )
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
@@ -85,5 +98,5 @@ def _rows(table: Path) -> list[dict[str, str]]:
 def _file(root: Path, row: dict[str, str]) -> File:
     path, defect = root / row["image"], DEFECTS[row["label"]]
     masks = (root / row["mask"],) if row["mask"] else ()
-    record = Record(f"{defect}/{path.stem}", row["object"], defect)
+    record = Record(f"{defect}/{walk.plain(path.stem)}", row["object"], defect)
     return File(record, path, tuple(mask for mask in masks if mask.is_file()))

@@ -17,11 +17,11 @@ import jax
 import numpy as np
 from jaxtyping import Float32, PyTree, UInt8
 from numpy import ndarray as NpArray
-from PIL import Image
 
 from jaxad import compile
-from jaxad.data.pictures import THREADS, resized
-from jaxad.data.source import Item, Record, Region, Source
+from jaxad.data.pictures import THREADS
+from jaxad.data.source import Item, Record, Region, Source, skipped
+from jaxad.data.view import WHOLE, View
 from jaxad.detector import Detector, Prediction, State
 from jaxad.evaluation.category import category, group
 from jaxad.evaluation.pixels import EXACT_PIXELS, Pixels
@@ -40,6 +40,7 @@ def evaluate(
     exact_pixels: int = EXACT_PIXELS,
     batch_size: int | None = None,
     visit: Callable[[int, Item, Map, float], None] | None = None,
+    level: float | None = None,
 ) -> Evaluation:
     """Predicts every picture of `test` and measures each category.
 
@@ -56,6 +57,8 @@ def evaluate(
         constant and they come with a bound of their error. See `Pixels`.
       batch_size: pictures in one call of predict; `cfg.batch_size` by default.
       visit: called for each picture with index, item, map at the mask's size, and score.
+      level: of maps where nothing is looked at (see `data.view.View`): that of normal pictures; by
+        default the lowest value of the picture's own map.
 
     Raises:
       ValueError: there are no pictures, or one cannot be read.
@@ -80,14 +83,15 @@ def evaluate(
     scores = np.zeros(len(test))
     categories = {}
     with contextlib.closing(_reader(test, order, cfg.size)) as pictures:
-        predicted = _predictions(predict, pictures, batch_size or cfg.batch_size)
+        predicted = _predictions(predict, pictures, batch_size or cfg.batch_size, level)
         for name, several in itertools.groupby(predicted, lambda x: x[0].record.category):
             pixels = Pixels(exact_pixels) if test.has_masks else None
             for picture, map, score in several:
                 scores[picture.index] = score
                 if pixels is not None:
                     mask = picture.item["mask"]
-                    pixels.add(map, mask, picture.regions, group(picture.record))
+                    counted = _view(picture.item).counted(mask.shape)
+                    pixels.add(map, mask, picture.regions, group(picture.record), counted)
                 if visit is not None:
                     visit(picture.index, picture.item, map, score)
             members = [i for i, record in enumerate(test.records) if record.category == name]
@@ -97,6 +101,7 @@ def evaluate(
         mean([found.metrics for found in categories.values()]),
         categories,
         tuple(Scored(*pair) for pair in zip(test.records, scores.tolist(), strict=True)),
+        skipped(test),
     )
 
 
@@ -117,7 +122,7 @@ def _reader(test: Source, order: Sequence[int], size: int) -> Any:
     def read(index: int) -> _Picture:
         item = test[index]
         regions = test.regions(index) if test.has_regions and item["label"] else []
-        image = resized(item["image"], size)
+        image = _view(item).square(item["image"], size)
         return _Picture(index, test.records[index], item, image, regions)
 
     ahead = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=2 * THREADS)
@@ -125,7 +130,10 @@ def _reader(test: Source, order: Sequence[int], size: int) -> Any:
 
 
 def _predictions(
-    predict: Callable[[NpArray], Prediction], pictures: Iterator[_Picture], batch_size: int
+    predict: Callable[[NpArray], Prediction],
+    pictures: Iterator[_Picture],
+    batch_size: int,
+    level: float | None,
 ) -> Iterator[tuple[_Picture, Map, float]]:
     """Pictures with map, at the mask's size, and score; one batch is predicted ahead."""
     waiting = None
@@ -135,14 +143,14 @@ def _predictions(
         images += images[-1:] * (batch_size - len(batch))
         started = predict(np.stack(images))
         if waiting is not None:
-            yield from _unpacked(*waiting)
+            yield from _unpacked(*waiting, level)
         waiting = batch, started
     if waiting is not None:
-        yield from _unpacked(*waiting)
+        yield from _unpacked(*waiting, level)
 
 
 def _unpacked(
-    batch: list[_Picture], prediction: Prediction
+    batch: list[_Picture], prediction: Prediction, level: float | None
 ) -> Iterator[tuple[_Picture, Map, float]]:
     maps = np.asarray(prediction.map, np.float32)
     scores = np.asarray(prediction.score, np.float32)
@@ -153,12 +161,10 @@ def _unpacked(
                     f"the {name} of picture {picture.record.name!r} (index {picture.index}) is not "
                     "finite: the weights hold NaN, or training diverged; take an earlier checkpoint"
                 )
-        yield picture, _resized_map(map, picture.item["mask"].shape), float(score)
+        normal = float(map.min()) if level is None else level
+        shape = picture.item["mask"].shape
+        yield picture, _view(picture.item).placed(map, shape, normal), float(score)
 
 
-def _resized_map(map: Map, shape: tuple[int, int]) -> Float32[NpArray, "h w"]:
-    """Bilinear, antialiased where it shrinks."""
-    if map.shape == shape:
-        return map
-    height, width = shape
-    return np.asarray(Image.fromarray(map).resize((width, height), Image.Resampling.BILINEAR))
+def _view(item: Item) -> View:
+    return item.get("view", WHOLE)

@@ -61,7 +61,12 @@ class Pixels:
         return self.edges is not None
 
     def add(
-        self, map: Map, mask: Mask, regions: Sequence[Region] = (), group: Hashable = ""
+        self,
+        map: Map,
+        mask: Mask,
+        regions: Sequence[Region] = (),
+        group: Hashable = "",
+        counted: Bool[NpArray, "h w"] | None = None,
     ) -> None:
         """Adds a picture.
 
@@ -70,13 +75,15 @@ class Pixels:
           mask: above 0 where defective.
           regions: its annotated defects; only sPRO looks at them.
           group: pictures can be ranked without those of other groups.
+          counted: the pixels that count; None for all. A defect counts by its part in there.
 
         Raises:
           ValueError: a score is NaN, shapes differ, or a saturation area is below one pixel.
         """
         _check(map, mask, regions)
-        defective = mask > 0
-        background = map[~defective]
+        inside = np.ones(mask.shape, bool) if counted is None else counted
+        defective = (mask > 0) & inside
+        background = map[~(mask > 0) & inside]
         self._tally(group, "background").add(background, 1.0, len(background), self.edges)
         if defective.any():
             scores = map[defective]
@@ -87,9 +94,11 @@ class Pixels:
             self._tally(group, "components").add(scores, share[labels], count, self.edges)
         for area, saturation in regions:
             # The highest scores are found first; pixels beyond the saturation area add nothing.
-            scores = np.sort(map[area])[-saturation:]
-            self._tally(group, "regions").add(scores, 1 / saturation, 1, self.edges)
-        self.seen += map.size
+            scores = np.sort(map[area & inside])[-saturation:]
+            if len(scores):
+                saturation = min(saturation, len(scores))
+                self._tally(group, "regions").add(scores, 1 / saturation, 1, self.edges)
+        self.seen += int(inside.sum())
         if self.edges is None and self.seen > self.exact_pixels:
             self.edges = bin_edges(self._all("background").scores, self._all("pixels").scores)
             for tally in self._tallies.values():

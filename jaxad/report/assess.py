@@ -1,5 +1,6 @@
 """From a trained state to what a person looks at: metrics, heat maps and a page about them."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import Evaluation
 from jaxad.report.pages import Report, colour_scale
 from jaxad.training import record
+
+log = logging.getLogger(__name__)
 
 HELD_OUT = 64  # normal pictures, at most, that set the colour scale
 
@@ -39,7 +42,11 @@ def assess(
       OSError: the folder cannot be written.
     """
     test = data.test_set()
-    images = image_set(data.heldout, cfg.size, limit=HELD_OUT)
+    normal = data.heldout
+    if len(normal) == 0:
+        log.warning("no pictures are held out: training pictures set the colours of the heat maps")
+        normal = data.train
+    images = image_set(normal, cfg.size, limit=HELD_OUT)
     predict, state = compile.predict(detector), jax.device_put(state._replace(opt=()))
     size = cfg.batch_size
     padded = np.resize(images, (-(-len(images) // size) * size, *images.shape[1:]))
@@ -47,10 +54,13 @@ def assess(
         predict(cfg, pretrained, state, padded[start : start + size]).map
         for start in range(0, len(padded), size)
     ]
-    scale = colour_scale(np.concatenate(maps)[: len(images)])
+    maps = np.concatenate(maps)[: len(images)]
+    scale = colour_scale(maps)
     folder = Path(workdir)
     report = Report(folder / "report", test.records, scale)
-    evaluation = evaluate(detector, cfg, pretrained, state, test, visit=report.visit)
+    evaluation = evaluate(
+        detector, cfg, pretrained, state, test, visit=report.visit, level=float(np.median(maps))
+    )
     report.finish(evaluation, title)
     record.write_json(folder / "evaluation.json", evaluation.as_dict())
     return evaluation

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray as NpArray
 from PIL import Image
 
-from jaxad.data.images import OUTLINE, outline
+from jaxad.data.outline import OUTLINE, outline
 
 # sRGB of the map "inferno" (matplotlib, CC0) at equal steps from low to high: lightness rises
 # steadily, so that the order is right for colour-blind eyes too.

@@ -21,7 +21,7 @@ from jaxad.sweep.progress import TeamProgress
 from jaxad.sweep.sets import Sets
 from jaxad.sweep.settings import groups
 from jaxad.sweep.team import NEVER, Task, Team
-from jaxad.training import checkpoint, fitting
+from jaxad.training import checkpoint, contents, fitting
 from jaxad.training import record as records
 from jaxad.training.features import Cache
 from jaxad.training.loop import loop, loop_in_folder
@@ -158,7 +158,8 @@ def run(
     with checkpoint.RunFolder(workdir) as folder:
         todo = planned(task, configs, several, keys, at_once, _recorded_sizes(folder, at_once))
         sizes = {"asked": at_once, "taken": [len(team.places) for team in todo]}
-        sets_of = [data] if isinstance(data, Data) else several
+        sets_of = [data] if isinstance(data, Data) else list(several)
+        contents.check(folder.path, sets_of)
         folder.claim(
             {
                 "sweep": [records.settings(detector, cfg) for cfg in configs],
@@ -168,7 +169,8 @@ def run(
                 "at_once": sizes,
             }
         )
-        return _trained(task, configs, keys, todo, folder, save_every)
+        with contents.kept(folder.path, sets_of):
+            return _trained(task, configs, keys, todo, folder, save_every)
 
 
 def _trained(

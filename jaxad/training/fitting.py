@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from jaxad import compile
-from jaxad.data import pipeline
+from jaxad.data import pipeline, preprocessing
 from jaxad.data.pictures import Resized
 from jaxad.data.source import Data
-from jaxad.detector import Detector, Pictures, State, check_settings
-from jaxad.training import checkpoint
+from jaxad.detector import Detector, Pictures, State, check_settings, unchanged
+from jaxad.training import checkpoint, contents
 from jaxad.training import record as records
 from jaxad.training.features import Cache, frozen_features
 from jaxad.training.loop import Advance, loop, loop_in_folder
@@ -85,6 +85,7 @@ def fit(
     2
     """
     check_settings(detector, cfg)
+    check_data(detector, data, select)
     init_key, step_key, data_key = run_keys(key)
     with opened(detector, cfg, pretrained, data, data_key, workers, cache, memory) as sets:
         keeps = _keeper(detector, cfg, pretrained, sets, select, looks)
@@ -155,6 +156,7 @@ def run(
     2
     """
     check_settings(detector, cfg)
+    check_data(detector, data, select)
     init_key, step_key, data_key = run_keys(key)
     record = {
         **records.settings(detector, cfg),
@@ -164,6 +166,7 @@ def run(
     }
     folder = checkpoint.RunFolder(workdir, keep)
     folder.check(record)
+    contents.check(folder.path, [data])
     template = checkpoint.abstract_state(detector, cfg, pretrained)
     if folder.is_complete(record):
         log.info("%s is complete; taking its model", folder.path)
@@ -171,9 +174,11 @@ def run(
     with (
         folder,
         opened(detector, cfg, pretrained, data, data_key, workers, cache, memory) as sets,
+        contextlib.ExitStack() as ending,
     ):
         keeps = _keeper(detector, cfg, pretrained, sets, select, looks)
         folder.claim(record, about)  # now that nothing is missing
+        ending.enter_context(contents.kept(folder.path, [data]))
         first = lambda: begun(detector, cfg, pretrained, sets.train, init_key)
         advance = _advance(detector, cfg, pretrained, step_key)
         state = loop_in_folder(
@@ -184,6 +189,24 @@ def run(
         compile.check_finite(state)
         folder.save_model(state)
     return state
+
+
+def check_data(detector: Detector, data: Data, select: Select = "last") -> None:
+    """Looks at whether there are pictures for all that a run does.
+
+    Raises:
+      ValueError: there are none to learn from; or none are held out, but the detector is calibrated
+        on such pictures, or a state is selected by them.
+    """
+    if len(data.train) == 0:
+        raise ValueError(f"no pictures to learn from: {data.train!r} is empty")
+    if len(data.heldout):
+        return
+    few = f"{len(data.train)} to learn from, none held out; give two normal pictures or more"
+    if detector.calibrate is not unchanged:
+        raise ValueError(f"{detector.name} is calibrated on held-out normal pictures: {few}")
+    if select == "heldout":
+        raise ValueError(f"select='heldout' looks at held-out normal pictures: {few}")
 
 
 def run_keys(key: Array) -> tuple[Array, Array, Array]:
@@ -254,6 +277,8 @@ def circumstances(
 def described(data: Data) -> dict:
     """What is learned from, as plain JSON."""
     return {
+        "categories": sorted({record.category for record in data.train.records}),
+        "preprocessing": preprocessing.described(data.preprocessing),
         "train": repr(data.train),
         "heldout": repr(data.heldout),
         "streams": {name: repr(source) for name, source in data.streams.items()},

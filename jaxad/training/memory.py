@@ -4,7 +4,7 @@ import logging
 import math
 import os
 
-from jaxad.data.pictures import Resized, cost, image_set
+from jaxad.data.pictures import Resized, cost
 from jaxad.data.pipeline import MEMORY
 from jaxad.data.source import Source
 from jaxad.detector import Pictures
@@ -35,13 +35,7 @@ class Budget:
         check(limit, f"memory={limit} bytes for pictures", "give less; what does not fit is read")
 
     def pictures(self, source: Source, size: int) -> Pictures:
-        """The pictures of a source: in memory if they fit, otherwise read whenever asked for.
-
-        Raises:
-          ValueError: there are none.
-        """
-        if len(source) == 0:
-            raise ValueError(f"no pictures to take from {source!r}")
+        """The pictures of a source: in memory if they fit, otherwise read whenever asked for."""
         need = cost(source, size)
         if need > self.left:
             log.info(
@@ -50,7 +44,7 @@ class Budget:
             )  # fmt: skip
             return Resized(source, size)
         self.left -= need
-        return image_set(source, size)
+        return Resized(source, size)[:]
 
 
 def check(size: int, what: str, way_out: str) -> None:

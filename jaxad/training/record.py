@@ -91,4 +91,13 @@ def _differences(now: Any, there: Any, name: str = "") -> list[str]:
             _differences(now.get(f), there.get(f), f"{name}.{f}" if name else f) for f in fields
         ]
         return [line for part in parts for line in part]
-    return [] if now == there else [f"{name} is {there!r} there, {now!r} now"]
+    if now == there:
+        return []
+    if name == "data.categories":
+        renamed = "or its folder was renamed"
+        return [f"the category is called {_called(there)} there, {_called(now)} now, {renamed}"]
+    return [f"{name} is {there!r} there, {now!r} now"]
+
+
+def _called(names: Any) -> str:
+    return ", ".join(map(repr, names)) if isinstance(names, list) else repr(names)

@@ -185,7 +185,7 @@ def test_digits_are_those_of_the_files(digits):
     folder, arrays = digits
     found = archives.mnist(folder)
     assert (found.name, found.classes) == ("mnist", tuple("0123456789"))
-    there = (*found.train, *found.test)
+    there = (*found.train[:2], *found.test[:2])
     for values, expected in zip(there, arrays, strict=True):
         np.testing.assert_array_equal(values, expected)
 

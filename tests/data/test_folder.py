@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxad.data import files, folder
+from jaxad.data import checks, files, folder
+from jaxad.data.reading import Reading
 
 
 @pytest.fixture
@@ -75,12 +76,18 @@ def test_seeds_hold_out_different_pictures(folders):
 
 
 def test_two_pictures_are_one_to_learn_from_and_one_to_hold_out(tmp_path, picture):
-    picture(tmp_path / "train" / "0.png")
-    with pytest.raises(ValueError, match=r"one to learn from and one to hold out(.|\n)*0\.png"):
-        folder.load(tmp_path / "train")
-    picture(tmp_path / "train" / "1.png")
+    for i in range(2):
+        picture(tmp_path / "train" / f"{i}.png")
     data = folder.load(tmp_path / "train", heldout=0.3)
     assert (len(data.train), len(data.heldout)) == (1, 1)
+    with pytest.raises(ValueError, match=r"one to learn from and one to hold out(.|\n)*0\.png"):
+        folder.load(tmp_path / "train", heldout=0.9)
+
+
+def test_of_one_picture_none_is_held_out(tmp_path, picture):
+    picture(tmp_path / "train" / "0.png")
+    data = folder.load(tmp_path / "train")
+    assert (len(data.train), len(data.heldout)) == (1, 0)
 
 
 @pytest.mark.parametrize("heldout", [0.0, 1.0, -0.1, 3.0])
@@ -190,11 +197,30 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:6000])
 
 
-def test_a_damaged_picture_is_named_when_it_is_read(folders):
+def test_a_truncated_picture_is_named_when_the_folder_is_opened(folders):
     truncate(folders / "bad" / "1.png")
+    with pytest.raises(ValueError, match=r'on_bad_image="skip"(.|\n)*bad/1\.png: cannot be read'):
+        folder.load(folders / "train", test_anomalous=folders / "bad")
+
+
+def damage(path):
+    """Spoils the middle of a picture, not its ends."""
+    truncate(path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
+    content = bytearray(path.read_bytes())
+    content[5000:5100] = bytes(100)
+    path.write_bytes(content)
+
+
+def test_a_damaged_picture_is_named_when_it_is_read_or_before_if_all_are_decoded(folders):
+    damage(folders / "bad" / "1.png")
     data = folder.load(folders / "train", test_anomalous=folders / "bad")
     with pytest.raises(ValueError, match=r'bad/1\.png: cannot be read.*on_bad_image="skip"'):
         data.test[1]
+    with pytest.raises(ValueError, match=r"1 of 13 pictures(.|\n)*bad/1\.png"):
+        folder.load(
+            folders / "train", test_anomalous=folders / "bad", reading=Reading(check_files=True)
+        )
 
 
 def test_bad_pictures_and_masks_are_left_out_and_listed(folders, mask, caplog):
@@ -232,12 +258,16 @@ def test_other_files_among_the_pictures_are_passed_over(folders):
         (folders / "train" / name).write_bytes(b"x")
     data = folder.load(folders / "train")
     assert len(data.train) + len(data.heldout) == 10
+    assert [(one.path.name, one.reason) for one in data.passed_over] == [
+        ("._0.png", "hidden"),
+        ("readme.txt", "no picture, by its name"),
+    ]
 
 
 def test_wrong_folders_are_named(folders, picture):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         folder.load(folders / "nowhere")
-    with pytest.raises(ValueError, match="folders bad, fine, train: give one of them"):
+    with pytest.raises(ValueError, match="holds a folder 'bad', which is not of normal pictures"):
         folder.load(folders)
     (folders / "empty").mkdir()
     with pytest.raises(ValueError, match="empty: no pictures"):
@@ -262,7 +292,7 @@ def test_wrong_folders_are_named(folders, picture):
 def test_unknown_choice_for_bad_images_is_an_error(folders):
     found = files.files_in(folders / "train", "x")
     with pytest.raises(ValueError, match="expected 'error' or 'skip'"):
-        inspect.unwrap(files.bad_files)(found, "ignore")
+        inspect.unwrap(checks.checked)(found, "ignore")
 
 
 def test_photographs_may_share_a_name(tmp_path, picture):

@@ -3,7 +3,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jaxad.data import images
+from jaxad.data import images, walk
 
 
 @pytest.fixture
@@ -219,8 +219,8 @@ def test_listing_is_sorted_and_has_pictures_only(tmp_path, picture):
         picture(folder / name)
     (folder / "notes.txt").write_text("x")
     (folder / "folder.png").mkdir()
-    assert [p.name for p in images.list_images(folder)] == ["a.JPG", "b 2.png"]
-    found = images.list_images(folder, recursive=True)
+    assert [p.name for p in walk.list_images(folder)] == ["a.JPG", "b 2.png"]
+    found = walk.list_images(folder, recursive=True)
     assert [p.relative_to(folder).as_posix() for p in found] == [
         "a.JPG",
         "b 2.png",
@@ -231,7 +231,7 @@ def test_listing_is_sorted_and_has_pictures_only(tmp_path, picture):
 
 def test_listing_says_what_is_wrong_with_the_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent"):
-        images.list_images(tmp_path / "absent")
+        walk.list_images(tmp_path / "absent")
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="file"):
-        images.list_images(tmp_path / "file")
+        walk.list_images(tmp_path / "file")

@@ -103,7 +103,7 @@ def test_a_category_with_no_pictures_is_refused(pool):
     with pytest.raises(ValueError, match="no categories"):
         multiclass.pooled({})
     empty = multiclass.Pool([])
-    with pytest.raises(ValueError, match="category 'none' has no pictures in `train`"):
+    with pytest.raises(ValueError, match="category 'none' has no pictures to learn from"):
         multiclass.pooled({"plate": plates("plate"), "none": Data(empty, empty)})
 
 

@@ -94,9 +94,15 @@ def test_without_test_folder_there_is_no_test_set(mvtec_folder):
     assert mvtec.load(mvtec_folder).test is None
 
 
-def test_masks_of_normal_pictures_are_not_read(mvtec_folder, mask):
-    mask(mvtec_folder / "ground_truth" / "good" / "000_mask.png")
-    assert not mvtec.load(mvtec_folder).test[0]["mask"].any()
+def test_masks_of_normal_pictures_mark_nothing(mvtec_folder, mask):
+    path = mvtec_folder / "ground_truth" / "good" / "000_mask.png"
+    mask(path, value=0)
+    data = mvtec.load(mvtec_folder)
+    assert not data.test[0]["mask"].any()
+    assert not data.passed_over
+    mask(path)
+    with pytest.raises(ValueError, match=r"normal pictures mark defects:\n.*good/000_mask\.png"):
+        mvtec.load(mvtec_folder)
 
 
 def test_missing_masks_are_listed(mvtec_folder):
@@ -139,16 +145,16 @@ def test_two_pictures_of_one_name_are_an_error(mvtec_folder, picture):
 def test_an_empty_test_folder_is_an_error(tmp_path, picture):
     for i in range(2):
         picture(tmp_path / "x" / "train" / "good" / f"{i}.png")
-    picture(tmp_path / "x" / "test" / "0.png")
+    (tmp_path / "x" / "test").mkdir()
     with pytest.raises(ValueError, match=r"test: no pictures in folders such as .*test/good"):
         mvtec.load(tmp_path / "x")
 
 
-def test_one_training_picture_is_an_error_unless_others_are_held_out(tmp_path, picture):
+def test_of_one_training_picture_none_is_held_out_but_others_may_be(tmp_path, picture):
     root = tmp_path / "x"
     picture(root / "train" / "good" / "0.png")
-    with pytest.raises(ValueError, match="one to learn from and one to hold out"):
-        mvtec.load(root)
+    data = mvtec.load(root)
+    assert (len(data.train), len(data.heldout)) == (1, 0)
     picture(root / "validation" / "good" / "0.png")
     data = mvtec.load(root)
     assert (len(data.train), len(data.heldout)) == (1, 1)

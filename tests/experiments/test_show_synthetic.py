@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scripts import category, script
 
-from jaxad.data.images import OUTLINE
+from jaxad.data.outline import OUTLINE
 
 
 @pytest.mark.parametrize(

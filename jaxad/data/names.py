@@ -1,0 +1,106 @@
+"""What folders are called, and what they were perhaps meant to be called."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxad.data import walk
+
+NORMAL = ("good", "ok", "normal")  # what folders of normal pictures are called, in any case
+MASK_ENDINGS = (
+    "mask", "masks", "label", "labels", "gt", "ground_truth", "groundtruth", "seg", "segmentation",
+    "annotation",
+)  # fmt: skip
+_MASKS = {*(word.replace("_", "") for word in MASK_ENDINGS), "annotations", "defectmasks"}
+_ALSO = {  # other words for what folders of data sets are called
+    "train": ("training", "trainset"),
+    "test": ("testing", "tests", "testset", "eval", "evaluation"),
+    "validation": ("val", "valid", "validate"),
+    "ground_truth": tuple(_MASKS),
+}
+_NORMAL_TOO = (
+    "clean", "pass", "passed", "healthy", "intact", "flawless", "perfect", "golden", "negative",
+    "negatives", "regular",
+)  # fmt: skip
+_ANOMALOUS = (
+    "bad", "ng", "nok", "nio", "notok", "notgood", "abnormal", "fail", "failed", "reject",
+    "rejected", "rejects", "broken", "damaged", "faulty", "positive",
+)  # fmt: skip
+_FLAW = ("defect", "anomal", "fault", "flaw", "damage")
+
+
+def is_normal(name: str) -> bool:
+    """Whether a folder of this name holds normal pictures."""
+    return name.lower() in NORMAL
+
+
+def seems_normal(name: str) -> bool:
+    """Whether a folder of this name, which is none of `NORMAL`, means normal pictures perhaps."""
+    word = _letters(name)
+    without = word.startswith(("no", "non", "not", "without")) or word.endswith(("free", "less"))
+    flaw = any(flaw in word for flaw in _FLAW)
+    return word.startswith(NORMAL) or word in _NORMAL_TOO or (without and flaw)
+
+
+def seems_anomalous(name: str) -> bool:
+    """Whether a folder of this name means anomalous pictures."""
+    word = _letters(name)
+    return not seems_normal(name) and (word in _ANOMALOUS or word.startswith(_FLAW))
+
+
+def seems_masks(name: str) -> bool:
+    """Whether a folder of this name means masks."""
+    return _letters(name) in _MASKS
+
+
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that another one is perhaps meant to be."""
+    word = _letters(name)
+    for one in known:
+        if word == _letters(one) or word in _ALSO.get(one, ()):
+            return one
+    near = difflib.get_close_matches(word, [_letters(one) for one in known], 1, 0.8)
+    return next((one for one in known if near and _letters(one) == near[0]), None)
+
+
+def without_ending(stem: str) -> str:
+    """The stem of a mask's file as that of its picture: "000" of "000_mask" and of "000-GT"."""
+    for word in MASK_ENDINGS:
+        for mark in "_-. ":
+            if stem.lower().endswith(mark + word):
+                return stem[: -len(word) - 1]
+    return stem
+
+
+def check_places(folder: Path, known: Sequence[str]) -> None:
+    """Looks for folders with pictures that are not known, but nearly called like one that is.
+
+    Raises:
+      ValueError: there are such.
+    """
+    for sub in walk.subfolders(folder):
+        meant = None if sub.name in known else nearest(sub.name, known)
+        if meant is None or not walk.list_images(sub, recursive=True):
+            continue
+        there = folder / meant
+        if there.exists() and os.path.samefile(sub, there):  # where case makes no difference
+            continue
+        raise ValueError(
+            f"{sub}: a folder of this name is not read; if it is meant as {meant!r}, rename it, "
+            "otherwise move it away"
+        )
+
+
+def check_no_loose(folder: Path, expected: str) -> None:
+    """Raises ValueError where pictures lie in a folder itself that is to hold folders of them."""
+    loose = walk.list_images(folder) if folder.is_dir() else []
+    if loose:
+        raise ValueError(
+            f"{len(loose)} pictures lie in {folder} itself, {loose[0].name} for one: put them into "
+            f"{expected}"
+        )
+
+
+def _letters(name: str) -> str:
+    return "".join(c for c in walk.plain(name).lower() if c.isalnum())

@@ -1,0 +1,124 @@
+"""How files become pictures, settled for a category, and kept with a run for later pictures.
+
+`preprocessing.json` has an entry for each category, with the path of its region, if it has one,
+which is kept beside it: `region/<category>.png`.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxad.data import images
+from jaxad.data.files import shown
+from jaxad.data.images import Header
+from jaxad.data.reading import Reading
+from jaxad.data.view import Preprocessing, View
+from jaxad.detector import replace
+
+FILE, REGIONS = "preprocessing.json", "region"
+WHITE = 127  # of 255: where to look is brighter
+
+
+def view_of(reading: Reading, category: str, headers: Mapping[Path, Header]) -> View:
+    """What a detector is to see of the pictures of a category.
+
+    Args:
+      reading: its `region` is a file, or a folder that has one of the category's name.
+      category: whose pictures they are.
+      headers: of the pictures, all of which must have the region's size.
+
+    Raises:
+      FileNotFoundError: there is no such region.
+      ValueError: it cannot be read, shows nothing to look at, or has another size than a picture.
+    """
+    if reading.region is None:
+        return View(reading.fit)
+    path = Path(reading.region)
+    path = path / f"{category}.png" if path.is_dir() else path
+    region = images.read_mask(path, replace(reading, mask_threshold=WHITE)) > 0
+    if not region.any():
+        raise ValueError(f"{path}: no pixel of the region is white, so there is nowhere to look")
+    wrong = [picture for picture, header in headers.items() if header.size != region.shape]
+    if wrong:
+        raise ValueError(
+            f"the region {path} has {region.shape[1]} x {region.shape[0]} pixels, but {len(wrong)} "
+            f"of {len(headers)} pictures have others: they must be taken from one place, at one "
+            f"size:{shown(wrong)}"
+        )
+    return View(reading.fit, region)
+
+
+def described(several: Mapping[str, Preprocessing]) -> dict[str, dict]:
+    """What decides about pictures, as plain JSON, by category; of a region its checksum."""
+    found = {}
+    for name, one in several.items():
+        region = one.view.region
+        checksum = None if region is None else f"{zlib.crc32(np.packbits(region)):08x}"
+        found[name] = one.as_dict() | {"region": checksum}
+    return found
+
+
+def write(folder: Path, several: Mapping[str, Preprocessing]) -> None:
+    """Writes `preprocessing.json`, and regions beside it; nothing where there is nothing to tell.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    if not several:
+        return
+    entries: dict[str, dict[str, Any]] = {}
+    for name, one in several.items():
+        entries[name] = one.as_dict() | {"region": None}
+        if one.view.region is not None:
+            place = Path(REGIONS, f"{name}.png")
+            (folder / REGIONS).mkdir(exist_ok=True)
+            Image.fromarray(one.view.region).save(folder / place)
+            entries[name]["region"] = place.as_posix()
+    text = json.dumps(entries, indent=1, ensure_ascii=False)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def stored(folder: Path) -> dict[str, dict[str, Any]]:
+    """What `write` wrote into a run's folder, by category; nothing where there is no such file.
+
+    Raises:
+      ValueError: it is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for entry in found.values():
+            if entry["region"] is not None:
+                entry["region"] = str(folder / entry["region"])
+        return found
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from error
+
+
+def as_before(reading: Reading, entries: Mapping[str, Mapping[str, Any]], category: str) -> Reading:
+    """How a category's pictures are read by what a run decided.
+
+    Args:
+      reading: says what is not decided there.
+      entries: of `stored`.
+      category: one that the run did not have is read as all of the run's are.
+
+    Raises:
+      ValueError: the run's categories were read in different ways, and this is none of them.
+    """
+    if not entries:
+        return reading
+    kinds = list(entries.values())
+    if category not in entries and any(kind != kinds[0] for kind in kinds):
+        raise ValueError(
+            f"the run has no category {category!r}, and its own ({', '.join(entries)}) are read in "
+            "different ways: rename the folder to one of them"
+        )
+    return replace(reading, **entries.get(category, kinds[0]))
