@@ -13,7 +13,7 @@ from jaxad.data.preprocessing import FILE, as_before, stored
 from jaxad.data.reading import Reading
 from jaxad.data.source import Data
 from jaxad.detector import config, replace, static
-from jaxad.evaluation.results import joined
+from jaxad.evaluation.results import Evaluation, joined
 from jaxad.training import record as records
 from jaxad.training.restore import Finished, finished
 
@@ -52,7 +52,7 @@ def main(words: Sequence[str]) -> None:
     prepare(options.device)
     root = folder_of(places[0])
     folders = runs(root)
-    found = []
+    found: dict[str, Evaluation] = {}
     for folder in folders:
         run = finished(folder)
         entries = stored(folder)
@@ -70,12 +70,13 @@ def main(words: Sequence[str]) -> None:
                 place = pathlib.Path(options.out, *inside)
             title = f"{run.detector.name} of {folder.name} on {name}"
             print(f"{name}: {run.detector.name}, trained in {folder}")
-            found.append(
-                tested(run.detector, run.cfg, run.pretrained, run.state, one, place, title)
-            )
-    evaluations = [one for one in found if one is not None]
-    if len(evaluations) > 1:
-        print(f"\nall categories\n{joined(evaluations)}")
+            result = tested(run.detector, run.cfg, run.pretrained, run.state, one, place, title)
+            if result is not None:
+                found["/".join(inside) or name] = result
+    if len(found) > 1:
+        names = [name for one in found.values() for name in one.categories]
+        several_of_one = len(set(names)) < len(names)
+        print(f"\nall categories\n{joined(found if several_of_one else list(found.values()))}")
 
 
 def runs(root: pathlib.Path) -> list[pathlib.Path]:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 GREY = 0.3  # probability that a penalty image loses its colours, algorithm 1
 LOST_CELLS = 4  # on each side of the unpadded PDN's output, as against a quarter of the image
+ROUNDING = 1e-5  # share of a mean: deviations below it are those of rounding
 UNCHANGED = ((0.0, 0.1), (0.0, 0.1))  # the range that leaves both maps as they are
 
 
@@ -128,9 +130,20 @@ def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
 
 
 def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -> State:
-    """The moments of the teacher's channels over the training set."""
+    """The moments of the teacher's channels over the training set.
+
+    Raises:
+      ValueError: the channels do not vary, as over pictures of one colour: nothing can be learned.
+    """
     sample = Sample(pictures, cfg.measure_pictures)
     mean, std = compile.moments(embed, (cfg, pretrained), sample)
+    varies = np.asarray(std) > ROUNDING * np.abs(mean)
+    if not varies.any() or not np.all(std):
+        raise ValueError(
+            f"the teacher's features of {len(sample)} training pictures are the same everywhere: "
+            "are all of them of one colour, or one picture that is the same everywhere? Look at "
+            "the pictures; no learning rate helps"
+        )
     return state._replace(stats=state.stats._replace(mean=mean, std=std))
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxad.detector import Detector, takes_no_steps
+from jaxad.detector import Detector, takes_no_steps, unchanged
 
 
 class Around:
@@ -23,11 +23,12 @@ def inside(function: Any) -> Any:
 
 def of_inside(detector: Detector) -> Detector:
     """The detector, asked with a config around its own."""
-    fields = ("init", "measure", "calibrate", "embed", "streams", "check")
+    fields = ("init", "measure", "embed", "streams", "check")
     asked = {name: inside(getattr(detector, name)) for name in fields}
     return detector._replace(
         **asked,
         train_step=where(detector.train_step, takes_no_steps, inside(detector.train_step)),
+        calibrate=where(detector.calibrate, unchanged, inside(detector.calibrate)),
         heldout_loss=where(detector.heldout_loss, None, inside(detector.heldout_loss)),
     )
 

@@ -17,6 +17,7 @@ from jaxad.detector import (
     config,
     static,
     takes_no_steps,
+    unchanged,
 )
 from jaxad.ops.stacked import nth, stack
 from jaxad.ops.terms import total
@@ -91,7 +92,7 @@ def ensemble(detector: Detector) -> Detector:
         init=init,
         train_step=where(detector.train_step, takes_no_steps, train_step),
         measure=measure,
-        calibrate=calibrate,
+        calibrate=where(detector.calibrate, unchanged, calibrate),
         predict=predict,
         heldout_loss=where(detector.heldout_loss, None, heldout_loss),
     )

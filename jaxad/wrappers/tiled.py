@@ -18,6 +18,7 @@ from jaxad.detector import (
     config,
     static,
     takes_no_steps,
+    unchanged,
 )
 from jaxad.wrappers.around import Around, inside, of_inside, where
 
@@ -99,7 +100,7 @@ def tiled(detector: Detector) -> Detector:
         embed=embed,
         train_step=where(detector.train_step, takes_no_steps, train_step),
         measure=measure,
-        calibrate=calibrate,
+        calibrate=where(detector.calibrate, unchanged, calibrate),
         predict=predict,
         heldout_loss=where(detector.heldout_loss, None, heldout_loss),
     )
