@@ -1,6 +1,7 @@
 """How the command ends: one sentence as the last line, and an exit status that tells why."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import signal
@@ -20,6 +21,8 @@ THEIRS = (
     PermissionError,
     BlockingIOError,  # a run folder that is in use
 )
+# Of the disk, or of a user's share of it: what the system says where nobody has said more.
+FULL = {n: os.strerror(n) for n in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))}
 HERE = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -61,9 +64,15 @@ def told(function: Callable[[Sequence[str]], None], words: Sequence[str]) -> int
 
 def _sentence(error: Exception) -> str:
     text = str(error) or type(error).__name__
-    if "RESOURCE_EXHAUSTED" in text:
+    if "RESOURCE_EXHAUSTED" in text and not isinstance(error, OSError):
         first = text.partition("\n")[0]
         return f"out of memory: give a smaller --batch-size or --size ({first})"
+    if isinstance(error, OSError) and error.errno in FULL and error.strerror == FULL[error.errno]:
+        place = f" to {error.filename}" if error.filename else ""  # unknown while it is written
+        return (
+            f"cannot save{place} ({error.strerror}); free some space and start the same command "
+            "again: a run continues from what it saved before"
+        )
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, KeyError | AssertionError | TypeError | AttributeError):

@@ -4,13 +4,11 @@ A run folder holds `run.json` (see `record`), `checkpoints/<step>/` (state and d
 Orbax) and, when the run is complete, `model/` (the calibrated state, no optimiser).
 """
 
-import contextlib
 import functools
 import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import grain
@@ -22,6 +20,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import PyTree
 
 from jaxad.detector import Detector, State
+from jaxad.training import disk
 from jaxad.training import record as records
 
 log = logging.getLogger(__name__)
@@ -53,10 +52,10 @@ class RunFolder:
         except OSError as error:
             raise type(error)(
                 f"cannot write to the run folder {self.path}: {error.strerror}; "
-                "give another folder or change its permissions"
+                "give another folder, free some space or change its permissions"
             ) from error
         self._keep = keep
-
+        self._readable = False  # whether something saved here has been read back
         self._lock = FileLock(self.path / ".lock")
 
     def __enter__(self) -> "RunFolder":
@@ -82,7 +81,7 @@ class RunFolder:
     @functools.cached_property
     def _manager(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True)
-        return ocp.CheckpointManager(self.path / "checkpoints", options=options)
+        return ocp.CheckpointManager(disk.Literal(self.path / "checkpoints"), options=options)
 
     def claim(self, record: dict, about: dict | None = None) -> None:
         """Writes `run.json`, after `check`; a run that is asked for more steps goes on.
@@ -102,9 +101,10 @@ class RunFolder:
             if self.has_model():
                 (self.path / "model").rename(self.path / f"model-{before}")
                 log.info("%s goes on from step %d to %d", self.path, before, after)
-        records.write_json(
-            self.path / records.FILE, {**record, records.ABOUT: about} if about else record
-        )
+        with disk.saving_to(self.path):
+            records.write_json(
+                self.path / records.FILE, {**record, records.ABOUT: about} if about else record
+            )
 
     def check(self, record: dict) -> None:
         """Compares with `run.json`, if there is one.
@@ -122,8 +122,15 @@ class RunFolder:
             )
 
     def save(self, step: int, state: PyTree, iterator: grain.DatasetIterator) -> None:
-        """Saves state and place in the data; returns before the writing is done."""
-        with self._saying_which_folder():
+        """Saves state and place in the data; returns before the writing is done.
+
+        The first time it waits for that and reads the state back: where that fails is no place for
+        a night's training.
+
+        Raises:
+          OSError: it cannot be saved, this or the one before, or not be read back.
+        """
+        with disk.saving_to(self.path):
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -131,6 +138,16 @@ class RunFolder:
                     data=grain.checkpoint.CheckpointSave(iterator),
                 ),
             )
+            if self._readable:
+                return
+            self._manager.wait_until_finished()
+        disk.read_back(state, functools.partial(self._state, step), self.path)
+        self._readable = True
+
+    def _state(self, step: int, template: PyTree) -> PyTree:
+        """A checkpoint's state alone: reading the place in the data would move the iterator."""
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(template))
+        return self._manager.restore(step, args=args)["state"]
 
     def restore(
         self, template: PyTree, iterator: grain.DatasetIterator
@@ -159,8 +176,8 @@ class RunFolder:
                         data=grain.checkpoint.CheckpointRestore(iterator),
                     ),
                 )
-            except (ValueError, OSError, KeyError, TypeError) as error:
-                failed[step] = str(error).partition("\n")[0][:200]
+            except disk.UNREADABLE as error:
+                failed[step] = disk.in_short(error)
                 iterator.set_state(start)  # the data may have been restored before the state failed
                 continue
             for damaged, why in failed.items():
@@ -184,9 +201,18 @@ class RunFolder:
         self._manager.reload()
 
     def save_model(self, state: State) -> None:
-        """Saves the finished state, without optimiser."""
-        with self._saying_which_folder(), ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(self.path / "model", state._replace(opt=()), force=True)
+        """Saves the finished state, without optimiser; it is the model once it has been read back.
+
+        Raises:
+          OSError: it cannot be saved, or not be read back.
+        """
+        state, part = state._replace(opt=()), self.path / "model.part"
+        with disk.saving_to(self.path), ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(disk.Literal(part), state, force=True)
+        disk.read_back(state, functools.partial(_restored, part), self.path)
+        with disk.saving_to(self.path):
+            shutil.rmtree(self.path / "model", ignore_errors=True)
+            part.rename(self.path / "model")
 
     def has_model(self) -> bool:
         """Whether there is a finished state, of as many steps as `run.json` says."""
@@ -206,9 +232,8 @@ class RunFolder:
           ValueError: it cannot be read, or is not of the template's shapes.
         """
         try:
-            with ocp.StandardCheckpointer() as checkpointer:
-                restored = checkpointer.restore(self.path / "model", template._replace(opt=()))
-        except (ValueError, OSError, KeyError, TypeError) as error:
+            restored = _restored(self.path / "model", template._replace(opt=()))
+        except disk.UNREADABLE as error:
             raise ValueError(
                 f"the model in {self.path / 'model'} cannot be read ({error}); delete that folder "
                 "and start the run again: it continues from its last checkpoint"
@@ -218,21 +243,9 @@ class RunFolder:
     def close(self) -> None:
         """Waits until everything saved is on disk."""
         if "_manager" in self.__dict__:
-            with self._saying_which_folder():
+            with disk.saving_to(self.path):
                 self._manager.close()
             del self.__dict__["_manager"]
-
-    @contextlib.contextmanager
-    def _saying_which_folder(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            if not (isinstance(error, OSError) or "RESOURCE_EXHAUSTED" in str(error)):
-                raise
-            raise OSError(
-                f"cannot save to {self.path} ({error}); free some space or mend its permissions "
-                "and start the same command again: it continues from the checkpoints before"
-            ) from error
 
 
 def abstract_state(detector: Detector, cfg: Any, pretrained: PyTree) -> State:
@@ -240,6 +253,12 @@ def abstract_state(detector: Detector, cfg: Any, pretrained: PyTree) -> State:
     shapes = jax.eval_shape(functools.partial(detector.init, cfg, pretrained), jax.random.key(0))
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+
+
+def _restored(folder: pathlib.Path, template: PyTree) -> PyTree:
+    """A tree that was saved alone."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(disk.Literal(folder), template)
 
 
 def _like(template: PyTree, restored: PyTree) -> PyTree:
