@@ -93,12 +93,12 @@ def read(folder: str | Path) -> Labelled:
             raise FileNotFoundError(f"{file} is missing: prepare the data set again")
     undecoded = {"image": tfds.decode.SkipDecoding()}
     try:
-        parts = [
+        train, test = (
             _part(builder.as_data_source(split, decoders=undecoded), folder)
             for split in ("train", "test")
-        ]
+        )
         stamps = {Path(file).name: Stamp.of(file) for file in files}
-        return labelled(builder.name, features["label"].names, *parts, stamps)
+        return labelled(builder.name, features["label"].names, train, test, stamps)
     except Exception as error:
         raise ValueError(f"{folder} is damaged, prepare it again: {error}") from error
 

@@ -66,8 +66,7 @@ class ImageFolder:
         except ValueError as error:
             hint = 'replace the file, or leave out bad ones with on_bad_image="skip"'
             raise ValueError(f"{error}; {hint}") from error
-        item = Item(image=image, mask=mask, label=file.record.label, index=index)
-        return item if self._view is WHOLE else Item(**item, view=self._view)
+        return Item(image=image, mask=mask, label=file.record.label, index=index, view=self._view)
 
     def regions(self, index: int) -> list[Region]:
         """Raises ValueError: plain masks do not tell single defects apart."""

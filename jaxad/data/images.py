@@ -133,7 +133,9 @@ def _open(
         with Image.open(path if content is None else io.BytesIO(content)) as image:
             width, height = image.size
             if width * height > limit:
-                raise ValueError(f"{width} x {height} pixels are more than max_pixels={limit}")
+                raise ValueError(
+                    f"{width} x {height} pixels are more than max_pixels={limit} (--max-pixels)"
+                )
             if min(image.size) < 2:
                 raise ValueError(f"{width} x {height} pixels are not a picture")
             formats.check_kind(path, image, mask)
@@ -145,6 +147,8 @@ def _open(
         raise
     except (PermissionError, MemoryError):
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{path}: more than max_pixels={limit} (--max-pixels): {error}") from None
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not a picture, or of a kind that is not supported") from None
     except Exception as error:  # a damaged file makes a decoder raise nearly anything

@@ -68,12 +68,12 @@ def from_npz(path: str | Path) -> Labelled:
         classes = arrays["classes"]
         if classes.dtype.kind != "U" or classes.ndim != 1:
             raise ValueError(f"classes: {_described(classes)}; expected a list of strings")
-        parts = [_arrays(arrays, part) for part in ("train", "test")]
+        train, test = (_arrays(arrays, part) for part in ("train", "test"))
         checksum = 0
         for key in KEYS[:4]:
-            checksum = zlib.crc32(np.ascontiguousarray(arrays[key]), checksum)
+            checksum = zlib.crc32(np.ascontiguousarray(arrays[key]).data, checksum)
         stamps = {path.name: Stamp.of(path, checksum)}
-        return labelled(path.stem, classes.tolist(), *parts, stamps)
+        return labelled(path.stem, classes.tolist(), train, test, stamps)
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} is not an npz file with {', '.join(KEYS)}: {error}. An original archive is "

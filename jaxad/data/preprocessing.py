@@ -58,7 +58,7 @@ def described(several: Mapping[str, Preprocessing]) -> dict[str, dict]:
     found = {}
     for name, one in several.items():
         region = one.view.region
-        checksum = None if region is None else f"{zlib.crc32(np.packbits(region)):08x}"
+        checksum = None if region is None else f"{zlib.crc32(np.packbits(region).data):08x}"
         found[name] = one.as_dict() | {"region": checksum}
     return found
 

@@ -69,7 +69,7 @@ class View(NamedTuple):
             y, x = max(-top, 0), max(-left, 0)
             box = (x * right, y * down, (x + width) * right, (y + height) * down)
             resized = Image.fromarray(map).resize((width, height), Image.Resampling.BILINEAR, box)
-            found[inside] = resized
+            found[inside] = np.asarray(resized)
         return found if self.region is None else np.where(self.region, found, np.float32(level))
 
     def counted(self, shape: tuple[int, int]) -> Bool[NpArray, "H W"] | None:

@@ -47,3 +47,29 @@ def mvtec_folder(tmp_path, picture, mask):
             picture(root / "test" / defect / f"{i:03}.png")
             mask(root / "ground_truth" / defect / f"{i:03}_mask.png")
     return root
+
+
+@pytest.fixture
+def cracked(tmp_path):
+    """A category: six normal training pictures, three good and three cracked test pictures.
+
+    64 x 64 pixels; a crack is a dark square of 14 x 14, its mask is exact.
+    """
+    rng = np.random.default_rng(0)
+    root = tmp_path / "part"
+    for place, count in (("train/good", 6), ("test/good", 3), ("test/crack", 3)):
+        for i in range(count):
+            pixels = rng.normal(128, 6, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+            if place == "test/crack":
+                mask = np.zeros((64, 64), np.uint8)
+                top, left = rng.integers(5, 45, 2)
+                mask[top : top + 14, left : left + 14] = 255
+                pixels[mask > 0] = 20
+                save(root / "ground_truth" / "crack" / f"{i:03}_mask.png", mask)
+            save(root / place / f"{i:03}.png", pixels)
+    return root
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)

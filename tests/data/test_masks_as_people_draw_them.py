@@ -1,0 +1,207 @@
+"""Masks in other channels, formats, places and shades than expected: used, refused or warned of."""
+
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxad.data import folder, mvtec
+from jaxad.data.reading import Reading
+
+
+@pytest.fixture
+def masks(cracked):
+    return sorted((cracked / "ground_truth" / "crack").iterdir())
+
+
+@pytest.fixture
+def truth(masks):
+    return [np.array(Image.open(path)) > 0 for path in masks]
+
+
+def redrawn(masks, change, suffix=".png", **how):
+    """Replaces the masks; `change` makes a picture of the pixels."""
+    for path in masks:
+        picture = change(np.array(Image.open(path)))
+        path.unlink()
+        picture.save(path.with_suffix(suffix), **how)
+
+
+def found(data):
+    return [item["mask"] > 0 for item in (data.test[i] for i in range(len(data.test)))
+            if item["label"]]  # fmt: skip
+
+
+def in_alpha(pixels):
+    white = Image.new("L", pixels.shape[::-1], 255)
+    return Image.merge("LA", (white, Image.fromarray(pixels)))
+
+
+def in_palette(pixels):
+    picture = Image.fromarray((pixels > 0).astype(np.uint8)).convert("P")
+    picture.putpalette([200, 0, 0, 255, 255, 255])
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (in_alpha, {}),
+        (lambda pixels: in_alpha(pixels).convert("RGBA"), {}),
+        (in_palette, {"transparency": 0}),
+        (lambda pixels: Image.fromarray(pixels > 0), {}),
+        (lambda pixels: Image.fromarray(pixels.astype(np.uint16) * 257), {}),
+    ],
+    ids=["LA", "RGBA", "transparent palette", "1 bit", "16 bit"],
+)
+def test_a_mask_in_any_channel_marks_the_defect_only(cracked, masks, truth, change, how):
+    redrawn(masks, change, **how)
+    np.testing.assert_array_equal(found(mvtec.load(cracked)), truth)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".bmp", ".tif", ".webp", ".tga"])
+def test_lossless_formats_of_masks_are_used(cracked, masks, truth, suffix):
+    how = {"lossless": True} if suffix == ".webp" else {}
+    redrawn(masks, Image.fromarray, suffix, **how)
+    np.testing.assert_array_equal(found(mvtec.load(cracked)), truth)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jfif", ".webp", ".avif", ".jp2"])
+def test_lossy_formats_of_masks_are_refused_by_name(cracked, masks, suffix):
+    redrawn(masks, Image.fromarray, suffix)
+    with pytest.raises(ValueError, match=rf"000_mask\{suffix}.*noise around its edges.*PNG"):
+        mvtec.load(cracked)
+
+
+def test_a_mask_compressed_with_loss_in_a_tiff_is_refused(cracked, masks):
+    redrawn(masks, Image.fromarray, ".tif", compression="jpeg")
+    with pytest.raises(ValueError, match=r"000_mask\.tif.*noise around its edges"):
+        mvtec.load(cracked)
+
+
+def test_grey_levels_of_a_mask_are_warned_about_and_a_threshold_takes_the_brighter_part(
+    cracked, masks, truth, caplog
+):
+    def blurred(pixels):
+        small = Image.fromarray(pixels).resize((23, 23), Image.Resampling.BILINEAR)
+        return small.resize((64, 64), Image.Resampling.BILINEAR)
+
+    redrawn(masks, blurred)
+    with caplog.at_level(logging.WARNING):
+        fringed = found(mvtec.load(cracked))
+    assert "3 of 3 masks have several grey levels" in caplog.text
+    assert "--mask-threshold 127" in caplog.text
+    assert "000_mask.png" in caplog.text
+    assert all((mask & ~true).sum() > 40 for mask, true in zip(fringed, truth, strict=True))
+    sharper = found(mvtec.load(cracked, reading=Reading(mask_threshold=127)))
+    wrong = [(mask ^ true).mean() for mask, true in zip(sharper, truth, strict=True)]
+    assert max(wrong) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda pixels: Image.fromarray(255 - pixels), "are they inverted"),
+        (lambda pixels: Image.fromarray(np.full_like(pixels, 9)), "mark nearly the whole picture"),
+        (lambda pixels: Image.fromarray(np.zeros_like(pixels)), "3 of 3 masks mark nothing"),
+    ],
+    ids=["inverted", "whole", "empty"],
+)
+def test_masks_that_look_wrong_are_warned_about_by_name(cracked, masks, caplog, change, said):
+    redrawn(masks, change)
+    with caplog.at_level(logging.WARNING):
+        mvtec.load(cracked)
+    assert said in caplog.text
+    assert str(masks[0]) in caplog.text
+
+
+def test_good_masks_are_not_warned_about(cracked, caplog):
+    with caplog.at_level(logging.WARNING):
+        mvtec.load(cracked)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("ending", ["_mask.png", "_label.bmp", "_GT.tif", "-mask.gif"])
+def test_masks_beside_all_pictures_are_used(cracked, masks, truth, ending):
+    for i, path in enumerate(masks):
+        Image.open(path).save(cracked / "test" / "crack" / f"{i:03}{ending}")
+    shutil.rmtree(cracked / "ground_truth")
+    data = mvtec.load(cracked)
+    assert sum(record.label for record in data.test.records) == 3
+    np.testing.assert_array_equal(found(data), truth)
+    assert not data.passed_over
+
+
+def test_masks_beside_some_pictures_are_refused(cracked, masks):
+    masks[1].rename(cracked / "test" / "crack" / "001_mask.png")
+    shutil.rmtree(cracked / "ground_truth")
+    with pytest.raises(ValueError, match=r"as masks of pictures beside them(.|\n)*001_mask\.png"):
+        mvtec.load(cracked)
+
+
+def test_masks_beside_the_pictures_and_elsewhere_are_refused(cracked, masks):
+    for i, path in enumerate(masks):
+        shutil.copy(path, cracked / "test" / "crack" / f"{i:03}_mask.png")
+    with pytest.raises(ValueError, match="and beside the pictures"):
+        mvtec.load(cracked)
+
+
+@pytest.mark.parametrize("place", ["test/crack/masks", "test/masks/crack", "test/crack/a/GT"])
+def test_folders_of_masks_among_pictures_are_refused(cracked, place):
+    shutil.move(cracked / "ground_truth" / "crack", cracked / place)
+    with pytest.raises(ValueError, match=r"masks(.|\n)*ground_truth"):
+        mvtec.load(cracked)
+
+
+def test_masks_that_lie_loose_in_their_folder_are_refused(cracked, masks):
+    for path in masks:
+        path.rename(cracked / "ground_truth" / path.name)
+    with pytest.raises(ValueError, match="lie in .*ground_truth itself, 000_mask.png"):
+        mvtec.load(cracked)
+
+
+def test_masks_beside_pictures_are_used_in_plain_folders_too(cracked, masks, truth):
+    for i, path in enumerate(masks):
+        path.rename(cracked / "test" / "crack" / f"{i:03}_mask.png")
+    data = folder.load(
+        cracked / "train" / "good", test_anomalous=cracked / "test" / "crack"
+    )
+    assert len(data.test) == 3
+    np.testing.assert_array_equal(found(data), truth)
+
+
+def turned(path, orientation, pixels=None):
+    """Saves a picture as a camera does that was held otherwise."""
+    picture = Image.open(path) if pixels is None else Image.fromarray(pixels)
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    picture.save(path, exif=exif)
+
+
+def test_a_mask_drawn_on_the_stored_picture_is_told_apart_by_its_sides(cracked):
+    wide = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    mask = np.zeros((48, 64), np.uint8)
+    mask[4:18, 8:22] = 255
+    path = cracked / "test" / "crack" / "000.png"
+    turned(path, 6, wide)
+    Image.fromarray(mask).save(cracked / "ground_truth" / "crack" / "000_mask.png")
+    with pytest.raises(ValueError, match=r"EXIF orientation 6(.|\n)*--orientation stored"):
+        mvtec.load(cracked)
+    data = mvtec.load(cracked, reading=Reading(orientation="stored"))
+    place = [record.name for record in data.test.records].index("crack/000")
+    np.testing.assert_array_equal(data.test[place]["image"], wide)
+    np.testing.assert_array_equal(data.test[place]["mask"], mask > 0)
+
+
+def test_a_mask_drawn_on_the_stored_square_picture_is_warned_about(cracked, caplog):
+    turned(cracked / "test" / "crack" / "001.png", 3)
+    with caplog.at_level(logging.WARNING):
+        mvtec.load(cracked)
+    assert "EXIF turns 1 pictures, but not their masks" in caplog.text
+    assert "crack/001.png" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        mvtec.load(cracked, reading=Reading(orientation="stored"))
+    assert not caplog.messages
