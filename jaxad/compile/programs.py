@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from jaxad.detector import Detector, State, contract
+from jaxad.detector import Detector, State, pixels
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def compiler_options() -> dict[str, str]:
 
 def unit(tree: PyTree) -> PyTree:
     """Images in uint8 as float32 in [0, 1]; all else as it is."""
-    return jax.tree.map(lambda x: contract.unit(x) if x.dtype == jnp.uint8 else x, tree)
+    return jax.tree.map(lambda x: pixels.unit(x) if x.dtype == jnp.uint8 else x, tree)
 
 
 @functools.cache
@@ -83,7 +83,7 @@ def of_pictures(function: Callable) -> Callable:
 
     What it returns raises TypeError for images that are neither uint8 nor floats.
     """
-    return jit(lambda *arguments: function(*arguments[:-1], contract.unit(arguments[-1])))
+    return jit(lambda *arguments: function(*arguments[:-1], pixels.unit(arguments[-1])))
 
 
 def step(

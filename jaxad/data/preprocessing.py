@@ -5,6 +5,7 @@ which is kept beside it: `region/<category>.png`.
 """
 
 import json
+import logging
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from jaxad.data.images import Header
 from jaxad.data.reading import Reading
 from jaxad.data.view import Preprocessing, View
 from jaxad.detector import replace
+
+log = logging.getLogger(__name__)
 
 FILE, REGIONS = "preprocessing.json", "region"
 WHITE = 127  # of 255: where to look is brighter
@@ -36,6 +39,13 @@ def view_of(reading: Reading, category: str, headers: Mapping[Path, Header]) -> 
       FileNotFoundError: there is no such region.
       ValueError: it cannot be read, shows nothing to look at, or has another size than a picture.
     """
+    oblong = {header.size for header in headers.values() if len(set(header.size)) > 1}
+    if oblong and reading.fit == "squeeze":
+        height, width = max(oblong)
+        log.info(
+            "%s: oblong pictures, such as of %d x %d pixels, are squeezed into squares; --fit pad "
+            "keeps their shape, --fit crop takes their middle", category, width, height,
+        )  # fmt: skip
     if reading.region is None:
         return View(reading.fit)
     path = Path(reading.region)

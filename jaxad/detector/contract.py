@@ -5,16 +5,14 @@ streamed (`batch`, `images`, `pictures`), drawn (`key`). Training, evaluation, e
 else outside `jaxad.methods` know only what is here.
 """
 
-import functools
-import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
+
+from jaxad.detector import pixels
 
 log = logging.getLogger(__name__)
 
@@ -174,12 +172,12 @@ class Detector(_Given):
     @property
     def predict(self) -> Callable[..., Prediction]:
         """(cfg, pretrained, state, images) -> Prediction."""
-        return _taking_pixels(super().predict, 3, unit)
+        return _taking(super().predict, 3, pixels.unit)
 
     @property
     def train_step(self) -> Callable[..., tuple[State, dict[str, Array]]]:
         """(cfg, pretrained, state, batch, key) -> (State, {"loss": ..., name: scalar})."""
-        return _taking_pixels(super().train_step, 3, unit_batch)
+        return _taking(super().train_step, 3, pixels.unit_batch)
 
     @property
     def measure(self) -> Callable[..., State]:
@@ -187,7 +185,7 @@ class Detector(_Given):
 
         Over the training pictures, which it gets as they travel.
         """
-        return _taking_pixels(super().measure, 3, checked)
+        return _taking(super().measure, 3, pixels.checked)
 
     @property
     def calibrate(self) -> Callable[..., State]:
@@ -195,7 +193,7 @@ class Detector(_Given):
 
         Over held-out normal pictures, which it gets as they travel.
         """
-        return _taking_pixels(super().calibrate, 3, checked)
+        return _taking(super().calibrate, 3, pixels.checked)
 
     @property
     def embed(self) -> Callable[..., PyTree]:
@@ -203,7 +201,7 @@ class Detector(_Given):
 
         So it may be cached; its result is `batch["features"]`.
         """
-        return _taking_pixels(super().embed, 2, unit)
+        return _taking(super().embed, 2, pixels.unit)
 
     @property
     def heldout_loss(self) -> Callable[..., Float[Array, "B"]] | None:
@@ -211,68 +209,13 @@ class Detector(_Given):
 
         What a run may select its state by. None: it has none.
         """
-        return _taking_pixels(super().heldout_loss, 3, unit)
+        return _taking(super().heldout_loss, 3, pixels.unit)
 
 
 # What stands for a function that a detector lacks; it is asked after by `is`.
 LACKING = (None, takes_no_steps, unchanged, no_features)
 
 
-@functools.cache  # always the same object for the same function, which so is compiled once
-def _taking_pixels(function: Any, place: int, convert: Callable[[Any], Any]) -> Any:
-    """A detector's function with `convert` applied to the argument at `place`."""
-    if function in LACKING:
-        return function
-
-    @functools.wraps(function)
-    def taking_pixels(*arguments: Any, **named: Any) -> Any:
-        bound = inspect.signature(function).bind(*arguments, **named)  # may be given by name
-        given = list(bound.args)
-        given[place] = convert(given[place])
-        return function(*given, **bound.kwargs)
-
-    return taking_pixels
-
-
-def unit(images: Any, name: str = "images") -> Any:
-    """uint8 images as float32 in [0, 1]; floats, which are to lie there already, keep their values.
-
-    Args:
-      images: an array of NumPy or JAX.
-      name: what an error calls them.
-
-    Raises:
-      TypeError: they are of another type.
-    """
-    if images.dtype == np.uint8:
-        return jnp.asarray(images, jnp.float32) / 255
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise TypeError(f"{name}: expected uint8, or floats in [0, 1], not {images.dtype}")
-    return jnp.asarray(images)
-
-
-def unit_batch(batch: dict[str, PyTree]) -> dict[str, PyTree]:
-    """A batch whose images and streams are as `unit` makes them.
-
-    Raises:
-      TypeError: one of them is of another type.
-    """
-    pictures = {
-        name: jax.tree.map(functools.partial(unit, name=f"batch[{name!r}]"), entry)
-        for name, entry in batch.items()
-        if name not in ("index", "features")
-    }
-    return {**batch, **pictures}
-
-
-def checked(pictures: Pictures) -> Pictures:
-    """Pictures as they are, looked at where they are an array.
-
-    Of others `compile.over_set` looks at each slice.
-
-    Raises:
-      TypeError: they are neither uint8 nor floats.
-    """
-    if hasattr(pictures, "dtype"):
-        unit(pictures[:0], "pictures")
-    return pictures
+def _taking(function: Any, place: int, convert: Callable[[Any], Any]) -> Any:
+    """A function that a detector has, its argument at `place` converted; what it lacks as it is."""
+    return function if function in LACKING else pixels.taking(function, place, convert)

@@ -42,8 +42,14 @@ class RunFolder:
 
         Raises:
           OSError: the folder cannot be written; the message names it.
+          ValueError: Orbax takes the folder for one in a cloud.
         """
         self.path = pathlib.Path(path).expanduser().absolute()
+        if disk.CLOUDS.match(self.path.as_posix()):
+            raise ValueError(
+                f"the run folder {self.path} cannot lie there: Orbax takes /gs, /s3, /az and /hf "
+                "for places in a cloud; give another folder"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"

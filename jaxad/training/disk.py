@@ -23,6 +23,7 @@ from jaxad.training import record as records
 
 UNREADABLE = (ValueError, OSError, KeyError, TypeError)  # what Orbax raises of damaged files
 CODE = re.compile(r"os_error_code='(\d+)'")  # in what TensorStore says of the system's errors
+CLOUDS = re.compile(r"/(gs|s3|az|hf)(/|$)")  # folders that etils takes for those of a cloud
 FULL = os.strerror(errno.ENOSPC)
 CLOSED = "Event loop is closed"  # what asyncio says to who comes too late
 

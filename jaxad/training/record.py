@@ -76,11 +76,18 @@ def fingerprint(tree: PyTree) -> str:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file whole or not at all.
+
+    Raises:
+      OSError: it cannot be written; the error names the file.
+    """
     part = path.with_name(path.name + ".part")
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _differences(now: Any, there: Any, name: str = "") -> list[str]:

@@ -185,3 +185,8 @@ def test_reading_back_happens_once_and_does_not_move_the_data(tmp_path, monkeypa
             assert next(iterator) == step - 1
             folder.save(step, state_after(step), iterator)
     assert steps == [1]
+
+
+def test_a_folder_that_orbax_takes_for_a_cloud_is_refused():
+    with pytest.raises(ValueError, match="/s3/runs cannot lie there"):
+        RunFolder("/s3/runs")
