@@ -29,9 +29,10 @@ from jaxtyping import PyTree
 
 from jaxad import compile, sweep
 from jaxad.cli import script
-from jaxad.cli.data import categories, check_tests, photographs
+from jaxad.cli.data import categories, check_tests
 from jaxad.cli.errors import Usage
 from jaxad.cli.options import asked, expected, field, grouped, leading
+from jaxad.cli.streams import photographs
 from jaxad.data.pictures import image_set
 from jaxad.data.source import Data
 from jaxad.detector import Detector, check_settings, config, replace, static, values

@@ -23,7 +23,7 @@ from jaxad.cli.data import only_one, opened
 from jaxad.cli.options import asked, expected, leading
 from jaxad.cli.run_options import DataOptions
 from jaxad.data import pipeline
-from jaxad.data.images import OUTLINE, outline
+from jaxad.data.outline import OUTLINE, outline
 from jaxad.data.source import Data
 from jaxad.detector import check_settings, config, replace, static
 from jaxad.methods import diffusionad

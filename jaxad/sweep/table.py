@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxad.detector import Detector, values
-from jaxad.evaluation.results import undefined
+from jaxad.evaluation.text import undefined
 from jaxad.sweep.scores import Scores, Summary, summary
 from jaxad.sweep.settings import rows
 

@@ -158,7 +158,7 @@ def test_folders_of_masks_among_pictures_are_refused(cracked, place):
 def test_masks_that_lie_loose_in_their_folder_are_refused(cracked, masks):
     for path in masks:
         path.rename(cracked / "ground_truth" / path.name)
-    with pytest.raises(ValueError, match="lie in .*ground_truth itself, 000_mask.png"):
+    with pytest.raises(ValueError, match=r"lie in .*ground_truth itself, 000_mask\.png"):
         mvtec.load(cracked)
 
 

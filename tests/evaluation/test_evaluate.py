@@ -11,7 +11,8 @@ from jaxad.data.source import Record, Region
 from jaxad.detector import Detector, Prediction, State, config, static
 from jaxad.evaluation import metrics
 from jaxad.evaluation.evaluate import evaluate
-from jaxad.evaluation.results import joined, mean, table
+from jaxad.evaluation.results import joined, mean
+from jaxad.evaluation.text import table
 
 STATE = State(jnp.int32(0), (), (), ())
 

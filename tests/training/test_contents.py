@@ -10,7 +10,7 @@ from PIL import Image
 from scripts import category
 
 import jaxad
-from jaxad.data import mvtec, multiclass, prepared
+from jaxad.data import multiclass, mvtec, prepared
 from jaxad.methods import autoencoder
 from jaxad.training import contents
 
