@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from jaxad.data import images
 from jaxad.data.labelled import Labelled, Part, labelled, rgb
 from jaxad.data.source import Stamp
 
@@ -113,13 +114,11 @@ class _Encoded:
         return len(self._source)
 
     def __getitem__(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
+        name = f"{self._folder}: picture {index}"
         try:
-            with Image.open(io.BytesIO(self._source[index]["image"])) as image:
-                return np.array(image.convert("RGB"))
+            return images.read_image(name, content=self._source[index]["image"])
         except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{self._folder}: picture {index} is damaged ({error}); prepare the set again"
-            ) from error
+            raise ValueError(f"{error}; prepare the set again") from error
 
 
 def _part(source: Any, folder: Path) -> tuple[_Encoded, np.ndarray]:

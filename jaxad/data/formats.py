@@ -5,19 +5,22 @@ import os
 import struct
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-# What Pillow knows of, but does not decode itself, that are no photographs, or icons.
+# Not read: what Pillow knows of, but does not decode itself; what holds no photographs; icons; and
+# IM, which Pillow will drop, and whose tables of greys it does not look up.
 NO_PICTURES = (
-    "BUFR", "CUR", "EPS", "FITS", "GRIB", "HDF5", "ICNS", "ICO", "IPTC", "MPEG", "PDF", "WMF",
+    "BUFR", "CUR", "EPS", "FITS", "GRIB", "HDF5", "ICNS", "ICO", "IM", "IPTC", "MPEG", "PDF", "WMF",
 )  # fmt: skip
 # Formats that keep every pixel; TIFF and WebP do with some ways of compression.
 LOSSLESS = (
-    "PNG", "BMP", "DIB", "GIF", "IM", "MSP", "PCX", "PPM", "QOI", "SGI", "SUN", "TGA", "TIFF",
+    "PNG", "BMP", "DIB", "GIF", "MSP", "PCX", "PPM", "QOI", "SGI", "SUN", "TGA", "TIFF",
     "WEBP", "XBM", "XPM",
 )  # fmt: skip
 ONE_PICTURE = ("MPO", "PSD")  # beside the picture: what it was made of, or other views of it
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
+SMALL_GREYS = {"L;2": 85, "L;4": 17}  # what Pillow multiplies them with
 _SUBFILE, _REDUCED = 254, 1  # a TIFF's page that is a smaller version of another one
 _OFFSETS, _COUNTS = (273, 324), (279, 325)  # of a TIFF's strips, and of its tiles
 
@@ -38,20 +41,46 @@ def is_picture(path: str | os.PathLike) -> bool:
     return os.path.splitext(path)[1].lower() in suffixes()
 
 
-def check_kind(path: str | os.PathLike, image: Image.Image, mask: bool) -> None:
+def check_kind(path: str | os.PathLike, image: ImageFile, mask: bool) -> None:
     """Looks at the format of an opened file.
 
     Raises:
-      ValueError: it holds several pictures, or it is a mask and its format changes pixels.
+      ValueError: it is of a kind that is not read, or holds several pictures, or it is a mask and
+        its format changes pixels.
     """
+    if image.format in NO_PICTURES:
+        raise ValueError(f"{image.format} files are not read as pictures; save PNG")
     count = pages(image)
     if count > 1:
         raise ValueError(f"it holds {count} pages or frames; save one picture a file")
     if mask and is_lossy(path, image):
-        raise ValueError(f"a mask in {image.format} has noise around its edges; save masks as PNG")
+        raise ValueError(
+            f"a mask in {image.format} may have noise around its edges; save masks as PNG"
+        )
 
 
-def pages(image: Image.Image) -> int:
+def layout(image: ImageFile) -> tuple[str, str, int]:
+    """Of an opened, not yet decoded file: how it is decoded, in Pillow's words.
+
+    Returns:
+      the decoder, how a pixel is laid out ("RGB;16B"), and the number after that, or 0.
+    """
+    if not image.tile:
+        return "", "", 0
+    decoder, _, _, args = image.tile[0]
+    first, second, *_ = (*(args if isinstance(args, tuple) else (args,)), "", "")
+    return decoder, str(first), second if isinstance(second, int) else 0
+
+
+def mend_transparency(image: ImageFile) -> None:
+    """Brings the grey that is transparent to 8 bits, as Pillow does the greys of 1, 2 and 4."""
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        scaled = key * SMALL_GREYS.get(layout(image)[1], 1)
+        image.info["transparency"] = 255 * bool(key) if image.mode == "1" else scaled
+
+
+def pages(image: ImageFile) -> int:
     """How many pictures a file holds; smaller versions of the first do not count."""
     count = 1 if image.format in ONE_PICTURE else getattr(image, "n_frames", 1)
     if count == 1 or not isinstance(image, TiffImageFile):
@@ -64,7 +93,7 @@ def pages(image: Image.Image) -> int:
     return whole
 
 
-def is_lossy(path: str | os.PathLike, image: Image.Image) -> bool:
+def is_lossy(path: str | os.PathLike, image: ImageFile) -> bool:
     """Whether a file's format, or its way of compression, does not keep every pixel."""
     if image.format == "TIFF":
         return image.info.get("compression") in LOSSY_TIFF
@@ -73,7 +102,7 @@ def is_lossy(path: str | os.PathLike, image: Image.Image) -> bool:
     return image.format not in LOSSLESS
 
 
-def seems_cut(path: str | os.PathLike, image: Image.Image) -> bool:
+def seems_cut(path: str | os.PathLike, image: ImageFile) -> bool:
     """Whether the end of a file is not what its format wants; True of formats not known here.
 
     A look at some bytes, which finds what a broken copy leaves; decoding finds the rest, and tells
@@ -81,7 +110,8 @@ def seems_cut(path: str | os.PathLike, image: Image.Image) -> bool:
     """
     size = os.path.getsize(path)
     if isinstance(image, TiffImageFile):
-        return _tiff_end(image) > size
+        end = _tiff_end(image)
+        return end is None or end > size
     with open(path, "rb") as file:
         head = file.read(12)
         file.seek(max(size - 12, 0))
@@ -96,18 +126,18 @@ def seems_cut(path: str | os.PathLike, image: Image.Image) -> bool:
         case "WEBP":
             return struct.unpack("<I", head[4:8])[0] + 8 > size
         case "BMP":
-            return struct.unpack("<I", head[2:6])[0] > size
+            return not 0 < struct.unpack("<I", head[2:6])[0] <= size  # some write 0
         case _:
             return True
 
 
-def _tiff_end(image: TiffImageFile) -> int:
-    """Where the last strip or tile of a page ends."""
+def _tiff_end(image: TiffImageFile) -> int | None:
+    """Where the last strip or tile of a page ends; None where the file does not tell."""
     for offsets, counts in zip(_OFFSETS, _COUNTS, strict=True):
         places, sizes = image.tag_v2.get(offsets), image.tag_v2.get(counts)
         if places and sizes:
             return max(place + size for place, size in zip(places, sizes, strict=False))
-    return 0
+    return None
 
 
 def _is_lossless_webp(path: str | os.PathLike) -> bool:

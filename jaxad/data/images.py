@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from jaxad.data import deep, formats, orientation
 from jaxad.data.reading import Reading
@@ -44,7 +45,7 @@ def read_image(
     """A picture as 8-bit RGB, by the policy of this module.
 
     Args:
-      path: of the file.
+      path: of the file, for messages at least.
       reading: what is done otherwise than by default.
       content: of the file, where it has been read already.
 
@@ -65,14 +66,18 @@ def read_mask(path: str | Path, reading: Reading = PLAIN) -> UInt8[np.ndarray, "
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: as for `read_image`, or the file's format does not keep every pixel.
+      ValueError: as for `read_image`, but 32 bits will do where there is no threshold; or the
+        file's format does not keep every pixel.
     """
     labels, top = grey_levels(path, reading)
     return (labels.astype(np.int64) * 255 > reading.mask_threshold * top).astype(np.uint8)
 
 
 def read_labels(path: str | Path, reading: Reading = PLAIN) -> Integer[np.ndarray, "H W"]:
-    """The pixel values of a mask, the largest over its colour channels; errors as `read_mask`."""
+    """The pixel values of a mask, the largest over its colour channels; errors as `read_mask`.
+
+    They are what the file holds; 2 and 4 bits are brought to 8.
+    """
     return grey_levels(path, reading)[0]
 
 
@@ -82,11 +87,13 @@ def grey_levels(
     """The pixel values of a mask, and the value of white; errors as `read_mask`."""
     with _open(path, reading, mask=True) as image:
         turn = orientation.turn_of(image)
-        if image.mode == "1" or image.mode.startswith("I"):
-            top = 1 if image.mode == "1" else 2 ** min(deep.depth(image), 16) - 1
-            levels = deep.opaque(np.asarray(image).astype(np.int32), image.info)
+        top = deep.highest_possible(image)
+        if top > 255:
+            levels = deep.levels(image, _again(path))
         else:
-            top, levels = 255, np.array(_over_black(image, path)).max(-1)
+            levels = np.array(_over_black(image, path)).max(-1)
+            if image.mode == "1":
+                top, levels = 1, levels // 255
         return orientation.shown(levels, image, turn, reading.orientation == "exif"), top
 
 
@@ -109,26 +116,27 @@ def image_size(path: str | Path, mask: bool = False, reading: Reading = PLAIN) -
 
 
 def highest(path: str | Path, reading: Reading = PLAIN) -> int | None:
-    """The highest number in a picture of more than 8 bits; None of others; errors as `read_image`.
+    """The highest number in a picture of more than 8 bits, transparency apart; None of others.
 
-    Colours of 16 bits and transparency included.
+    Errors as `read_image`.
     """
     with _open(path, reading) as image:
         if deep.depth(image) <= 8:
             return None
-        return int(deep.numbers(image, _again(path)).max())
+        numbers = deep.numbers(image, _again(path))
+        return int((numbers if numbers.ndim == 2 else numbers[..., :3]).max())
 
 
 @contextlib.contextmanager
 def _open(
     path: str | Path, reading: Reading, mask: bool = False, content: bytes | None = None
-) -> Iterator[Image.Image]:
+) -> Iterator[ImageFile]:
     """An opened picture, not yet decoded; errors, also those of decoding, name the file."""
     limit = reading.max_pixels
     if Image.MAX_IMAGE_PIXELS is not None:  # or Pillow warns and refuses before this does
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit)
     try:
-        if os.path.getsize(path) == 0:
+        if (os.path.getsize(path) if content is None else len(content)) == 0:
             raise ValueError("the file is empty")
         with Image.open(path if content is None else io.BytesIO(content)) as image:
             width, height = image.size
@@ -139,7 +147,8 @@ def _open(
             if min(image.size) < 2:
                 raise ValueError(f"{width} x {height} pixels are not a picture")
             formats.check_kind(path, image, mask)
-            deep.check_range(image, mask)
+            deep.check(image, only_nonzero=mask and not reading.mask_threshold)
+            formats.mend_transparency(image)
             yield image
     except FileNotFoundError:
         if os.path.islink(path):
@@ -160,15 +169,15 @@ def _again(path: str | Path, content: bytes | None = None) -> deep.Again:
 
 
 def _over_black(
-    image: Image.Image,
+    image: ImageFile,
     path: str | Path,
     content: bytes | None = None,
     bits: int | str | None = None,
 ) -> Image.Image:
     """The picture as 8-bit RGB, laid over black."""
-    if deep.depth(image) > 8:
-        image = deep.to_8_bits(image, _again(path, content), bits)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-    return image.convert("RGB")
+    deeper = deep.depth(image) > 8
+    small = deep.to_8_bits(image, _again(path, content), bits) if deeper else image
+    if small.has_transparency_data:
+        small = small.convert("RGBA")
+        small = Image.alpha_composite(Image.new("RGBA", small.size, "black"), small)
+    return small.convert("RGB")

@@ -76,7 +76,8 @@ def test_a_checkpoint_that_does_not_fit_is_one_sentence_and_leaves_the_one_befor
 
 
 @pytest.mark.parametrize(
-    ("file", "place"), [("run.json.part", "to {run}"), ("evaluation.json.part", "to {run}/evaluation.json")]
+    ("file", "place"),
+    [("run.json.part", "to {run}"), ("evaluation.json.part", "to {run}/evaluation.json")],
 )
 def test_a_record_that_does_not_fit_is_one_sentence_and_the_same_command_goes_on(
     file, place, pictures, tmp_path, monkeypatch, capsys

@@ -246,6 +246,17 @@ def test_few_significant_bits_are_warned_about_and_used_in_full(cracked, bits, c
         mvtec.load(cracked, reading=Reading(bits=9))
 
 
+def test_transparency_does_not_count_as_significant_bits(cracked, caplog):
+    for path in sorted((cracked / "train" / "good").iterdir()):
+        pixels = np.array(Image.open(path)).astype(np.uint16) * 16
+        alpha = np.full((64, 64, 1), 65535, np.uint16)
+        path.unlink()
+        deep = np.concatenate([pixels, alpha], -1)
+        tifffile.imwrite(path.with_suffix(".tif"), deep, photometric="rgb", extrasamples=[2])
+    data = mvtec.load(cracked, reading=Reading(bits="auto"))
+    assert data.preprocessing["part"].reading.bits == 12
+
+
 def test_bits_of_8_bit_pictures_need_no_decision(cracked, caplog):
     data = mvtec.load(cracked, reading=Reading(bits="auto"))
     assert data.preprocessing["part"].reading.bits is None

@@ -165,9 +165,7 @@ def test_masks_that_lie_loose_in_their_folder_are_refused(cracked, masks):
 def test_masks_beside_pictures_are_used_in_plain_folders_too(cracked, masks, truth):
     for i, path in enumerate(masks):
         path.rename(cracked / "test" / "crack" / f"{i:03}_mask.png")
-    data = folder.load(
-        cracked / "train" / "good", test_anomalous=cracked / "test" / "crack"
-    )
+    data = folder.load(cracked / "train" / "good", test_anomalous=cracked / "test" / "crack")
     assert len(data.test) == 3
     np.testing.assert_array_equal(found(data), truth)
 

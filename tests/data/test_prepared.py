@@ -1,11 +1,13 @@
 """Labelled sets: which pictures are normal, from npz files and from prepared folders alike."""
 
+import io
 import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxad.data import array_records, pipeline, prepared
 from jaxad.data.labelled import ClassPictures, Part, labelled
@@ -292,3 +294,13 @@ def test_pictures_of_other_names_are_another_source():
     one = ClassPictures(part, np.array([0, 1]), ("a", "b"), [0], "a")
     two = ClassPictures(part, np.array([0, 2]), ("a", "b"), [0], "a")
     assert repr(one) != repr(two)
+
+
+def test_prepared_pictures_are_read_as_others_are(tmp_path):
+    deep = np.random.default_rng(0).integers(0, 65536, (5, 6), dtype=np.uint16)
+    content = io.BytesIO()
+    Image.fromarray(deep).save(content, "PNG")
+    pictures = array_records._Encoded([{"image": content.getvalue()}, {"image": b"x"}], tmp_path)
+    np.testing.assert_array_equal(pictures[0][..., 0], np.round(deep / 65535 * 255))
+    with pytest.raises(ValueError, match=r"picture 1: not a picture.*prepare the set again"):
+        pictures[1]

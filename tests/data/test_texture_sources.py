@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxad.cli.data import photographs
+from jaxad.cli.streams import photographs
 from jaxad.data import array_records, prepared
 from jaxad.data.textures import Textures
 
