@@ -4,9 +4,10 @@ import logging
 import pathlib
 from typing import Any
 
+from jaxad.cli import found as findings
 from jaxad.cli.errors import Usage
 from jaxad.cli.run_options import DataOptions
-from jaxad.data import folder, foreground, prepared
+from jaxad.data import folder, foreground, prepared, walk
 from jaxad.data.images import PLAIN as UNCHANGED
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, Source
@@ -69,6 +70,12 @@ def photographs(
     if path is not None:
         if prepared.is_prepared(path):
             return prepared.pictures(path)
-        return folder.photographs(path, on_bad_image=on_bad_image, reading=reading)
+        found = folder.photographs(path, on_bad_image=on_bad_image, reading=reading)
+        log.info("%d other pictures in %s", len(found), path)
+        known = [one.path for one in (*found.files, *found.skipped)]
+        others = walk.unused([pathlib.Path(path)], known)
+        for line in findings.left(others, "passed over"):
+            log.info(line)
+        return found
     log.warning("no photographs are given (--aux FOLDER): procedural textures take their place")
     return Textures(size=size)

@@ -117,6 +117,8 @@ def load(folder: str | Path, pictures: Source) -> Masks:
     if doubled:
         raise ValueError(f"several foreground masks of one picture:{listing.shown(doubled)}")
     paths = [paths[0] for paths in several]
+    if others := sum(map(len, found.values())) - len(paths):
+        log.info("%d masks in %s are of no picture to learn from", others, folder)
     with ThreadPoolExecutor() as pool:
         checked = list(pool.map(lambda i: _checked(paths[i], pictures, i), range(len(paths))))
     flaws = [one.flaw for one in checked if one.flaw]
