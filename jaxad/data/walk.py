@@ -8,6 +8,8 @@ from pathlib import Path
 from jaxad.data import formats
 from jaxad.data.source import LeftOut
 
+# What tells a folder that this library wrote, of a run, results or a sweep: no pictures of a set.
+OURS = frozenset(("run.json", "evaluation.json", "sweep.csv"))
 CLUTTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # that systems leave in folders unasked
 
 
@@ -25,7 +27,7 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
         raise FileNotFoundError(f"{folder}: no such folder")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: a file where a folder of pictures was expected")
-    found = _files(folder, recursive)
+    found = [path for path, ours in _files(folder, recursive) if not ours]
     return sorted(p for p in found if formats.is_picture(p) and not _is_hidden(p, folder))
 
 
@@ -45,12 +47,14 @@ def unused(folders: Iterable[Path], used: Collection[Path]) -> list[LeftOut]:
     known = {os.path.abspath(path) for path in used}
     left: dict[str, LeftOut] = {}
     for folder in folders:
-        for path in _files(folder, recursive=True) if folder.is_dir() else ():
+        for path, ours in _files(folder, recursive=True) if folder.is_dir() else ():
             name = os.path.abspath(path)
             if name in known or path.name in CLUTTER:
                 continue
             hidden = _is_hidden(path, folder)
-            if formats.is_picture(path):
+            if ours:
+                reason = "in the folder of a run or its results"
+            elif formats.is_picture(path):
                 reason = "hidden" if hidden else "in no folder that is read"
             elif hidden:
                 continue
@@ -65,12 +69,18 @@ def plain(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _files(folder: Path, recursive: bool) -> Iterator[Path]:
-    """The files in a folder, links followed, but not in a circle."""
+def _files(folder: Path, recursive: bool) -> Iterator[tuple[Path, bool]]:
+    """The files in a folder, links followed, but not in a circle; whether this library wrote them.
+
+    What it wrote beside pictures is told by the name of a folder's file, see `OURS`.
+    """
+    ours: set[Path] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         here = Path(place)
+        if here.parent in ours or (here != folder and not OURS.isdisjoint(names)):
+            ours.add(here)
         for name in names:
-            yield here / name
+            yield here / name, here in ours
         if not recursive:
             return
         folders[:] = [sub for sub in sorted(folders) if not _leads_up(here / sub)]

@@ -150,6 +150,17 @@ def test_links_to_folders_are_followed_but_not_in_a_circle(cracked, tmp_path):
     assert counts(mvtec.load(cracked)) == (6, 3, 3)
 
 
+def test_what_a_run_wrote_among_the_pictures_is_not_learned_from_but_named(cracked):
+    run = cracked / "train" / "good" / "runs" / "first"
+    (run / "report" / "pictures").mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    shutil.copy(cracked / "test" / "crack" / "000.png", run / "report" / "pictures" / "0.png")
+    for data in (mvtec.load(cracked), folder.load(cracked / "train" / "good")):
+        assert len(data.train) + len(data.heldout) == 6
+        assert {one.reason for one in data.passed_over} == {"in the folder of a run or its results"}
+        assert {one.path.name for one in data.passed_over} == {"run.json", "0.png"}
+
+
 def test_a_loco_category_is_known_by_its_configuration(cracked):
     (cracked / loco.CONFIG).write_text("[]")
     with pytest.raises(ValueError, match=r"structural_anomalies(.|\n)*crack"):
