@@ -271,6 +271,7 @@ def test_transparency_does_not_count_as_significant_bits(cracked, caplog):
 def test_bits_of_8_bit_pictures_need_no_decision(cracked, caplog):
     data = mvtec.load(cracked, reading=Reading(bits="auto"))
     assert data.preprocessing["part"].reading.bits is None
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         mvtec.load(cracked, reading=Reading(bits=12))
     assert not caplog.messages
