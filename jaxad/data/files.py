@@ -52,16 +52,15 @@ def files_in(
       defect: their type of defect.
       kind: its kind.
       below: whether pictures in folders below count too.
-      apart: folders below that do not.
+      apart: folders whose pictures do not.
 
     Raises:
       ValueError: some pictures have a mask beside them and others have not, or masks lie in a
         folder below.
     """
-    paths = walk.list_images(folder, recursive=below) if folder.is_dir() else []
-    paths = [path for path in paths if not any(path.is_relative_to(other) for other in apart)]
-    inside = {folder / part for path in paths for part in path.relative_to(folder).parts[:-1]}
-    if wrong := sorted(sub for sub in inside if names.seems_masks(sub.name)):
+    paths = walk.list_images(folder, below, apart) if folder.is_dir() else []
+    inside = {sub for path in paths for sub in path.parents if sub.is_relative_to(folder)}
+    if wrong := sorted(sub for sub in inside - {folder} if names.seems_masks(sub.name)):
         raise ValueError(
             "folders of masks among pictures, by their names: put them into a folder of masks "
             f"that has the folders of the pictures, such as ground_truth/{folder.name}:"
@@ -72,6 +71,7 @@ def files_in(
         pictures.setdefault(_place(path, folder), []).append(path)
     beside = {place: names.without_ending(place) for place in pictures}
     beside = {place: of for place, of in beside.items() if of != place and of in pictures}
+    beside = {place: of for place, of in beside.items() if of not in beside}
     found = []
     for place, several in pictures.items():
         if place in beside:
@@ -88,23 +88,39 @@ def files_in(
     return found
 
 
-def normal_files(folder: Path, category: str, masks: Path | None = None) -> list[File]:
+def normal_files(
+    folder: Path, category: str, masks: Path | None = None, apart: Sequence[Path] = ()
+) -> list[File]:
     """The pictures in the folders "good", "ok" or "normal" of a folder; there may be none.
 
     Raises:
-      ValueError: pictures lie in the folder itself, or in one whose name seems to mean the same.
+      ValueError: pictures lie in a folder whose name seems to mean the same, or among the normal
+        ones in a folder of another meaning.
     """
     found = []
     for sub in walk.subfolders(folder):
         if names.is_normal(sub.name):
-            files = files_in(sub, category)
-            found += with_masks(files, masks / sub.name) if masks else files
-        elif names.seems_normal(sub.name) and walk.list_images(sub, recursive=True):
+            files = files_in(sub, category, apart=apart)
+            if part := other_folder(files):
+                raise ValueError(
+                    f"{sub} holds a folder {part!r}, which is not of normal pictures by its name: "
+                    "move it away"
+                )
+            found += with_masks(files, [masks / sub.name]) if masks else files
+        elif names.seems_normal(sub.name) and walk.list_images(sub, True, apart):
             raise ValueError(
                 f"{sub}: normal pictures by its name, but it would count as a type of defect or be "
-                f"left out; call the folder {', '.join(names.NORMAL[:-1])} or {names.NORMAL[-1]}"
+                f"left out; call the folder {', '.join(names.NORMAL[:-1])} or {names.NORMAL[-1]}, "
+                "or otherwise if it is of defects"
             )
     return found
+
+
+def other_folder(files: Iterable[File]) -> str | None:
+    """A folder below one of normal pictures that by its name holds others; None if none does."""
+    parts = sorted({part for file in files for part in file.key.split("/")[:-1]})
+    others = (p for p in parts if names.seems_anomalous(p) or names.meant(p, names.PLACES))
+    return next(others, None)
 
 
 def anomalous_files(
@@ -116,24 +132,23 @@ def anomalous_files(
       folder: that holds the folders.
       masks: that holds those of the masks.
       category: what the pictures show.
-      apart: folders that are none of defects.
+      apart: folders whose pictures do not count.
 
     Raises:
       ValueError: a mask without a picture, or masks where pictures belong.
     """
-    subs = [sub for sub in walk.subfolders(folder) if sub not in apart]
-    wrong = [s for s in subs if names.seems_masks(s.name) and s != masks and _has_pictures(s)]
+    subs = [sub for sub in walk.subfolders(folder) if sub != masks]
+    wrong = [s for s in subs if names.seems_masks(s.name) and walk.list_images(s, True, apart)]
     if wrong:
         raise ValueError(
             f"masks by its name, where types of defect are expected: put them into a folder "
             f"ground_truth that has the same folders as the pictures:{shown(wrong)}"
         )
-    subs += walk.subfolders(masks) if masks else []
-    known = {sub.name for sub in subs if sub != masks and not names.is_normal(sub.name)}
+    pictures, marks = _by_name(subs), _by_name(walk.subfolders(masks) if masks else [])
     found = []
-    for name in sorted(known):
-        files = files_in(folder / name, category, walk.plain(name))
-        found += with_masks(files, masks / name) if masks else files
+    for name in sorted(pictures.keys() | marks.keys()):
+        several = [files_in(sub, category, name, apart=apart) for sub in pictures.get(name, [])]
+        found += with_masks([file for files in several for file in files], marks.get(name, []))
     return found
 
 
@@ -148,14 +163,14 @@ def check_names(files: Iterable[File]) -> None:
             )
 
 
-def with_masks(files: Sequence[File], folder: Path, *, below: bool = True) -> list[File]:
-    """Pairs pictures of one folder with the masks of another, which may be absent.
+def with_masks(files: Sequence[File], folders: Sequence[Path], *, below: bool = True) -> list[File]:
+    """Pairs pictures of one folder with the masks of others, which may be absent.
 
     A mask lies where its picture lies and has its name, perhaps with an ending such as "_mask".
 
     Args:
       files: the pictures.
-      folder: of the masks.
+      folders: of the masks.
       below: whether masks in folders below count too.
 
     Raises:
@@ -163,14 +178,15 @@ def with_masks(files: Sequence[File], folder: Path, *, below: bool = True) -> li
     """
     masks: dict[str, list[Path]] = {file.key: [] for file in files}
     lonely: list[Path] = []
-    for path in walk.list_images(folder, recursive=below) if folder.exists() else []:
-        place = _place(path, folder)
-        place = place if place in masks else names.without_ending(place)
-        masks.get(place, lonely).append(path)
+    for folder in folders:
+        for path in walk.list_images(folder, recursive=below) if folder.exists() else []:
+            place = _place(path, folder)
+            place = place if place in masks else names.without_ending(place)
+            masks.get(place, lonely).append(path)
     if lonely:
         raise ValueError(f"masks without a picture of their name:{shown(lonely)}")
     if twice := [file.masks[0] for file in files if file.masks and any(masks.values())]:
-        raise ValueError(f"there are masks in {folder} and beside the pictures:{shown(twice)}")
+        raise ValueError(f"there are masks in {folders[0]} and beside the pictures:{shown(twice)}")
     return [file._replace(masks=file.masks or tuple(masks[file.key])) for file in files]
 
 
@@ -223,5 +239,10 @@ def _place(path: Path, folder: Path) -> str:
     return walk.plain(path.relative_to(folder).with_suffix("").as_posix())
 
 
-def _has_pictures(folder: Path) -> bool:
-    return bool(walk.list_images(folder, recursive=True))
+def _by_name(folders: Iterable[Path]) -> dict[str, list[Path]]:
+    """Folders by their names in one form of Unicode, without those of normal pictures."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        if not names.is_normal(folder.name):
+            found.setdefault(walk.plain(folder.name), []).append(folder)
+    return found

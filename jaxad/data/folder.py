@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxad.data import checks, images, names, walk
+from jaxad.data import checks, images, walk
 from jaxad.data import files as listing
 from jaxad.data.files import File
 from jaxad.data.image_folder import ImageFolder, open_data
@@ -11,7 +11,10 @@ from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, Record
 from jaxad.detector import replace
 
-OTHERS = ("train", "test", "validation", "ground_truth")  # where a category has its folders
+USES = {
+    "train": "training", "test_normal": "test", "test_anomalous": "anomalous pictures",
+    "masks": "masks",
+}  # fmt: skip
 
 
 def photographs(
@@ -76,12 +79,16 @@ def load(
 
     Raises:
       FileNotFoundError: a folder does not exist.
-      ValueError: a folder has no pictures, `train` is tested on or holds folders that are not of
-        normal pictures by their names, masks and pictures do not match, or files are bad.
+      ValueError: a folder has no pictures, is given twice, or is one of normal pictures and holds
+        folders that are not by their names; masks and pictures do not match, or files are bad.
+
+    A folder may lie in another one: its pictures then count as what it is given for alone.
     """
     category = category or listing.category_of(train)
-    if test_normal and Path(test_normal).resolve() == Path(train).resolve():
-        raise ValueError(f"{train}: the same folder for training and test")
+    seen: dict[Path, str] = {}
+    for place, use in zip((train, test_normal, test_anomalous, masks), USES.values(), strict=True):
+        if place and (other := seen.setdefault(Path(place).resolve(), use)) != use:
+            raise ValueError(f"{place}: the same folder for {other} and {use}")
     if masks and not test_anomalous:
         raise ValueError(f"masks={masks}: they belong to test_anomalous, which is not given")
     given = [Path(place) for place in (train, test_normal, test_anomalous, masks) if place]
@@ -102,16 +109,15 @@ def load(
 
 def _normal(folder: Path, category: str, given: Sequence[Path]) -> list[File]:
     """The pictures in and below a folder of normal ones, without other folders that are given."""
-    others = [other for other in given if other != folder]
-    files = listing.files_in(folder, category, apart=others)
-    if not walk.list_images(folder, recursive=True):
+    others = _apart(folder, given)
+    if not walk.list_images(folder, True, others):
         raise ValueError(f"{folder}: no pictures in it or in its folders")
-    for part in sorted({part for file in files for part in file.key.split("/")[:-1]}):
-        if names.seems_anomalous(part) or names.nearest(part, OTHERS):
-            raise ValueError(
-                f"{folder} holds a folder {part!r}, which is not of normal pictures by its name: "
-                "give the folder of normal pictures alone, or a category's folder as DATA"
-            )
+    files = listing.files_in(folder, category, apart=others)
+    if part := listing.other_folder(files):
+        raise ValueError(
+            f"{folder} holds a folder {part!r}, which is not of normal pictures by its name: "
+            "give the folder of normal pictures alone, or a category's folder as DATA"
+        )
     return files
 
 
@@ -122,12 +128,20 @@ def _anomalous(
         raise FileNotFoundError(f"{folder}: no such folder")
     if masks and not masks.is_dir():
         raise FileNotFoundError(f"{masks}: no such folder of masks")
-    normal = listing.normal_files(folder, category, masks)
+    others = _apart(folder, given)
+    normal = listing.normal_files(folder, category, masks, others)
     loose = listing.files_in(folder, category, "anomalous", below=False)
-    loose = listing.with_masks(loose, masks, below=False) if masks else loose
-    found = loose + listing.anomalous_files(folder, masks, category, given)
+    loose = listing.with_masks(loose, [masks] if masks else [], below=False)
+    found = loose + listing.anomalous_files(folder, masks, category, others)
     if not found:
-        raise ValueError(f"{folder}: no pictures in it or in its folders")
+        only = ", other than normal ones" if normal else ""
+        raise ValueError(f"{folder}: no pictures in it or in its folders{only}")
     if masks and not any(file.masks for file in found):
         raise ValueError(f"{masks}: no masks; they go into the same folders as the pictures")
     return [*normal, *found]
+
+
+def _apart(folder: Path, given: Sequence[Path]) -> list[Path]:
+    """The folders that are given besides, without those that a folder lies in itself."""
+    here = folder.resolve()
+    return [other for other in given if not here.is_relative_to(other.resolve())]

@@ -64,7 +64,8 @@ def load(
     folder = Path(folder)
     category = listing.category_of(folder)
     train = train_files(folder)
-    test = _test_folder(folder)
+    validation, test = folder / "validation", _test_folder(folder)
+    names.check_no_loose(validation, str(validation / "good"))
     names.check_no_loose(test, f"{test / 'good'}, or a folder for each type of defect")
     places = folder / "ground_truth", test / "ground_truth"
     masks = next((place for place in places if place.is_dir()), None)
@@ -79,7 +80,7 @@ def load(
     return open_data(
         train,
         pictures,
-        listing.normal_files(folder / "validation", category),
+        listing.normal_files(validation, category),
         category=category,
         folders=[folder],
         seed=seed,

@@ -2,12 +2,14 @@
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from jaxad.data import walk
 
 NORMAL = ("good", "ok", "normal")  # what folders of normal pictures are called, in any case
+PLACES = ("train", "test", "validation", "ground_truth")  # where a category has its folders
 MASK_ENDINGS = (
     "mask", "masks", "label", "labels", "gt", "ground_truth", "groundtruth", "seg", "segmentation",
     "annotation",
@@ -28,6 +30,7 @@ _ANOMALOUS = (
     "rejected", "rejects", "broken", "damaged", "faulty", "positive",
 )  # fmt: skip
 _FLAW = ("defect", "anomal", "fault", "flaw", "damage")
+_WITHOUT = ("no", "non", "not", "without")
 
 
 def is_normal(name: str) -> bool:
@@ -38,7 +41,11 @@ def is_normal(name: str) -> bool:
 def seems_normal(name: str) -> bool:
     """Whether a folder of this name, which is none of `NORMAL`, means normal pictures perhaps."""
     word = _letters(name)
-    without = word.startswith(("no", "non", "not", "without")) or word.endswith(("free", "less"))
+    without = (
+        re.split(r"[\W_]", name.lower())[0] in _WITHOUT
+        or word.startswith(tuple(no + flaw for no in _WITHOUT for flaw in _FLAW))
+        or word.endswith(("free", "less"))
+    )
     flaw = any(flaw in word for flaw in _FLAW)
     return word.startswith(NORMAL) or word in _NORMAL_TOO or (without and flaw)
 
@@ -54,12 +61,17 @@ def seems_masks(name: str) -> bool:
     return _letters(name) in _MASKS
 
 
-def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The known name that another one is perhaps meant to be."""
+def meant(name: str, known: Sequence[str]) -> str | None:
+    """The known name that another one is a word for."""
     word = _letters(name)
-    for one in known:
-        if word == _letters(one) or word in _ALSO.get(one, ()):
-            return one
+    return next((x for x in known if word == _letters(x) or word in _ALSO.get(x, ())), None)
+
+
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that another one is perhaps meant to be, written wrongly too."""
+    if same := meant(name, known):
+        return same
+    word = _letters(name)
     near = difflib.get_close_matches(word, [_letters(one) for one in known], 1, 0.8)
     return next((one for one in known if near and _letters(one) == near[0]), None)
 
@@ -80,15 +92,15 @@ def check_places(folder: Path, known: Sequence[str]) -> None:
       ValueError: there are such.
     """
     for sub in walk.subfolders(folder):
-        meant = None if sub.name in known else nearest(sub.name, known)
-        if meant is None or not walk.list_images(sub, recursive=True):
+        known_name = None if sub.name in known else nearest(sub.name, known)
+        if known_name is None or not walk.list_images(sub, recursive=True):
             continue
-        there = folder / meant
+        there = folder / known_name
         if there.exists() and os.path.samefile(sub, there):  # where case makes no difference
             continue
         raise ValueError(
-            f"{sub}: a folder of this name is not read; if it is meant as {meant!r}, rename it, "
-            "otherwise move it away"
+            f"{sub}: a folder of this name is not read; if it is meant as {known_name!r}, rename "
+            "it, otherwise move it away"
         )
 
 

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from jaxad.data import formats
@@ -13,28 +13,51 @@ OURS = frozenset(("run.json", "evaluation.json", "sweep.csv"))
 CLUTTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # that systems leave in folders unasked
 
 
-def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
+def list_images(
+    folder: str | Path, recursive: bool = False, apart: Sequence[Path] = ()
+) -> list[Path]:
     """Picture files in a folder, sorted; hidden files and other kinds of file are passed over.
 
     Links are followed; one that leads nowhere is listed as the file that it was meant to be.
 
+    Args:
+      folder: where to look.
+      recursive: whether to look into the folders below too.
+      apart: folders whose pictures do not count, however they are reached.
+
     Raises:
       FileNotFoundError: there is no such folder.
       NotADirectoryError: it is a file.
+      PermissionError: it, or a folder below, may not be read.
+      ValueError: a link that leads nowhere was one to a folder, by its name.
     """
     folder = Path(folder)
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: a file where a folder of pictures was expected")
-    found = [path for path, ours in _files(folder, recursive) if not ours]
-    return sorted(p for p in found if formats.is_picture(p) and not _is_hidden(p, folder))
+    there = [path for path, ours in _files(folder, recursive, _raise) if not ours]
+    found = [path for path in there if not _is_hidden(path, folder)]
+    for path in found:
+        _check_link(path)
+    pictures = [path for path in found if formats.is_picture(path)]
+    others = [os.path.realpath(other) for other in apart]
+    away = {place for place in {path.parent for path in pictures} if _leads_into(place, others)}
+    return sorted(path for path in pictures if path.parent not in away)
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, without hidden ones; none if it does not exist."""
-    inside = folder.iterdir() if folder.is_dir() else ()
-    return sorted(sub for sub in inside if sub.is_dir() and sub.name[0] != ".")
+    """The folders in a folder, sorted, without hidden ones; none if it does not exist.
+
+    A link to a folder that it lies in is passed over.
+
+    Raises:
+      ValueError: a link that leads nowhere was one to a folder, by its name.
+    """
+    inside = [sub for sub in folder.iterdir() if sub.name[0] != "."] if folder.is_dir() else []
+    for sub in inside:
+        _check_link(sub)
+    return sorted(sub for sub in inside if sub.is_dir() and not _leads_back(sub))
 
 
 def unused(folders: Iterable[Path], used: Collection[Path]) -> list[LeftOut]:
@@ -46,8 +69,13 @@ def unused(folders: Iterable[Path], used: Collection[Path]) -> list[LeftOut]:
     """
     known = {os.path.abspath(path) for path in used}
     left: dict[str, LeftOut] = {}
+
+    def closed(error: OSError) -> None:
+        name = os.path.abspath(error.filename)
+        left.setdefault(name, LeftOut(Path(error.filename), f"cannot be read: {error.strerror}"))
+
     for folder in folders:
-        for path, ours in _files(folder, recursive=True) if folder.is_dir() else ():
+        for path, ours in _files(folder, True, closed) if folder.is_dir() else ():
             name = os.path.abspath(path)
             if name in known or path.name in CLUTTER:
                 continue
@@ -58,6 +86,8 @@ def unused(folders: Iterable[Path], used: Collection[Path]) -> list[LeftOut]:
                 reason = "hidden" if hidden else "in no folder that is read"
             elif hidden:
                 continue
+            elif _is_gone(path):
+                reason = "a link that leads nowhere"
             else:
                 reason = "no picture, by its name"
             left.setdefault(name, LeftOut(path, reason))
@@ -69,13 +99,15 @@ def plain(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _files(folder: Path, recursive: bool) -> Iterator[tuple[Path, bool]]:
+def _files(
+    folder: Path, recursive: bool, closed: Callable[[OSError], None]
+) -> Iterator[tuple[Path, bool]]:
     """The files in a folder, links followed, but not in a circle; whether this library wrote them.
 
-    What it wrote beside pictures is told by the name of a folder's file, see `OURS`.
+    `closed` hears of folders that may not be read.
     """
     ours: set[Path] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=closed, followlinks=True):
         here = Path(place)
         if here.parent in ours or (here != folder and not OURS.isdisjoint(names)):
             ours.add(here)
@@ -83,15 +115,35 @@ def _files(folder: Path, recursive: bool) -> Iterator[tuple[Path, bool]]:
             yield here / name, here in ours
         if not recursive:
             return
-        folders[:] = [sub for sub in sorted(folders) if not _leads_up(here / sub)]
+        folders[:] = [sub for sub in sorted(folders) if not _leads_back(here / sub)]
 
 
-def _leads_up(path: Path) -> bool:
-    """Whether a folder is a link to one that it lies in."""
+def _leads_back(path: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, by the way on which it was reached."""
     if not path.is_symlink():
         return False
-    target = Path(os.path.realpath(path))
-    return Path(os.path.realpath(path.parent)).is_relative_to(target)
+    target = os.path.realpath(path)
+    above = path.absolute().parents
+    return any(Path(os.path.realpath(place)).is_relative_to(target) for place in above)
+
+
+def _leads_into(place: Path, folders: Sequence[str]) -> bool:
+    """Whether a place lies in one of some folders, by the way on which it was reached."""
+    way = [Path(os.path.realpath(one)) for one in (place, *place.parents)] if folders else []
+    return any(one.is_relative_to(folder) for one in way for folder in folders)
+
+
+def _is_gone(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _check_link(path: Path) -> None:
+    if not path.suffix and _is_gone(path):
+        raise ValueError(f"{path}: a link to {os.readlink(path)}, which is not there")
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

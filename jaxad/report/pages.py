@@ -112,11 +112,13 @@ class Report:
         figures.draw_histogram(self._folder / "histogram.png", groups(evaluation.pictures))
         written = ["histogram.png"]
         for key, (title, ylabel, limit) in CURVES.items():
-            curves = {
-                _printable(name): category.curves[key]
+            drawn = {
+                name: category.curves[key]
                 for name, category in evaluation.categories.items()
                 if key in category.curves and len(category.curves[key][0])
             }
+            alike = len({_printable(name) for name in drawn}) < len(drawn)
+            curves = {repr(n) if alike else _printable(n): curve for n, curve in drawn.items()}
             if curves:
                 written.append(f"{key}.png")
                 figures.draw_curves(self._folder / written[-1], curves, title, ylabel, limit)

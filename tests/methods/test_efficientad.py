@@ -193,5 +193,5 @@ def test_one_heldout_picture_is_enough_to_calibrate(setting):
 def test_training_pictures_of_one_colour_are_told_and_not_the_learning_rate(setting):
     cfg, pretrained, data, state = setting
     flat = np.full_like(image_set(data.train, cfg.size), 90)
-    with pytest.raises(ValueError, match="of one colour.*no learning rate helps"):
+    with pytest.raises(ValueError, match=r"of one colour.*no learning rate helps"):
         efficientad.measure(cfg, pretrained, state, flat)
