@@ -10,7 +10,7 @@ from jaxad.cli.options import asked, given, leading, option
 from jaxad.cli.run_options import DataOptions, Device, folder_of
 from jaxad.cli.script import prepare
 from jaxad.data.preprocessing import FILE, as_before, stored
-from jaxad.data.reading import Reading
+from jaxad.data.reading import PILLOW_LIMIT, OnBadImage, Reading
 from jaxad.data.source import Data
 from jaxad.detector import config, replace, static
 from jaxad.evaluation.results import Evaluation, joined
@@ -24,6 +24,7 @@ RUN: the folder of a run, or one that holds the runs of several categories.
 DATA: other pictures, in a layout that `jaxad train` knows; by default those the run was given."""
 
 FIXED = ("bits", "orientation", "fit", "region")  # of a run, and of all pictures that it sees
+OF_DATA = ("normal", "test", "test_normal", "masks", "unified", "rendered", "rendered_test")
 
 
 @config
@@ -34,18 +35,39 @@ class EvaluateOptions:
     device: Device | None = static(None)  # what computes; none: the best there is
 
 
+@config
+class PictureOptions:
+    """What it is measured on; how pictures are read otherwise is as the run's were."""
+
+    normal: str | None = static(None)  # in place of DATA: folder of normal pictures, of a training
+    test: str | None = static(None)  # beside --normal: folder of anomalous ones, or of such folders
+    test_normal: str | None = static(None)  # beside --normal: folder of normal ones to test on
+    masks: str | None = static(None)  # beside --test: folder of their masks
+    unified: bool = static(False)  # all categories of DATA together
+    rendered: int = static(200, 1)  # of `workpieces`: as in training
+    rendered_test: tuple[int, int] = static((40, 8), 0)  # of `workpieces`: good, of each defect
+    on_bad_image: OnBadImage = static("error")  # "skip" leaves damaged files out, and lists them
+    mask_threshold: int = static(0, 0, 254)  # grey level of masks, of 255, above which it counts
+    max_pixels: int = static(PILLOW_LIMIT, 4)  # pictures of more pixels are refused
+    check_files: bool = static(False)  # decode every file before the first picture is measured
+
+
 def main(words: Sequence[str]) -> None:
     """The verb."""
     places, rest = leading(words)
     if not places and not rest:
         rest = ["--help"]
-    options, data, reading = asked(
-        rest, USAGE, DESCRIPTION,
-        evaluation=EvaluateOptions(), data=DataOptions(), reading=Reading(),
-    )  # fmt: skip
     for name in FIXED:
         if given(rest, name):
             raise Usage(f"{option(name)}: pictures are read as the run's were (its {FILE})")
+    options, chosen = asked(
+        rest, USAGE, DESCRIPTION, evaluation=EvaluateOptions(), pictures=PictureOptions()
+    )
+    if len(places) < 2 and chosen.normal is None:
+        for name in OF_DATA:
+            if given(rest, name):
+                raise Usage(f"{option(name)} belongs to other DATA, which is not given: {USAGE}")
+    data, reading = _parted(chosen)
     kept = {name: getattr(reading, name) for name in ("mask_threshold",) if given(rest, name)}
     if not places or len(places) > 2:
         raise Usage(f"expected the folder of a run and perhaps DATA: {USAGE}")
@@ -77,6 +99,13 @@ def main(words: Sequence[str]) -> None:
         names = [name for one in found.values() for name in one.categories]
         several_of_one = len(set(names)) < len(names)
         print(f"\nall categories\n{joined(found if several_of_one else list(found.values()))}")
+
+
+def _parted(chosen: PictureOptions) -> tuple[DataOptions, Reading]:
+    """The options of data, and those of how pictures are read."""
+    of_data = {name: getattr(chosen, name) for name in (*OF_DATA, "on_bad_image")}
+    of_files = {n: getattr(chosen, n) for n in ("mask_threshold", "max_pixels", "check_files")}
+    return replace(DataOptions(), **of_data), replace(Reading(), **of_files)
 
 
 def runs(root: pathlib.Path) -> list[pathlib.Path]:
@@ -111,8 +140,11 @@ def _data(
     if "options" not in about:
         raise Usage(f"{folder} does not say where its pictures lay: {USAGE}")
     chosen = {n: tuple(x) if isinstance(x, list) else x for n, x in about["options"].items()}
-    options = replace(DataOptions(), **chosen)
-    found = pictures(about.get("data"), run.cfg.size, options, seed, reading)
+    options = replace(DataOptions(), **{**chosen, "on_bad_image": options.on_bad_image})
+    try:
+        found = pictures(about.get("data"), run.cfg.size, options, seed, reading)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; if the pictures lie elsewhere now: {USAGE}") from error
     found = together(found, options)
     name = about["category"]
     if name not in found:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from jaxad.data.source import Data, LeftOut, Source, skipped
 
@@ -25,10 +26,15 @@ def left(files: Sequence[LeftOut], what: str) -> list[str]:
         reasons.setdefault(one.reason, []).append(one)
     lines = []
     for reason, some in reasons.items():
-        shown = ", ".join(str(one.path) for one in some[:NAMED])
+        shown = ", ".join(_printable(one.path) for one in some[:NAMED])
         more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
         lines.append(f"  {what} {_count(some, 'file')}, {reason}: {shown}{more}")
     return lines
+
+
+def _printable(path: Path) -> str:
+    """A path for any terminal; what is no text in it is escaped."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def _lines(name: str, data: Data) -> list[str]:

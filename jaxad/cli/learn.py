@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from jaxad.cli.data import lasting, opened
 from jaxad.cli.run_options import DataOptions, RunOptions
 from jaxad.cli.script import prepare, read_rows
+from jaxad.data.files import counted
 from jaxad.data.reading import Reading
 from jaxad.data.source import Data
 from jaxad.detector import Detector, State, replace
@@ -60,7 +61,7 @@ def learn(
     for name, one in several.items():
         cfg = with_epochs(cfg, epochs, one)
         folder = workdir / name if len(several) > 1 else workdir
-        print(f"{name}: {detector.name} learns from {len(one.train)} pictures\n{cfg}")
+        print(f"{name}: {detector.name} learns from {counted(len(one.train), 'picture')}\n{cfg}")
         lay, chosen = lasting(place, data)
         about = described(cfg, category=name, data=lay, options=vars(chosen), seed=run.seed)
         state = learned(detector, cfg, pretrained, one, run, folder, about)

@@ -4,9 +4,11 @@ import json
 import logging
 import pathlib
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 import jax
+from PIL import Image
 
 from jaxad import compile
 from jaxad.cli.errors import Usage, told
@@ -25,6 +27,8 @@ def prepare(device: Device | None = None) -> None:
     logging.basicConfig(format="%(message)s", force=True)  # absl has configured it before
     logging.getLogger("jaxad").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.WARNING)
+    # Pillow warns of large pictures; what is too large is refused here, in a sentence.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     if device is not None:
         choose(device)
     compile.enable_cache()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxad.data import images
-from jaxad.data.files import File, shown
+from jaxad.data.files import File, counted, shown
 from jaxad.data.images import Header
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import LeftOut
@@ -65,8 +65,9 @@ def checked(
         log.warning("left out %d of %d pictures:%s", len(bad), len(files), listed)
     if turned := [path for path, look in found.items() if look.turned]:
         log.warning(
-            "EXIF turns %d pictures, but not their masks, which may be drawn on the pictures as "
-            "they are stored; look at them, and %s:%s", len(turned), ADVICE, shown(turned),
+            "EXIF turns %s, but not the masks of these, which may be drawn on the pictures as "
+            "they are stored; look at them, and %s:%s",
+            counted(len(turned), "picture"), ADVICE, shown(turned),
         )  # fmt: skip
     return Checked({path: x.header for path, x in found.items() if x.header is not None}, bad)
 
@@ -99,7 +100,7 @@ def _sample(files: Sequence[File]) -> Sequence[File]:
         return files
     log.info(
         "looked at %d of %d files, spread evenly; the rest when they are read, or all of them "
-        "before with --check-files", HEADERS, len(files),
+        "before with --check-files true", HEADERS, len(files),
     )  # fmt: skip
     return [files[i] for i in np.linspace(0, len(files) - 1, HEADERS).round().astype(int).tolist()]
 
@@ -118,7 +119,8 @@ def _look(file: File, reading: Reading, decode: bool) -> _Look:
             if decode or not mask.whole:
                 images.read_mask(path, reading)
     except (ValueError, OSError) as error:
-        return _Look(None, str(error))
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return _Look(None, reason)
     for path, mask in zip(file.masks, masks, strict=True):
         as_stored = exif and header.turn >= 5 and mask.turn == 1
         if as_stored and mask.size == header.size[::-1] != header.size:
@@ -127,4 +129,5 @@ def _look(file: File, reading: Reading, decode: bool) -> _Look:
                 f"has before it is turned by its EXIF orientation {header.turn}: {ADVICE}"
             )
         check_size(file.path, header.size, path, mask.size)
-    return _Look(header, turned=exif and any(mask.turn != header.turn for mask in masks))
+    unseen = exif and (header.turn < 5 or len(set(header.size)) == 1)  # the sides do not tell
+    return _Look(header, turned=unseen and any(mask.turn != header.turn for mask in masks))

@@ -14,7 +14,7 @@ import logging
 from pathlib import Path
 
 from jaxad.data import files as listing
-from jaxad.data import images, walk
+from jaxad.data import images, names, walk
 from jaxad.data.files import File
 from jaxad.data.image_folder import open_data
 from jaxad.data.reading import OnBadImage, Reading
@@ -103,6 +103,11 @@ def _pictures(folder: Path, category: str) -> list[File]:
     if not paths:
         raise ValueError(f"{folder}: no pictures in it")
     stems = {path.stem for path in paths}
+    if masks := [path for path in paths if set(names.pictures_of(path.stem)) & stems]:
+        raise ValueError(
+            f"ellipses beside pictures, by their names: they belong into {labels}:"
+            f"{listing.shown(masks)}"
+        )
     lonely = [path for stem, several in ellipses.items() if stem not in stems for path in several]
     if lonely:
         raise ValueError(f"ellipses without a picture of their name:{listing.shown(lonely)}")

@@ -1,7 +1,8 @@
 """From folders to lists of pictures with their masks: found, paired and split."""
 
+import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from jaxad.data import names, walk
 from jaxad.data.source import Record
+
+log = logging.getLogger(__name__)
 
 
 class File(NamedTuple):
@@ -69,8 +72,8 @@ def files_in(
     pictures: dict[str, list[Path]] = {}
     for path in paths:
         pictures.setdefault(_place(path, folder), []).append(path)
-    beside = {place: names.without_ending(place) for place in pictures}
-    beside = {place: of for place, of in beside.items() if of != place and of in pictures}
+    beside = {place: _picture_of(place, pictures) for place in pictures}
+    beside = {place: of for place, of in beside.items() if of is not None}
     beside = {place: of for place, of in beside.items() if of not in beside}
     found = []
     for place, several in pictures.items():
@@ -81,10 +84,15 @@ def files_in(
         found += [File(record, path, tuple(masks)) for path in several]
     if beside and not all(file.masks for file in found):
         raise ValueError(
-            f"{len(beside)} files in {folder} are called as masks of pictures beside them, but not "
-            "every picture has one: add the others, or rename what is no mask:"
+            f"{folder} has {counted(len(beside), 'file')} called as masks of pictures beside them, "
+            "but not every picture has one: add the others, or rename what is no mask:"
             f"{shown([pictures[place][0] for place in beside])}"
         )
+    if ending := not beside and _in_pairs(pictures):
+        log.warning(
+            "%s: every picture has another one beside it whose name goes on with %r; if these are "
+            "masks, let their names end with _mask", folder, ending,
+        )  # fmt: skip
     return found
 
 
@@ -138,7 +146,12 @@ def anomalous_files(
       ValueError: a mask without a picture, or masks where pictures belong.
     """
     subs = [sub for sub in walk.subfolders(folder) if sub != masks]
-    wrong = [s for s in subs if names.seems_masks(s.name) and walk.list_images(s, True, apart)]
+    marked = {sub.name for sub in walk.subfolders(masks)} if masks else set()
+    wrong = [
+        sub for sub in subs
+        if names.seems_masks(sub.name) and sub.name not in marked
+        and walk.list_images(sub, True, apart)
+    ]  # fmt: skip
     if wrong:
         raise ValueError(
             f"masks by its name, where types of defect are expected: put them into a folder "
@@ -148,6 +161,15 @@ def anomalous_files(
     found = []
     for name in sorted(pictures.keys() | marks.keys()):
         several = [files_in(sub, category, name, apart=apart) for sub in pictures.get(name, [])]
+        normal = [
+            file.path.parent for files in several for file in files
+            if any(names.is_normal(part) for part in file.key.split("/")[:-1])
+        ]  # fmt: skip
+        if normal:
+            raise ValueError(
+                "folders of normal pictures by their names, inside of one that counts as a type of "
+                f"defect: give each type a folder beside them:{shown(sorted(set(normal)))}"
+            )
         found += with_masks([file for files in several for file in files], marks.get(name, []))
     return found
 
@@ -161,6 +183,14 @@ def check_names(files: Iterable[File]) -> None:
             raise ValueError(
                 f"two pictures of one name, rename or remove one:{shown([other, file.path])}"
             )
+
+
+def check_apart(train: Iterable[File], test: Iterable[File]) -> None:
+    """Raises ValueError if a file is both learned from and tested on."""
+    learned = {os.path.realpath(file.path) for file in train}
+    both = [file.path for file in test if os.path.realpath(file.path) in learned]
+    if both:
+        raise ValueError(f"files to learn from and to test on at once:{shown(both)}")
 
 
 def with_masks(files: Sequence[File], folders: Sequence[Path], *, below: bool = True) -> list[File]:
@@ -181,8 +211,8 @@ def with_masks(files: Sequence[File], folders: Sequence[Path], *, below: bool = 
     for folder in folders:
         for path in walk.list_images(folder, recursive=below) if folder.exists() else []:
             place = _place(path, folder)
-            place = place if place in masks else names.without_ending(place)
-            masks.get(place, lonely).append(path)
+            of = place if place in masks else _picture_of(place, masks)
+            masks.get(of or place, lonely).append(path)
     if lonely:
         raise ValueError(f"masks without a picture of their name:{shown(lonely)}")
     if twice := [file.masks[0] for file in files if file.masks and any(masks.values())]:
@@ -228,15 +258,34 @@ def held_out(files: Sequence[File], fraction: float, seed: int) -> tuple[list[Fi
     return learn, [files[i] for i in sorted(chosen)]
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things in words: "1 picture", "2 pictures"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def shown(paths: Sequence[Path], limit: int = 20) -> str:
     """Paths for an error message, one to a line."""
     more = [f"and {len(paths) - limit} more"] if len(paths) > limit else []
     return "".join(f"\n  {line}" for line in [*map(str, paths[:limit]), *more])
 
 
+def _in_pairs(pictures: Mapping[str, Sequence[Path]]) -> str:
+    """How the second name of every pair goes on, where all names come in such pairs."""
+    places = sorted(pictures)
+    pairs = zip(places[::2], places[1::2], strict=False)
+    endings = {two.removeprefix(one) if two.startswith(one) else "" for one, two in pairs}
+    ending = endings.pop() if len(endings) == 1 and len(places) > 2 and not len(places) % 2 else ""
+    return ending if any(c.isalpha() for c in ending) else ""
+
+
 def _place(path: Path, folder: Path) -> str:
     """Where a file lies below a folder, without suffix: what pictures and masks are paired by."""
     return walk.plain(path.relative_to(folder).with_suffix("").as_posix())
+
+
+def _picture_of(place: str, pictures: Container[str]) -> str | None:
+    """The picture that a mask at a place belongs to by its name; None if it is called as none."""
+    return next((of for of in names.pictures_of(place) if of in pictures), None)
 
 
 def _by_name(folders: Iterable[Path]) -> dict[str, list[Path]]:

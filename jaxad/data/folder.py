@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxad.data import checks, images, walk
+from jaxad.data import checks, images, looks, names, walk
 from jaxad.data import files as listing
 from jaxad.data.files import File
 from jaxad.data.image_folder import ImageFolder, open_data
@@ -38,12 +38,16 @@ def photographs(
     """
     folder = Path(folder)
     category = listing.category_of(folder)
-    reading = replace(reading, bits=None)
+    reading = replace(reading, bits="auto", fit="squeeze", region=None)  # of these pictures alone
     files = [
         File(Record(path.relative_to(folder).with_suffix("").as_posix(), category, "good"), path)
         for path in walk.list_images(folder, recursive=True)
     ]
-    bad = checks.checked(files, on_bad_image, reading).bad
+    headers, bad = checks.checked(files, on_bad_image, reading)
+    if any(header.depth > 8 for header in headers.values()):
+        reading = looks.settled(reading, files, headers, category)
+    else:
+        reading = replace(reading, bits=None)
     usable = [file for file in files if file.path not in bad]
     if not usable:
         raise ValueError(f"{folder}: no pictures in it or in its folders")
@@ -113,6 +117,13 @@ def _normal(folder: Path, category: str, given: Sequence[Path]) -> list[File]:
     if not walk.list_images(folder, True, others):
         raise ValueError(f"{folder}: no pictures in it or in its folders")
     files = listing.files_in(folder, category, apart=others)
+    inside = {file.key.rpartition("/")[0] for file in files}
+    good = sorted(part for part in inside if any(map(names.is_normal, part.split("/"))))
+    if good and len(good) < len(inside):
+        raise ValueError(
+            f"{folder} holds a folder {good[0]!r} and other pictures beside it: give the folder of "
+            "normal pictures alone"
+        )
     if part := listing.other_folder(files):
         raise ValueError(
             f"{folder} holds a folder {part!r}, which is not of normal pictures by its name: "

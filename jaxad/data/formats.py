@@ -3,6 +3,7 @@
 import functools
 import os
 import struct
+from pathlib import Path
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
@@ -32,7 +33,7 @@ def suffixes() -> frozenset[str]:
     return frozenset(
         suffix
         for suffix, kind in Image.registered_extensions().items()
-        if kind in Image.OPEN and kind not in NO_PICTURES
+        if (kind in Image.OPEN or kind == "MPO") and kind not in NO_PICTURES  # opened as JPEG
     )
 
 
@@ -117,10 +118,10 @@ def seems_cut(path: str | os.PathLike, image: ImageFile) -> bool:
         file.seek(max(size - 12, 0))
         tail = file.read()
     match image.format:
-        case "PNG":
-            return tail[4:8] != b"IEND"
-        case "JPEG":
-            return tail[-2:] != b"\xff\xd9"
+        case "PNG" if tail[4:8] == b"IEND":
+            return False
+        case "JPEG" if tail[-2:] == b"\xff\xd9":
+            return False
         case "GIF":
             return tail[-1:] != b"\x3b"
         case "WEBP":
@@ -129,6 +130,39 @@ def seems_cut(path: str | os.PathLike, image: ImageFile) -> bool:
             return not 0 < struct.unpack("<I", head[2:6])[0] <= size  # some write 0
         case _:
             return True
+
+
+def check_end(path: str | os.PathLike, image: ImageFile) -> None:
+    """Looks for the end of a picture in the whole file, where it is not at the end of the file.
+
+    A copy that was broken off may have its full size: Pillow takes zeros for black.
+
+    Raises:
+      ValueError: a PNG or a JPEG has no end.
+    """
+    if image.format not in ("PNG", "JPEG"):
+        return
+    content = Path(path).read_bytes()
+    if not (_png_ends(content) if image.format == "PNG" else _jpeg_ends(content)):
+        raise ValueError("its end is missing: the file was cut off or not copied to the end")
+
+
+def _png_ends(content: bytes) -> bool:
+    place = 8
+    while place + 8 <= len(content):
+        size, name = struct.unpack(">I4s", content[place : place + 8])
+        if name == b"IEND":
+            return True
+        place += size + 12
+    return False
+
+
+def _jpeg_ends(content: bytes) -> bool:
+    """Whether there is an end after the headers, which may hold a small picture with its own."""
+    place = 2
+    while place + 4 <= len(content) and content[place : place + 2] != b"\xff\xda":
+        place += 2 + struct.unpack(">H", content[place + 2 : place + 4])[0]
+    return content.find(b"\xff\xd9", place) >= 0
 
 
 def _tiff_end(image: TiffImageFile) -> int | None:

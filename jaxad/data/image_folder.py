@@ -122,10 +122,15 @@ def open_data(
     """
     for files in (train, validation, test):
         listing.check_names(files)
+    listing.check_apart([*train, *validation], test)
     listing.check_masks(test)
     everything = [*train, *validation, *test]
     headers, bad = checks.checked(everything, on_bad_image, reading)
+    asked = reading.bits
     reading = looks.settled(reading, [*train, *validation], headers, category)
+    if asked == "auto" and reading.bits is not None:  # which some of the others may not keep to
+        deeper = [file for file in everything if file.path in headers]
+        bad |= checks.checked(deeper, on_bad_image, reading).bad
     view = preprocessing.view_of(reading, category, headers)
 
     def usable(files: Sequence[File]) -> list[File]:
@@ -145,6 +150,7 @@ def open_data(
     if not validation:
         learn, hold = listing.held_out(good, heldout, seed)
     used = [path for file in everything for path in (file.path, *file.masks)]
+    used += [Path(reading.region)] if reading.region is not None else []
     return Data(
         train=source(ImageFolder, learn, train),
         heldout=source(ImageFolder, hold, validation),

@@ -107,7 +107,10 @@ def header(path: str | Path, mask: bool = False, reading: Reading = PLAIN) -> He
     with _open(path, reading, mask) as image:
         turn = orientation.turn_of(image)
         size = orientation.shown_size(image, turn, reading.orientation == "exif")
-        return Header(size, deep.depth(image), turn, not formats.seems_cut(path, image))
+        cut = formats.seems_cut(path, image)
+        if cut:
+            formats.check_end(path, image)
+        return Header(size, deep.depth(image), turn, not cut)
 
 
 def image_size(path: str | Path, mask: bool = False, reading: Reading = PLAIN) -> tuple[int, int]:
@@ -115,16 +118,18 @@ def image_size(path: str | Path, mask: bool = False, reading: Reading = PLAIN) -
     return header(path, mask, reading).size
 
 
-def highest(path: str | Path, reading: Reading = PLAIN) -> int | None:
+def highest(path: str | Path, reading: Reading = PLAIN, share: float = 1.0) -> int | None:
     """The highest number in a picture of more than 8 bits, transparency apart; None of others.
 
-    Errors as `read_image`.
+    With a `share` below 1 the number that this share of all does not exceed. Errors as
+    `read_image`.
     """
     with _open(path, reading) as image:
         if deep.depth(image) <= 8:
             return None
         numbers = deep.numbers(image, _again(path))
-        return int((numbers if numbers.ndim == 2 else numbers[..., :3]).max())
+        colours = numbers if numbers.ndim == 2 else numbers[..., :3]
+        return int(np.quantile(colours, share, method="lower"))
 
 
 @contextlib.contextmanager

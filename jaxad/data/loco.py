@@ -11,6 +11,7 @@ Source: Bergmann et al., IJCV 2022, "Beyond Dents and Scratches".
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -74,6 +75,7 @@ class LocoFolder(ImageFolder):
         found = []
         for path in self.files[index].masks:
             labels = images.read_labels(path, self.reading)
+            labels = np.where(images.read_mask(path, self.reading), labels, 0)
             values = np.unique(labels[labels != 0]).tolist()
             if len(values) != 1 or values[0] not in self.saturations:
                 raise ValueError(
@@ -110,7 +112,7 @@ def load(
     names.check_no_loose(folder / "test", f"good, {' or '.join(KINDS)} in it")
     test = listing.normal_files(folder / "test", category)
     others = [
-        sub for sub in walk.subfolders(folder / "test")
+        sub for place in (folder / "test", masks) for sub in walk.subfolders(place)
         if sub.name not in KINDS and not names.is_normal(sub.name)
         and walk.list_images(sub, recursive=True)
     ]  # fmt: skip
@@ -119,7 +121,7 @@ def load(
     for name, kind in KINDS.items():
         files = listing.files_in(folder / "test" / name, category, name, kind)
         test += _with_mask_folders(files, masks / name)
-    return open_data(
+    data = open_data(
         train,
         test,
         listing.normal_files(folder / "validation", category),
@@ -134,6 +136,11 @@ def load(
             LocoFolder, saturations=read_saturations(folder / CONFIG) if masks.is_dir() else {}
         ),
     )
+    if data.test is not None and data.test.has_regions:
+        marked = [i for i, record in enumerate(data.test.records) if record.label]
+        with ThreadPoolExecutor() as pool:  # what a mask holds is not to be found after training
+            list(pool.map(data.test.regions, marked))
+    return data
 
 
 def read_saturations(path: Path) -> dict[int, Saturation]:
@@ -165,8 +172,9 @@ def _with_mask_folders(files: Sequence[File], folder: Path) -> list[File]:
     for path in paths:
         place = walk.plain(path.parent.relative_to(folder).as_posix())
         lonely.setdefault(place, []).append(path)
-    for sub in walk.subfolders(folder):  # one without pictures in it was meant for some picture
-        lonely.setdefault(walk.plain(sub.name), [sub / "no mask"])
+    for sub in walk.subfolders(folder):  # an empty one was meant for some picture
+        if not any(sub.iterdir()):
+            lonely.setdefault(walk.plain(sub.name), [sub / "no mask"])
     paired = [file._replace(masks=tuple(lonely.pop(file.key, ()))) for file in files]
     if lonely:
         parents = [several[0].parent for several in lonely.values()]

@@ -20,8 +20,10 @@ log = logging.getLogger(__name__)
 PICTURES = 64  # training pictures that are decoded, spread evenly
 PIXELS = 2**28  # ... of so many pixels at most
 MASKS = 1000  # masks that are decoded, spread evenly
+ALMOST_ALL = 0.999  # of a picture's numbers: a few hot pixels tell nothing of its range
 UNUSED_BITS = 2  # so many are warned about: a quarter of the grey levels is left
 LEVELS = 4  # grey levels beside black from which on a mask is not of two, nor of a few labels
+CLASSES = 32  # numbers up to here may stand for types of defect
 NEARLY_ALL, MOST = 0.95, 0.5  # shares of a picture
 
 
@@ -44,12 +46,13 @@ def settled(
         return replace(reading, bits=bits)
     few = _few(deep, headers)
     if few and reading.bits is None:
-        depth, high = max(headers[path].depth for path in few), _highest(few, reading)
+        depth = max(headers[path].depth for path in few)
+        high = _highest(few, reading, ALMOST_ALL)
         if high.bit_length() <= depth - UNUSED_BITS:
             bits = max(8, high.bit_length())
             log.warning(
-                "%s: pictures of %d bits use the numbers up to %d of %d only: %d of 256 grey levels"
-                " are left. --bits %d uses their range, --bits auto that of the training pictures",
+                "%s: nearly all numbers in pictures of %d bits are up to %d of %d: %d of 256 grey "
+                "levels are left. --bits %d uses their range, --bits auto that of all pictures",
                 category, depth, high, 2**depth - 1, max(1, (high * 255) // (2**depth - 1)), bits,
             )  # fmt: skip
     return reading
@@ -107,18 +110,22 @@ def look_at_masks(files: Sequence[File], reading: Reading, view: View) -> None:
     masks = [look for file, look in pairs if file.record.label]
     inverted = [look for look in masks if look.covers > MOST]
     grey = [look for look in masks if look.levels >= LEVELS]
+    all_inverted = len(inverted) > len(masks) / 2
     lines = [
         (
             [look for look in masks if not look.covers],
             f"mark nothing: no pixel is brighter than {reading.mask_threshold}",
         ),
-        ([look for look in masks if look.covers >= NEARLY_ALL], "mark nearly the whole picture"),
+        (
+            [look for look in masks if look.covers >= NEARLY_ALL],
+            "mark nearly the whole picture",
+        ),
         (
             [look for look in masks if look.covers and not look.seen],
             "mark only what is not looked at: outside of the region, or cut off",
         ),
         (
-            inverted if len(inverted) > len(masks) / 2 else [],
+            inverted if all_inverted else [],
             "mark more than half of the picture: are they inverted? Defects are bright, the rest "
             "is black",
         ),
@@ -139,7 +146,9 @@ def _looked_at(file: File, reading: Reading, view: View) -> _Mask:
     levels, whole = 0, None
     for path in file.masks:
         grey, _ = images.grey_levels(path, reading)
-        levels = max(levels, len(np.unique(grey[grey != 0])))
+        shades = np.unique(grey[grey != 0])
+        if len(shades) and shades[-1] > CLASSES and not reading.mask_threshold:
+            levels = max(levels, len(shades))
         mask = images.read_mask(path, reading) > 0
         whole = mask if whole is None else whole | mask
     assert whole is not None
@@ -148,9 +157,10 @@ def _looked_at(file: File, reading: Reading, view: View) -> _Mask:
     return _Mask(file.masks[0], float(whole.mean()), levels, bool(seen.any()))
 
 
-def _highest(paths: Sequence[Path], reading: Reading) -> int:
+def _highest(paths: Sequence[Path], reading: Reading, share: float = 1.0) -> int:
     with ThreadPoolExecutor() as pool:
-        return max(high or 0 for high in pool.map(lambda p: images.highest(p, reading), paths))
+        found = pool.map(lambda path: images.highest(path, reading, share), paths)
+        return max(high or 0 for high in found)
 
 
 def _few(paths: Sequence[Path], headers: Mapping[Path, Header]) -> list[Path]:

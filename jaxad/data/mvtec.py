@@ -97,7 +97,8 @@ def train_files(folder: Path) -> list[File]:
       FileNotFoundError: there are none; the message says where they belong.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
+        what = "a file, not a folder" if folder.is_file() else "no such folder"
+        raise FileNotFoundError(f"{folder}: {what}")
     names.check_places(folder, PLACES)
     names.check_no_loose(folder / "train", str(folder / "train" / "good"))
     files = listing.normal_files(folder / "train", listing.category_of(folder))

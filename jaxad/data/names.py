@@ -15,6 +15,13 @@ MASK_ENDINGS = (
     "annotation",
 )  # fmt: skip
 _MASKS = {*(word.replace("_", "") for word in MASK_ENDINGS), "annotations", "defectmasks"}
+_WORDS = r"masks?|gt|ground[_ -]?truth"
+_OF_MASK = re.compile(  # as a word of its own, perhaps with a number, or glued to a number
+    rf"(?<![^\W_])(?:{_WORDS}|labels?|seg|segmentation|anno|annotations?)\d*(?![^\W_])"
+    r"|(?<=\d)masks?\d*$|^masks?(?=\d)", re.IGNORECASE,
+)  # fmt: skip
+_OF_MASKS = re.compile(rf"(?<![^\W_])(?:{_WORDS})(?![^\W_])", re.IGNORECASE)
+_MARKS = " _-.()[]"
 _ALSO = {  # other words for what folders of data sets are called
     "train": ("training", "trainset"),
     "test": ("testing", "tests", "testset", "eval", "evaluation"),
@@ -58,7 +65,24 @@ def seems_anomalous(name: str) -> bool:
 
 def seems_masks(name: str) -> bool:
     """Whether a folder of this name means masks."""
-    return _letters(name) in _MASKS
+    return _letters(name) in _MASKS or _OF_MASKS.search(name) is not None
+
+
+def pictures_of(place: str) -> list[str]:
+    """Where the picture of a mask may lie, by the mask's own place; nowhere if that is of none.
+
+    "a/000" of "a/000_mask", "a/mask_000", "a/000-GT", "a/000_mask_2", "a/000 (mask)".
+    """
+    folder, slash, stem = place.rpartition("/")
+    found = _OF_MASK.search(stem)
+    if found is None:
+        return []
+    before, after = stem[: found.start()].rstrip(_MARKS), stem[found.end() :]
+    rest = after.strip(_MARKS)
+    joined = [f"{before}{after[:1]}{rest}"] if before and rest else []
+    alone = [before or rest] if not before or not rest or rest.isdigit() else []
+    several = [without_ending(stem), *joined, *alone]
+    return [f"{folder}{slash}{one}" for one in several if one not in ("", stem)]
 
 
 def meant(name: str, known: Sequence[str]) -> str | None:
@@ -72,7 +96,7 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
     if same := meant(name, known):
         return same
     word = _letters(name)
-    near = difflib.get_close_matches(word, [_letters(one) for one in known], 1, 0.8)
+    near = difflib.get_close_matches(word, [_letters(one) for one in known], 1, 0.85)
     return next((one for one in known if near and _letters(one) == near[0]), None)
 
 
@@ -109,8 +133,8 @@ def check_no_loose(folder: Path, expected: str) -> None:
     loose = walk.list_images(folder) if folder.is_dir() else []
     if loose:
         raise ValueError(
-            f"{len(loose)} pictures lie in {folder} itself, {loose[0].name} for one: put them into "
-            f"{expected}"
+            f"pictures lie in {folder} itself, {len(loose)} of them, such as {loose[0].name}: put "
+            f"them into {expected}"
         )
 
 

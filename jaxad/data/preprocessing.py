@@ -50,6 +50,8 @@ def view_of(reading: Reading, category: str, headers: Mapping[Path, Header]) -> 
         return View(reading.fit)
     path = Path(reading.region)
     path = path / f"{category}.png" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such region; it is a mask, white where to look")
     region = images.read_mask(path, replace(reading, mask_threshold=WHITE)) > 0
     if not region.any():
         raise ValueError(f"{path}: no pixel of the region is white, so there is nowhere to look")
@@ -63,13 +65,13 @@ def view_of(reading: Reading, category: str, headers: Mapping[Path, Header]) -> 
     return View(reading.fit, region)
 
 
-def described(several: Mapping[str, Preprocessing]) -> dict[str, dict]:
-    """What decides about pictures, as plain JSON, by category; of a region its checksum."""
-    found = {}
-    for name, one in several.items():
+def described(several: Mapping[str, Preprocessing]) -> list[dict]:
+    """What decides about pictures, as plain JSON, for each category; of a region its checksum."""
+    found = []
+    for _, one in sorted(several.items()):
         region = one.view.region
         checksum = None if region is None else f"{zlib.crc32(np.packbits(region).data):08x}"
-        found[name] = one.as_dict() | {"region": checksum}
+        found.append(one.as_dict() | {"region": checksum})
     return found
 
 

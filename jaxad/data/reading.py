@@ -15,10 +15,10 @@ PILLOW_LIMIT = 178_956_970  # pixels beyond which Pillow takes a picture for an 
 class Reading:
     """How files become pictures and masks."""
 
-    bits: int | Literal["auto"] | None = static(None, 8, 16)  # that hold something, of deeper files
-    orientation: Literal["exif", "stored"] = static("exif")  # "stored": EXIF's turns are ignored
-    mask_threshold: int = static(0, 0, 254)  # of 255: brighter pixels of a mask are defective
-    fit: Fit = static("squeeze")  # of oblong pictures into a square
-    region: str | None = static(None)  # mask of where to look; of several categories: their folder
-    max_pixels: int = static(PILLOW_LIMIT, 4)  # larger pictures are refused
+    bits: int | Literal["auto"] | None = static(None, 8, 16)  # of 16: that the camera fills, as 12
+    orientation: Literal["exif", "stored"] = static("exif")  # "stored": as if there were no EXIF
+    mask_threshold: int = static(0, 0, 254)  # grey level of masks, of 255, above which it counts
+    fit: Fit = static("squeeze")  # oblong pictures: squeezed, whole on black, or their middle
+    region: str | None = static(None)  # mask, white where to look, or a folder of CATEGORY.png
+    max_pixels: int = static(PILLOW_LIMIT, 4)  # pictures of more pixels are refused
     check_files: bool = static(False)  # decode every file before the first step

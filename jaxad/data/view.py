@@ -75,7 +75,7 @@ class View(NamedTuple):
     def counted(self, shape: tuple[int, int]) -> Bool[NpArray, "H W"] | None:
         """The pixels of a picture that were looked at; None where all were."""
         top, left, rows, columns = _frame(self.fit, *shape)
-        if top <= 0 and left <= 0:
+        if rows >= shape[0] and columns >= shape[1]:
             return self.region
         seen = np.zeros(shape, bool)
         seen[top : top + rows, left : left + columns] = True

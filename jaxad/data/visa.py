@@ -62,9 +62,13 @@ def load(
     rows = [row for row in rows if row["object"] == folder.name]
     train = [_file(folder.parent, row) for row in rows if row["split"] == "train"]
     test = [_file(folder.parent, row) for row in rows if row["split"] == "test"]
-    missing = [file.path for file in train + test if not file.path.is_file()]
+    paths = [file.path for file in train + test]
+    if twice := sorted({path for path in paths if paths.count(path) > 1}):
+        raise ValueError(f"{table} has pictures twice:{listing.shown(twice)}")
+    missing = [path for path in paths if not path.is_file()]
+    missing += [mask for file in train + test for mask in file.masks if not mask.is_file()]
     if missing:
-        raise FileNotFoundError(f"pictures in {table} are missing:{listing.shown(missing)}")
+        raise FileNotFoundError(f"files in {table} are missing:{listing.shown(missing)}")
     if any(file.record.label for file in train):
         raise ValueError(f"{table}: trains on anomalous pictures; use 1cls.csv")
     return open_data(
@@ -99,4 +103,5 @@ def _file(root: Path, row: dict[str, str]) -> File:
     path, defect = root / row["image"], DEFECTS[row["label"]]
     masks = (root / row["mask"],) if row["mask"] else ()
     record = Record(f"{defect}/{walk.plain(path.stem)}", row["object"], defect)
-    return File(record, path, tuple(mask for mask in masks if mask.is_file()))
+    # Who has not their folder wants no masks.
+    return File(record, path, tuple(mask for mask in masks if mask.parent.is_dir()))

@@ -29,7 +29,7 @@ def list_images(
       FileNotFoundError: there is no such folder.
       NotADirectoryError: it is a file.
       PermissionError: it, or a folder below, may not be read.
-      ValueError: a link that leads nowhere was one to a folder, by its name.
+      ValueError: a link that leads nowhere was one to a folder, by its name; or a name is no text.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -40,6 +40,7 @@ def list_images(
     found = [path for path in there if not _is_hidden(path, folder)]
     for path in found:
         _check_link(path)
+        _check_text(path)
     pictures = [path for path in found if formats.is_picture(path)]
     others = [os.path.realpath(other) for other in apart]
     away = {place for place in {path.parent for path in pictures} if _leads_into(place, others)}
@@ -140,6 +141,13 @@ def _is_gone(path: Path) -> bool:
 def _check_link(path: Path) -> None:
     if not path.suffix and _is_gone(path):
         raise ValueError(f"{path}: a link to {os.readlink(path)}, which is not there")
+
+
+def _check_text(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # as of archives from before Unicode
+        raise ValueError(f"{str(path)!a}: its name is no UTF-8; rename it") from None
 
 
 def _raise(error: OSError) -> None:

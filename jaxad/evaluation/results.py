@@ -55,7 +55,8 @@ class Evaluation(NamedTuple):
       mean: unweighted over categories, those left out for which a metric is undefined.
       categories: by name.
       pictures: in the order of the test set.
-      left_out: pictures of the test set that could not be read and count nowhere.
+      left_out: pictures that could not be read and count nowhere: of the test set and, where it is
+        known, of those to learn from.
     """
 
     mean: Metrics

@@ -66,7 +66,7 @@ def table(evaluation: Evaluation) -> str:
     if all(x.metrics["pixel_auroc"] is None for x in evaluation.categories.values()):
         lines.append("no pixel metrics: the data set has no masks")
     if evaluation.left_out:
-        lines.append(f"left out, since they cannot be read: {len(evaluation.left_out)} pictures")
+        lines.append(f"pictures left out, since they cannot be read: {len(evaluation.left_out)}")
         lines += [f"  {reason}" for _, reason in evaluation.left_out]
     return "\n".join([*lines, *undefined(evaluation)])
 

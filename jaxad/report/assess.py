@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from jaxad import compile
 from jaxad.data.pictures import image_set
-from jaxad.data.source import Data
+from jaxad.data.source import Data, skipped
 from jaxad.detector import Detector, State
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import Evaluation
@@ -61,6 +61,8 @@ def assess(
     evaluation = evaluate(
         detector, cfg, pretrained, state, test, visit=report.visit, level=float(np.median(maps))
     )
+    unread = [one for source in (data.train, data.heldout) for one in skipped(source)]
+    evaluation = evaluation._replace(left_out=(*unread, *evaluation.left_out))
     report.finish(evaluation, title)
     record.write_json(folder / "evaluation.json", evaluation.as_dict())
     return evaluation

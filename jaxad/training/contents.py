@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from jaxad.data import preprocessing
-from jaxad.data.files import shown
+from jaxad.data.files import counted, shown
 from jaxad.data.source import Data, Stamp, stamps
 from jaxad.training.record import write_json
 
@@ -39,8 +39,9 @@ def check(folder: pathlib.Path, several: Sequence[Data]) -> None:
     ]
     if replaced:
         raise ValueError(
-            f"{len(replaced)} pictures were replaced by others of the same names since the run in "
-            f"{folder} began: give another folder to learn from these:{shown(replaced)}"
+            f"replaced by others of the same names since the run in {folder} began: "
+            f"{counted(len(replaced), 'picture')}; give another folder to learn from these:"
+            f"{shown(replaced)}"
         )
 
 

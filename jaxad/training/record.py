@@ -103,6 +103,8 @@ def _differences(now: Any, there: Any, name: str = "") -> list[str]:
     if name == "data.categories":
         renamed = "or its folder was renamed"
         return [f"the category is called {_called(there)} there, {_called(now)} now, {renamed}"]
+    if name in ("data.train", "data.heldout"):
+        return [f"{name} has pictures of other names: {there} there, {now} now"]
     return [f"{name} is {there!r} there, {now!r} now"]
 
 

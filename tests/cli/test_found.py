@@ -46,7 +46,7 @@ def test_left_out_test_pictures_are_in_the_results_and_the_report(folder, tmp_pa
     (left,) = result(tmp_path / "run")["left_out"]
     assert left["path"] == str(folder / "test" / "good" / "1.png")
     assert "not a picture" in left["reason"]
-    assert "1 pictures" in capsys.readouterr().out
+    assert "pictures left out" in capsys.readouterr().out
     assert "good/1.png" in (tmp_path / "run" / "report" / "index.html").read_text()
 
 
@@ -156,3 +156,20 @@ def test_a_comma_belongs_to_the_name_of_a_folder_that_exists(tmp_path, monkeypat
     assert command_data.places("c,workpieces/plate,") == ["c", "workpieces/plate"]
     whole, _ = command_data.lasting("c,a,b", DataOptions())
     assert command_data.places(whole) == [str(tmp_path / "c"), str(tmp_path / "a,b")]
+
+
+def test_evaluate_takes_options_of_pictures_and_refuses_those_that_do_nothing(
+    folder, tmp_path, capsys
+):
+    assert train(folder, tmp_path / "run") == 0
+    (folder / "test" / "good" / "1.png").write_bytes(b"x")
+    assert main(["evaluate", str(tmp_path / "run")]) == 2
+    assert main(["evaluate", str(tmp_path / "run"), "--on-bad-image", "skip"]) == 0
+    assert len(result(tmp_path / "run")["left_out"]) == 1
+    assert main(["evaluate", str(tmp_path / "run"), "--unified", "true"]) == 2
+    assert "--unified belongs to other DATA" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "run"), "--aux", "x"]) == 2
+    folder.rename(folder.with_name("moved"))
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run")]) == 2
+    assert "lie elsewhere now: jaxad evaluate RUN [DATA]" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_pictures_in_folders_below_are_used_with_their_masks(cracked):
 @pytest.mark.parametrize("place", ["test", "train"])
 def test_loose_pictures_are_refused_and_told_where_they_belong(cracked, place):
     shutil.copy(cracked / "test" / "crack" / "000.png", cracked / place / "new.png")
-    with pytest.raises(ValueError, match=rf"{place} itself, new\.png.*{place}/good"):
+    with pytest.raises(ValueError, match=rf"{place} itself, 1 of them.*new\.png.*{place}/good"):
         mvtec.load(cracked)
 
 
@@ -283,3 +283,60 @@ def test_of_many_files_an_even_sample_is_looked_at(cracked, monkeypatch, caplog)
         data = mvtec.load(cracked)
     assert "looked at 5 of 12 files, spread evenly" in caplog.text
     assert counts(data) == (6, 3, 3)
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg"])
+def test_a_copy_that_was_broken_off_is_refused_though_it_has_its_size(cracked, kind):
+    path = cracked / "train" / "good" / f"broken{kind}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    with pytest.raises(ValueError, match=rf"broken\{kind}.*its end is missing"):
+        mvtec.load(cracked)
+    path.write_bytes(content + bytes(500))  # some cameras add something
+    assert counts(mvtec.load(cracked)) == (7, 3, 3)
+
+
+def test_a_folder_of_normal_pictures_within_a_type_of_defect_is_refused(cracked):
+    shutil.move(cracked / "test" / "good", cracked / "test" / "crack" / "good")
+    with pytest.raises(ValueError, match=r"inside of one that counts as a type(.|\n)*crack/good"):
+        mvtec.load(cracked)
+    with pytest.raises(ValueError, match="'crack/good' and other pictures beside it"):
+        folder.load(cracked / "test")
+
+
+def test_a_file_is_not_learned_from_and_tested_on(cracked):
+    (cracked / "test" / "good" / "link.png").symlink_to(cracked / "train" / "good" / "000.png")
+    with pytest.raises(ValueError, match=r"to learn from and to test on at once:\n.*link\.png"):
+        mvtec.load(cracked)
+
+
+def test_bits_of_the_training_pictures_must_do_for_the_others(cracked, caplog):
+    deepened(cracked, 10, colour=False)
+    path = cracked / "test" / "crack" / "000.png"
+    Image.fromarray(np.array(Image.open(path)) + np.uint16(3000)).save(path)
+    with pytest.raises(ValueError, match=r"crack/000\.png.*1023 is the highest of bits=10"):
+        mvtec.load(cracked, reading=Reading(bits="auto"))
+    data = mvtec.load(cracked, on_bad_image="skip", reading=Reading(bits="auto"))
+    assert counts(data) == (6, 3, 2)
+    assert [one.path.name for one in data.test.skipped] == ["000.png"]
+
+
+def test_a_hot_pixel_does_not_hide_that_few_bits_are_used(cracked, caplog):
+    deepened(cracked, 12, colour=False)
+    path = cracked / "train" / "good" / "000.png"
+    pixels = np.array(Image.open(path))
+    pixels[3, 3] = 65535
+    Image.fromarray(pixels).save(path)
+    with caplog.at_level(logging.WARNING):
+        mvtec.load(cracked)
+    assert "--bits 12" in caplog.text
+
+
+def test_a_name_that_is_no_text_is_refused(cracked):
+    os.rename(
+        cracked / "train" / "good" / "000.png",
+        os.fsencode(cracked / "train" / "good") + b"/caf\xe9.png",
+    )
+    with pytest.raises(ValueError, match=r"caf\\udce9\.png.*no UTF-8; rename it"):
+        mvtec.load(cracked)

@@ -137,7 +137,7 @@ def test_masks_beside_all_pictures_are_used(cracked, masks, truth, ending):
 def test_masks_beside_some_pictures_are_refused(cracked, masks):
     masks[1].rename(cracked / "test" / "crack" / "001_mask.png")
     shutil.rmtree(cracked / "ground_truth")
-    with pytest.raises(ValueError, match=r"as masks of pictures beside them(.|\n)*001_mask\.png"):
+    with pytest.raises(ValueError, match=r"called as masks of pictures(.|\n)*001_mask\.png"):
         mvtec.load(cracked)
 
 
@@ -158,7 +158,7 @@ def test_folders_of_masks_among_pictures_are_refused(cracked, place):
 def test_masks_that_lie_loose_in_their_folder_are_refused(cracked, masks):
     for path in masks:
         path.rename(cracked / "ground_truth" / path.name)
-    with pytest.raises(ValueError, match=r"lie in .*ground_truth itself, 000_mask\.png"):
+    with pytest.raises(ValueError, match=r"ground_truth itself, 3 of them, such as 000_mask\.png"):
         mvtec.load(cracked)
 
 
@@ -197,9 +197,42 @@ def test_a_mask_drawn_on_the_stored_square_picture_is_warned_about(cracked, capl
     turned(cracked / "test" / "crack" / "001.png", 3)
     with caplog.at_level(logging.WARNING):
         mvtec.load(cracked)
-    assert "EXIF turns 1 pictures, but not their masks" in caplog.text
+    assert "EXIF turns 1 picture, but not the masks" in caplog.text
     assert "crack/001.png" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         mvtec.load(cracked, reading=Reading(orientation="stored"))
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    "name", ["mask_{}", "{}mask", "{}_mask_0", "{}_mask1", "gt-{}", "{} (mask)"]
+)
+def test_names_of_masks_are_known_in_many_forms(cracked, masks, truth, name):
+    for i, path in enumerate(masks):
+        path.rename(cracked / "test" / "crack" / f"{name.format(f'{i:03}')}.png")
+    np.testing.assert_array_equal(found(mvtec.load(cracked)), truth)
+
+
+def test_masks_by_another_name_beside_every_picture_are_warned_about(cracked, masks, caplog):
+    for i, path in enumerate(masks):
+        path.rename(cracked / "test" / "crack" / f"{i:03}_binary.png")
+    with caplog.at_level(logging.WARNING):
+        mvtec.load(cracked)
+    assert "goes on with '_binary'" in caplog.text
+
+
+def test_a_type_of_defect_may_be_called_as_masks_are_if_its_masks_are_too(cracked):
+    for place in ("test", "ground_truth"):
+        (cracked / place / "crack").rename(cracked / place / "label")
+    assert {record.defect for record in mvtec.load(cracked).test.records} == {"good", "label"}
+
+
+def test_classes_in_masks_and_chosen_thresholds_are_not_warned_about(cracked, masks, caplog):
+    for path in masks:
+        pixels = np.array(Image.open(path))
+        pixels[pixels > 0] = np.arange((pixels > 0).sum()) % 6 + 1
+        Image.fromarray(pixels).save(path)
+    with caplog.at_level(logging.WARNING):
+        mvtec.load(cracked)
     assert not caplog.messages

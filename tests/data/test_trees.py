@@ -42,7 +42,7 @@ SUFFIXES = {
     ".pgm", ".qoi",
 }  # fmt: skip
 ENDING = re.compile(
-    r"[-_. ](masks?|labels?|gt|ground_?truth|seg|segmentation|annotation)$", re.IGNORECASE
+    r"[-_. ](masks?|labels?|gt|ground_?truth|seg|segmentation|annotation)\d*$", re.IGNORECASE
 )
 READ = ("train", "test")
 MEANT_READ = [name for name, refused in BESIDE.items() if refused]
@@ -193,6 +193,8 @@ class Model:
                     self.fault(below)
                 elif defect == "good" and is_called(part, MEANT_OTHER):
                     self.fault(below, place)
+                elif defect != "good" and is_normal(below):
+                    self.fault(below)
         without = {key: ENDING.sub("", key) for key in keys}
         masks = {k for k, of in without.items() if of != k and of in keys}
         masks = {k for k in masks if without[k] not in masks}
@@ -238,7 +240,9 @@ class Model:
         for sub in self.subs(place):
             if sub == masks or is_normal(sub):
                 continue
-            if is_called(name_of(sub), MEANT_MASKS) and self.has_pictures(sub):
+            marked = [name_of(one) for one in self.subs(masks)] if masks else []
+            called = is_called(name_of(sub), MEANT_MASKS) and name_of(sub) not in marked
+            if called and self.has_pictures(sub):
                 self.fault(sub)
             subs.setdefault(NFC(name_of(sub)), []).append(sub)
         masks_of: dict[str, list[str]] = {}
@@ -347,6 +351,10 @@ def plain_folders(tree: Tree, places, on_bad_image: str) -> Model:
     def group(place: str, defect: str = "good") -> list[Use]:
         apart_from(place)
         if not (uses := model.group(place, defect)):
+            model.fault(place)
+        inside = {use.key.rpartition("/")[0] for use in uses}
+        good = {part for part in inside if any(map(is_normal, part.split("/")))}
+        if good and good != inside:
             model.fault(place)
         return uses
 

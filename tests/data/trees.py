@@ -243,7 +243,7 @@ STEMS = [
     "000", "001", "IMG 4711", "a,b", "[x] (1)", "v1.2", NFC("Gerät"), NFD("Gerät"), "日本", "ÄÖ",
     "paper_label", "gt", "mask", "000.png", "-", "a_mask", "part seg", "x.GT",
 ]  # fmt: skip
-BELOW = ["", "", "", "", "a", "rain", "day 1", NFD("Ü"), "v.png", "a/b", "x_mask"]
+BELOW = ["", "", "", "", "a", "rain", "day 1", NFD("Ü"), "v.png", "a/b", "x_unmasked"]
 ENDINGS = ["_mask", "_mask", "", "-GT", "_ground_truth", ".label", " masks", "_Seg", "-annotation"]
 DEFECTS = [
     "crack", "glue", "tiefer Kratzer", "hole, [big]", NFC("Öl"), "日本", "bad", "notch_defect",
@@ -251,13 +251,15 @@ DEFECTS = [
 ]  # fmt: skip
 NORMAL = ["good", "good", "good", "ok", "Normal", "GOOD"]
 MEANT_NORMAL = ["non_defective", "Good_2", "defect-free", "OK parts", "passed", "no flaw"]
-MEANT_MASKS = ["masks", "GroundTruth", "Labels", "Ground truth", "defect_masks", "ground_truth"]
+MEANT_MASKS = [
+    "masks", "GroundTruth", "Labels", "Ground truth", "defect_masks", "ground_truth", "x_mask",
+]  # fmt: skip
 MEANT_ANOMALOUS = ["bad", "defects", "NG", "anomalies", "not good"]  # where normal ones belong
 # What lies beside train and test, and whether it is called nearly as what is read is called.
 BESIDE = {
     "notes": False, "raw": False, "old pictures": False, "test_private": False, ".trash": False,
     "Train": True, "training": True, "Test": True, "tests": True, "val": True, "Masks": True,
-    "GroundTruth": True, "labels": True, "trian": True, "rain": True,
+    "GroundTruth": True, "labels": True, "trian": False, "rain": True,
 }  # fmt: skip
 # The same below a folder of normal pictures.
 MEANT_OTHER = [*MEANT_ANOMALOUS, "test", "Train", "Training", "tests", "val", "Ground truth"]
