@@ -63,7 +63,9 @@ def test_what_is_undefined_without_some_test_pictures_is_said(folder, tmp_path, 
         assert found[name] is None, name
 
 
-@pytest.mark.parametrize("name", ["a,b", "[x] *", "wörk"])
+@pytest.mark.parametrize(
+    "name", ["a,b", *(pytest.param(name, marks=pytest.mark.slow) for name in ("[x] *", "wörk"))]
+)
 def test_folders_may_have_any_name(tmp_path, monkeypatch, name, capsys):
     monkeypatch.chdir(tmp_path)
     category(tmp_path / name)
@@ -75,6 +77,7 @@ def test_folders_may_have_any_name(tmp_path, monkeypatch, name, capsys):
     assert set(result(tmp_path / f"run {name}" / name)["categories"]) == {name}
 
 
+@pytest.mark.slow
 def test_a_run_is_known_by_its_folders_real_name(folder, tmp_path, monkeypatch, capsys):
     run = tmp_path / "here" / "run"
     (run / "inside").mkdir(parents=True)
@@ -95,6 +98,7 @@ def test_categories_of_one_name_are_refused(folder, tmp_path, capsys):
     assert "there are several called squares" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_runs_of_one_category_are_told_apart(folder, tmp_path, capsys):
     for run in ("first", "second"):
         assert train(folder, tmp_path / "runs" / run) == 0
@@ -158,6 +162,7 @@ def test_a_comma_belongs_to_the_name_of_a_folder_that_exists(tmp_path, monkeypat
     assert command_data.places(whole) == [str(tmp_path / "c"), str(tmp_path / "a,b")]
 
 
+@pytest.mark.slow
 def test_evaluate_takes_options_of_pictures_and_refuses_those_that_do_nothing(
     folder, tmp_path, capsys
 ):

@@ -35,6 +35,7 @@ def test_the_method_is_that_whose_weights_are_found(without_weights, monkeypatch
     assert quickstart.chosen() == (efficientad.DETECTOR, quickstart.SMALL)
 
 
+@pytest.mark.slow
 def test_it_runs_without_any_weights(without_weights, small, tmp_path, capsys):
     tiny = override(quickstart.WITHOUT_TEACHER, ["steps=2", "batch_size=2"])
     quickstart_settings = pytest.MonkeyPatch()

@@ -63,6 +63,7 @@ def both():
     return plain, statistics(np.concatenate(drawn))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", [0, 1, 2], ids=["coverage", "components", "largest"])
 def test_masks_are_distributed_as_those_of_the_plain_loop(both, column):
     plain, ours = (rows[:, column] for rows in both)
@@ -103,6 +104,7 @@ def test_masks_of_thin_and_small_objects_are_empty_hardly_more_often_than_at_bes
     assert empty < at_best + 0.1
 
 
+@pytest.mark.slow
 def test_hardly_any_mask_is_empty(both):
     plain, ours = (rows[:, 3].mean() for rows in both)
     assert plain < 0.02
