@@ -12,7 +12,7 @@ from jaxad.data.images import PLAIN as UNCHANGED
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, Source
 from jaxad.data.textures import Textures
-from jaxad.detector import Detector
+from jaxad.detector import Detector, replace
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def with_streams(
         if masks is None:
             streams["foreground"] = foreground.estimate(data.train, workdir / "foreground")
         else:
-            streams["foreground"] = foreground.load(masks, data.train)
+            streams["foreground"] = foreground.load(masks, data.train, replace(reading, bits=None))
     return data.with_streams(**streams)
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from jaxad.data import files as listing
 from jaxad.data import images, names, walk
 from jaxad.data.outline import OUTLINE, outline
+from jaxad.data.reading import Reading
 from jaxad.data.segment import segmented
 from jaxad.data.source import Item, Record, Region, Source
 from jaxad.data.view import WHOLE, View
@@ -48,12 +49,14 @@ class Masks:
         records: Sequence[Record],
         checksum: int,
         views: Sequence[View],
+        reading: Reading = images.PLAIN,
     ):
         """Files and, in their order, records and views of the pictures they belong to."""
         self.paths = tuple(paths)
         self.records = tuple(records)
         self._checksum = checksum
         self._views = tuple(views)
+        self._reading = reading
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -69,7 +72,7 @@ class Masks:
           ValueError: the file is damaged.
         """
         index = range(len(self))[index]
-        image = images.read_image(self.paths[index])
+        image = images.read_image(self.paths[index], self._reading)
         nothing = np.zeros(image.shape[:2], np.uint8)
         return Item(image=image, mask=nothing, label=0, index=index, view=self._views[index])
 
@@ -78,7 +81,7 @@ class Masks:
         return []
 
 
-def load(folder: str | Path, pictures: Source) -> Masks:
+def load(folder: str | Path, pictures: Source, reading: Reading = images.PLAIN) -> Masks:
     """The masks of a folder, one for each of some pictures.
 
     A mask lies where its picture lies below `train`, or in the folder itself, and has its name,
@@ -88,6 +91,7 @@ def load(folder: str | Path, pictures: Source) -> Masks:
     Args:
       folder: of the masks, or of the category.
       pictures: such as `Data.train`; each is read once.
+      reading: how files become pictures; of it orientation and the limit of pixels matter here.
 
     Raises:
       FileNotFoundError: there is no such folder.
@@ -120,13 +124,14 @@ def load(folder: str | Path, pictures: Source) -> Masks:
     if others := sum(map(len, found.values())) - len(paths):
         log.info("%d masks in %s are of no picture to learn from", others, folder)
     with ThreadPoolExecutor() as pool:
-        checked = list(pool.map(lambda i: _checked(paths[i], pictures, i), range(len(paths))))
+        look = lambda i: _checked(paths[i], pictures, i, reading)
+        checked = list(pool.map(look, range(len(paths))))
     flaws = [one.flaw for one in checked if one.flaw]
     if flaws:
         lines = "".join(f"\n  {flaw}" for flaw in flaws)
         raise ValueError(f"{len(flaws)} of {len(paths)} foreground masks cannot be used:{lines}")
     checksum = zlib.crc32(np.array([one.checksum for one in checked], np.uint32).tobytes())
-    return Masks(paths, pictures.records, checksum, [one.view for one in checked])
+    return Masks(paths, pictures.records, checksum, [one.view for one in checked], reading)
 
 
 def estimate(pictures: Source, folder: str | Path) -> Masks:
@@ -199,16 +204,18 @@ class _Checked(NamedTuple):
     view: View = WHOLE
 
 
-def _checked(path: Path, pictures: Source, index: int) -> _Checked:
+def _checked(path: Path, pictures: Source, index: int, reading: Reading) -> _Checked:
     try:
-        images.image_size(path, mask=True)
-        mask = images.read_image(path)
+        images.image_size(path, mask=True, reading=reading)
+        mask = images.read_image(path, reading)
         picture = pictures[index]
         size = picture["image"].shape[:2]
         if mask.shape[:2] != size:
+            turned = "; one of them is perhaps turned by EXIF: see --orientation"
             return _Checked(
                 f"{path} has {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
                 f"{pictures.records[index].name} has {size[1]} x {size[0]}"
+                f"{turned if mask.shape[1::-1] == size else ''}"
             )
     except (ValueError, OSError) as error:
         return _Checked(str(error))

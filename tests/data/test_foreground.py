@@ -6,6 +6,7 @@ from PIL import Image
 from scipy import ndimage
 
 from jaxad.data import foreground, mvtec, segment
+from jaxad.data.reading import Reading
 from jaxad.data.rendering.damage import GROUND
 from jaxad.data.workpieces import CATEGORIES, Workpieces, assembled
 
@@ -177,3 +178,20 @@ def test_pictures_in_which_nothing_stands_out_are_listed(tmp_path, picture):
     with pytest.raises(ValueError, match=r"no object stands out .* 3 of 3 pictures") as error:
         foreground.estimate(train, tmp_path / "out")
     assert train.records[0].name in str(error.value)
+
+
+def test_masks_are_turned_as_their_pictures_are(tmp_path, picture):
+    folder = tmp_path / "part" / "train" / "good"
+    for i in range(2):
+        for place in (folder / f"{i}.png", tmp_path / "masks" / "good" / f"{i}.png"):
+            picture(place, pixels=np.full((12, 16, 3), 200, np.uint8))
+            image = Image.open(place)
+            exif = image.getexif()
+            exif[0x0112] = 6
+            image.save(place, exif=exif)
+    for chosen, size in (("exif", (16, 12, 3)), ("stored", (12, 16, 3))):
+        reading = Reading(orientation=chosen)
+        train = mvtec.load(tmp_path / "part", reading=reading).train
+        assert foreground.load(tmp_path / "masks", train, reading)[0]["image"].shape == size
+    with pytest.raises(ValueError, match="turned by EXIF"):
+        foreground.load(tmp_path / "masks", train)
