@@ -62,8 +62,7 @@ def files_in(
         folder below.
     """
     paths = walk.list_images(folder, below, apart) if folder.is_dir() else []
-    inside = {sub for path in paths for sub in path.parents if sub.is_relative_to(folder)}
-    if wrong := sorted(sub for sub in inside - {folder} if names.seems_masks(sub.name)):
+    if wrong := sorted(sub for sub in _between(folder, paths) if names.seems_masks(sub.name)):
         raise ValueError(
             "folders of masks among pictures, by their names: put them into a folder of masks "
             f"that has the folders of the pictures, such as ground_truth/{folder.name}:"
@@ -145,7 +144,7 @@ def anomalous_files(
     Raises:
       ValueError: a mask without a picture, or masks where pictures belong.
     """
-    subs = [sub for sub in walk.subfolders(folder) if sub != masks]
+    subs = [sub for sub in walk.subfolders(folder) if sub != masks and not walk.is_ours(sub)]
     marked = {sub.name for sub in walk.subfolders(masks)} if masks else set()
     wrong = [
         sub for sub in subs
@@ -160,17 +159,17 @@ def anomalous_files(
     pictures, marks = _by_name(subs), _by_name(walk.subfolders(masks) if masks else [])
     found = []
     for name in sorted(pictures.keys() | marks.keys()):
-        several = [files_in(sub, category, name, apart=apart) for sub in pictures.get(name, [])]
-        normal = [
-            file.path.parent for files in several for file in files
-            if any(names.is_normal(part) for part in file.key.split("/")[:-1])
-        ]  # fmt: skip
-        if normal:
-            raise ValueError(
-                "folders of normal pictures by their names, inside of one that counts as a type of "
-                f"defect: give each type a folder beside them:{shown(sorted(set(normal)))}"
-            )
-        found += with_masks([file for files in several for file in files], marks.get(name, []))
+        several: list[File] = []
+        for sub in pictures.get(name, []):
+            files = files_in(sub, category, name, apart=apart)
+            inside = _between(sub, [file.path for file in files])
+            if normal := sorted(place for place in inside if names.is_normal(place.name)):
+                raise ValueError(
+                    "folders of normal pictures by their names, inside of one that counts as a "
+                    f"type of defect: give each type a folder beside them:{shown(normal)}"
+                )
+            several += files
+        found += with_masks(several, marks.get(name, []))
     return found
 
 
@@ -276,6 +275,11 @@ def _in_pairs(pictures: Mapping[str, Sequence[Path]]) -> str:
     endings = {two.removeprefix(one) if two.startswith(one) else "" for one, two in pairs}
     ending = endings.pop() if len(endings) == 1 and len(places) > 2 and not len(places) % 2 else ""
     return ending if any(c.isalpha() for c in ending) else ""
+
+
+def _between(folder: Path, paths: Iterable[Path]) -> set[Path]:
+    """The folders below a folder that lead to some paths in it."""
+    return {sub for path in paths for sub in path.parents if folder in sub.parents}
 
 
 def _place(path: Path, folder: Path) -> str:

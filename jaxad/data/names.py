@@ -74,14 +74,16 @@ def pictures_of(place: str) -> list[str]:
     "a/000" of "a/000_mask", "a/mask_000", "a/000-GT", "a/000_mask_2", "a/000 (mask)".
     """
     folder, slash, stem = place.rpartition("/")
-    found = _OF_MASK.search(stem)
-    if found is None:
-        return []
-    before, after = stem[: found.start()].rstrip(_MARKS), stem[found.end() :]
-    rest = after.strip(_MARKS)
-    joined = [f"{before}{after[:1]}{rest}"] if before and rest else []
-    alone = [before or rest] if not before or not rest or rest.isdigit() else []
-    several = [without_ending(stem), *joined, *alone]
+    several = [without_ending(stem)]
+    for found in reversed([*_OF_MASK.finditer(stem)]):
+        before, after = stem[: found.start()], stem[found.end() :]
+        head, tail = before.rstrip(_MARKS), after.strip(_MARKS)
+        if head and tail:
+            several.append(f"{head}{after[:1]}{tail}")
+        if not tail or tail.isdigit():
+            several += [before[:-1], head]  # the last marks may be the picture's own
+        if not head:
+            several.append(tail)
     return [f"{folder}{slash}{one}" for one in several if one not in ("", stem)]
 
 

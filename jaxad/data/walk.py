@@ -95,6 +95,11 @@ def unused(folders: Iterable[Path], used: Collection[Path]) -> list[LeftOut]:
     return [left[name] for name in sorted(left)]
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether this library wrote a folder, of a run or its results."""
+    return any((folder / name).exists() for name in OURS)
+
+
 def plain(name: str) -> str:
     """A name in one of the forms that Unicode has for it."""
     return unicodedata.normalize("NFC", name)

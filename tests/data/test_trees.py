@@ -56,6 +56,7 @@ class Entry(NamedTuple):
 
     what: Shot | Bad | bytes
     way: tuple[str, ...]
+    file: str
 
 
 class Use(NamedTuple):
@@ -81,9 +82,10 @@ class Found:
             for path in inside.get(real, ()):
                 here = f"{place}/{os.path.basename(path)}".lstrip("/")
                 if path in tree.files:
-                    what = tree.files[path]
-                    what = tree.files.get(what.target, GONE) if isinstance(what, Link) else what
-                    self.files[here] = Entry(what, above)
+                    what, file = tree.files[path], path
+                    if isinstance(what, Link):
+                        what, file = tree.files.get(what.target, GONE), what.target
+                    self.files[here] = Entry(what, above, file)
                     continue
                 target = tree.links.get(path, path)
                 if path in tree.links and any(lies_in(one, target) for one in above):
@@ -281,6 +283,11 @@ class Model:
                 other = seen.setdefault((use.defect, use.key), use.path)
                 if other != use.path:
                     self.fault(use.path, other)
+        file_of = lambda use: self.found.files[use.path].file
+        learned = {file_of(use): use.path for use in [*self.train, *self.validation]}
+        for use in self.test:
+            if file_of(use) in learned:
+                self.fault(use.path)
         anomalous = [use for use in self.test if use.defect != "good"]
         missing = [use.path for use in anomalous if not use.masks]
         if missing and len(missing) < len(anomalous):

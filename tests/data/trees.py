@@ -293,11 +293,11 @@ class Maker:
             return self.draw(st.text(LETTERS, min_size=1, max_size=5))
         return self.pick(STEMS)
 
-    def photograph(self, folder: str, forms=PHOTOGRAPHS) -> str | None:
+    def photograph(self, folder: str, deep: bool = True) -> str | None:
         """A picture with a name that no other one in the folder has, but rarely."""
         self.number += 1
-        shot = Shot(self.pick(forms), self.pick(SIZES), self.number)
-        below, stem = self.pick(BELOW), self.stem()
+        shot = Shot(self.pick(PHOTOGRAPHS), self.pick(SIZES), self.number)
+        below, stem = self.pick(BELOW) if deep else "", self.stem()
         path = os.path.join(folder, below, stem)
         if any(NFC(os.path.splitext(other)[0]) == NFC(path) for other in self.tree.files):
             path += f" {self.number}"
@@ -324,8 +324,8 @@ class Maker:
         ]  # fmt: skip
 
     def change(self, changes: list, most: int) -> None:
-        for change in self.draw(st.lists(st.sampled_from(changes), max_size=most)):
-            change(self)
+        for _ in self.some(0, most):
+            self.pick(changes)(self)
 
 
 # What may be there, as it should or not.
@@ -345,7 +345,8 @@ def beside(make: Maker) -> None:
 
 
 def loose(make: Maker) -> None:
-    make.photograph(make.pick([place for place in make.tree.places() if place.count("/") < 2]))
+    places = [place for place in make.tree.places() if place.count("/") == 1]
+    make.photograph(make.pick(places), deep=False)
 
 
 def anywhere(make: Maker) -> None:
@@ -383,6 +384,13 @@ def links_in_a_circle(make: Maker) -> None:
         make.tree.links |= links
 
 
+def run(make: Maker) -> None:
+    """What this library wrote, and a picture in it."""
+    place = f"{make.pick(make.tree.places())}/{make.pick(['run', 'results'])}"
+    if make.put(f"{place}/run.json", b"{}"):
+        make.photograph(make.pick([place, f"{place}/report"]))
+
+
 def gone_folder(make: Maker) -> None:
     """A link to a folder that is not there any more."""
     make.put(f"{make.pick(make.tree.places())}/{make.pick(['line 2', 'more'])}", Link("gone"))
@@ -406,9 +414,11 @@ def twin(make: Maker) -> None:
     """Another file of nearly the same name."""
     if paths := make.shots():
         stem, suffix = os.path.splitext(path := make.pick(paths))
-        endings = (".bmp", suffix.swapcase(), "_mask.png", "_2_mask.png", "-gt_mask.png")
-        other = make.pick([NFD(stem) + suffix, *(stem + ending for ending in endings)])
-        make.put(other, make.tree.files[path])
+        folder, name = os.path.split(stem)
+        endings = [".bmp", suffix.swapcase(), "_mask.png", "_2_mask.png", "-gt_mask.png"]
+        others = [f"{folder}/mask_{name}.png", f"{stem} (mask).png", f"{stem}_mask_2.png"]
+        others += [NFD(stem) + suffix, *(stem + ending for ending in endings)]
+        make.put(make.pick(others), make.tree.files[path])
 
 
 def removed(make: Maker) -> None:
@@ -432,7 +442,9 @@ def second_mask(make: Maker) -> None:
         path = make.pick(paths)
         stem, suffix = os.path.splitext(path)
         shot = make.tree.files[path]._replace(marks="box", number=make.number)
-        make.put(make.pick([stem + "2", stem.removesuffix("_mask") + "_gt"]) + suffix, shot)
+        bare = stem.removesuffix("_mask")
+        others = [stem + "2", bare + "_gt", bare + " (mask)", bare + "_mask_2"]
+        make.put(make.pick(others) + suffix, shot)
 
 
 def renamed_folder(make: Maker) -> None:
@@ -453,7 +465,7 @@ def renamed_folder(make: Maker) -> None:
 
 CHANGES = [
     no_picture, hidden, beside, loose, anywhere, empty_folder, linked_folder, inner_link,
-    links_in_a_circle, gone_folder, linked_file, *[spoiled] * 5, twin, twin, removed, remade,
+    links_in_a_circle, run, gone_folder, linked_file, *[spoiled] * 5, twin, twin, removed, remade,
     second_mask, renamed_folder, renamed_folder,
 ]  # fmt: skip
 HARMLESS = [no_picture, hidden, linked_file, empty_folder]
@@ -475,8 +487,8 @@ def categories(draw) -> Tree:
     """A category as MVTec AD lays it out: `plate`."""
     make = Maker(draw)
     make.photographs(f"plate/train/{make.pick(NORMAL)}", 1, 4)
-    if make.rarely():
-        make.photographs("plate/validation/good", 1, 2)
+    if make.pick([False] * 3 + [True]):
+        make.photographs(f"plate/validation/{make.pick(NORMAL)}", 1, 2)
     if test := make.pick(["plate/test", "plate/test", "plate/test_public", ""]):
         good = f"{test}/{make.pick(NORMAL)}"
         normal = make.photographs(good, 0, 2)
@@ -488,7 +500,7 @@ def categories(draw) -> Tree:
             marks = make.pick(["none", "none", "box"])
             make.mask(make.pick(normal), good, f"{masks}/{os.path.basename(good)}", ending, marks)
     make.change(HARMLESS, 2)
-    make.change(CHANGES, 2)
+    make.change(CHANGES, 3)
     return make.tree
 
 
@@ -516,6 +528,8 @@ GIVEN = [
     Given("n/t", "n", "a", "n/m"),
     Given("t", "t/bad", "a", "a/glue/m"),
     Given("a/bad", "a/crack", "a"),
+]
+TWICE = [  # one folder for two uses
     Given("t", "t"),
     Given("t", None, "t"),
     Given("t", "a", "a"),
@@ -528,11 +542,12 @@ GIVEN = [
 def folders(draw) -> tuple[Tree, Given]:
     """Folders of any names below `plate`."""
     make = Maker(draw)
-    given = Given(*(place and f"plate/{place}" for place in make.pick(GIVEN)))
+    given = Given(*(place and f"plate/{place}" for place in make.pick([*GIVEN * 3, *TWICE])))
+    make.tree.folders |= {place for place in given if place}
     train, normal, test, masks = given
-    make.photographs(train, 1, 4)
+    make.photographs(train, 0 if make.rarely() else 1, 4)
     if normal:
-        make.photographs(normal, 1, 2)
+        make.photographs(normal, 0 if make.rarely() else 1, 2)
     if test:
         good = make.photographs(f"{test}/{make.pick(NORMAL)}", 0, 1)
         names = draw(st.lists(st.sampled_from(["", *DEFECTS]), min_size=1, max_size=3, unique=True))
@@ -541,8 +556,7 @@ def folders(draw) -> tuple[Tree, Given]:
         if masks and good and make.rarely():
             make.mask(good[0], test, masks, ending, make.pick(["none", "none", "box"]))
     make.change(HARMLESS, 2)
-    make.change(CHANGES, 2)
-    make.tree.folders |= {place for place in given if place and make.tree.free(place)}
+    make.change(CHANGES, 3)
     links = {}
     for place in make.draw(st.lists(st.sampled_from([p for p in given if p]), max_size=1)):
         links[place] = "plate/as a link"
