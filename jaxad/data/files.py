@@ -279,7 +279,8 @@ def _in_pairs(pictures: Mapping[str, Sequence[Path]]) -> str:
 
 def _between(folder: Path, paths: Iterable[Path]) -> set[Path]:
     """The folders below a folder that lead to some paths in it."""
-    return {sub for path in paths for sub in path.parents if folder in sub.parents}
+    places = {path.parent for path in paths}
+    return {sub for place in places for sub in (place, *place.parents) if folder in sub.parents}
 
 
 def _place(path: Path, folder: Path) -> str:

@@ -3,6 +3,7 @@
 What must be counted is said here by plain rules, which know nothing of the library's code.
 """
 
+import errno
 import logging
 import os
 import pathlib
@@ -24,7 +25,10 @@ from trees import (
     MEANT_NORMAL,
     MEANT_OTHER,
     NFC,
+    NFD,
     Bad,
+    Form,
+    Given,
     Link,
     Shot,
     Tree,
@@ -41,22 +45,29 @@ SUFFIXES = {
     ".png", ".jpg", ".jfif", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".tga", ".avif", ".ppm",
     ".pgm", ".qoi",
 }  # fmt: skip
-ENDING = re.compile(
-    r"[-_. ](masks?|labels?|gt|ground_?truth|seg|segmentation|annotation)\d*$", re.IGNORECASE
+MASK = re.compile(
+    r"(masks?|labels?|gt|ground_?truth|seg|segmentation|annotations?)\d*", re.IGNORECASE
 )
 READ = ("train", "test")
 MEANT_READ = [name for name, refused in BESIDE.items() if refused]
 CLUTTER = {".DS_Store", "Thumbs.db"}
 GONE = Bad("link", Shot(*[None] * 3))
 HELDOUT = 0.3
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # the disk takes most of the time
 
 
 class Entry(NamedTuple):
-    """A file as it is found: what is in it, and the folders that led there, without links."""
+    """A file as it is found.
+
+    Attributes:
+      what: is in it.
+      real: the file itself, without links.
+      way: the folders that led there, without links.
+    """
 
     what: Shot | Bad | bytes
+    real: str
     way: tuple[str, ...]
-    file: str
 
 
 class Use(NamedTuple):
@@ -82,10 +93,10 @@ class Found:
             for path in inside.get(real, ()):
                 here = f"{place}/{os.path.basename(path)}".lstrip("/")
                 if path in tree.files:
-                    what, file = tree.files[path], path
-                    if isinstance(what, Link):
-                        what, file = tree.files.get(what.target, GONE), what.target
-                    self.files[here] = Entry(what, above, file)
+                    what = tree.files[path]
+                    real = what.target if isinstance(what, Link) else path
+                    what = tree.files.get(real, GONE) if isinstance(what, Link) else what
+                    self.files[here] = Entry(what, real, above)
                     continue
                 target = tree.links.get(path, path)
                 if path in tree.links and any(lies_in(one, target) for one in above):
@@ -99,12 +110,23 @@ class Found:
         return sorted(path for path in self.files if path.startswith(place + "/"))
 
     def visible(self, place: str, deep: bool = True) -> list[str]:
-        """Without hidden files, and what lies in hidden folders."""
+        """Without hidden files, and what lies in hidden folders and in those of runs."""
         parts = {path: path[len(place) + 1 :].split("/") for path in self.below(place)}
+        parts = {path: names for path, names in parts.items() if not self.is_of_a_run(path, place)}
         return [
             path for path, names in parts.items()
             if not any(name[0] == "." for name in names) and (deep or len(names) == 1)
         ]  # fmt: skip
+
+    def files_not_hidden(self, place: str) -> set[str]:
+        found = self.below(place)
+        return {p for p in found if all(n[0] != "." for n in p[len(place) + 1 :].split("/"))}
+
+    def is_of_a_run(self, path: str, place: str) -> bool:
+        """Whether a file lies in the folder of a run that lies below a place."""
+        names = path[len(place) + 1 :].split("/")[:-1]
+        above = ["/".join([place, *names[: i + 1]]) for i in range(len(names))]
+        return any(f"{folder}/run.json" in self.files for folder in above)
 
     def pictures(self, place: str, deep: bool = True) -> list[str]:
         return [path for path in self.visible(place, deep) if is_picture(path)]
@@ -141,6 +163,26 @@ def is_called(name: str, names: list[str]) -> bool:
 
 def key_of(path: str, place: str) -> str:
     return NFC(os.path.splitext(path[len(place) + 1 :])[0])
+
+
+def picture_of(key: str, keys) -> str | None:
+    """The picture of a mask: a name without one word, the last one that means masks.
+
+    That word is the first or the last one, or lies between, or only a number comes after it.
+    """
+    place, slash, stem = key.rpartition("/")
+    parts = re.split(r"([-_. ()\[\]])", re.sub("ground[_ -]truth", "groundtruth", stem, flags=re.I))
+    wanted = []
+    for i in reversed(range(0, len(parts), 2)):
+        if MASK.fullmatch(parts[i]):
+            before, after = "".join(parts[:i]), "".join(parts[i + 1 :])
+            if not after:
+                wanted.insert(0, before[:-1])
+            bare, rest = before.rstrip("-_. ()[]"), after.strip("-_. ()[]")
+            wanted += [f"{bare}{after[0]}{rest}"] if bare and rest else []
+            wanted += [before[:-1], bare] if not rest or rest.isdigit() else []
+            wanted += [] if bare else [rest]
+    return next((key for key in (place + slash + one for one in wanted) if key in keys), None)
 
 
 class Model:
@@ -197,9 +239,9 @@ class Model:
                     self.fault(below, place)
                 elif defect != "good" and is_normal(below):
                     self.fault(below)
-        without = {key: ENDING.sub("", key) for key in keys}
-        masks = {k for k, of in without.items() if of != k and of in keys}
-        masks = {k for k in masks if without[k] not in masks}
+        without = {key: picture_of(key, keys) for key in keys}
+        masks = {key for key, of in without.items() if of is not None}
+        masks = {key for key in masks if without[key] not in masks}
         uses = []
         for key in keys.keys() - masks:
             own = [path for mask in masks if without[mask] == key for path in keys[mask]]
@@ -214,7 +256,7 @@ class Model:
         for place in places:
             for path in self.pictures(place, deep):
                 key = key_of(path, place)
-                of[path] = key if key in keys else ENDING.sub("", key)
+                of[path] = key if key in keys else picture_of(key, keys)
         for path, key in of.items():
             if key not in keys:
                 self.fault(path)
@@ -240,7 +282,7 @@ class Model:
         """Those of the other folders, each a type of defect."""
         subs: dict[str, list[str]] = {}
         for sub in self.subs(place):
-            if sub == masks or is_normal(sub):
+            if sub == masks or is_normal(sub) or f"{sub}/run.json" in self.found.files:
                 continue
             marked = [name_of(one) for one in self.subs(masks)] if masks else []
             called = is_called(name_of(sub), MEANT_MASKS) and name_of(sub) not in marked
@@ -283,11 +325,9 @@ class Model:
                 other = seen.setdefault((use.defect, use.key), use.path)
                 if other != use.path:
                     self.fault(use.path, other)
-        file_of = lambda use: self.found.files[use.path].file
-        learned = {file_of(use): use.path for use in [*self.train, *self.validation]}
-        for use in self.test:
-            if file_of(use) in learned:
-                self.fault(use.path)
+        learned = {self.found.files[use.path].real for use in [*self.train, *self.validation]}
+        if both := [u.path for u in self.test if self.found.files[u.path].real in learned]:
+            self.fault(*both)
         anomalous = [use for use in self.test if use.defect != "good"]
         missing = [use.path for use in anomalous if not use.masks]
         if missing and len(missing) < len(anomalous):
@@ -313,15 +353,15 @@ class Model:
     def passed_over(self) -> set[str]:
         """What is not used, but for what systems leave in folders."""
         known = {path for use in self.used() for path in (use.path, *use.masks)}
-        left = {path for root in self.roots for path in self.found.below(root)} - known
+        pairs = [(path, root) for root in self.roots for path in self.found.below(root)]
         return {
-            path for path in left
-            if name_of(path) not in CLUTTER and (is_picture(path) or not self.is_hidden(path))
+            path for path, root in pairs
+            if path not in known and name_of(path) not in CLUTTER
+            and (
+                is_picture(path) or self.found.is_of_a_run(path, root)
+                or path in self.found.files_not_hidden(root)
+            )
         }  # fmt: skip
-
-    def is_hidden(self, path: str) -> bool:
-        roots = [root for root in self.roots if lies_in(path, root)]
-        return all(any(p[0] == "." for p in path[len(root) + 1 :].split("/")) for root in roots)
 
 
 def category(tree: Tree, on_bad_image: str) -> Model:
@@ -400,8 +440,8 @@ class Heard(logging.Handler):
         self.text += record.getMessage() + "\n"
 
 
-def check(tree: Tree, model: Model, base: str, load) -> None:
-    """Loads a tree and compares with what must become of it."""
+def check(tree: Tree, model: Model, base: str, load) -> str:
+    """Loads a tree and compares with what must become of it, which is given back in words."""
     tree.write(base)
     heard, data, refusal = Heard(), None, ""
     logger = logging.getLogger("jaxad")
@@ -413,12 +453,10 @@ def check(tree: Tree, model: Model, base: str, load) -> None:
     finally:
         logger.removeHandler(heard)
     if data is None:
-        event("refused")
         assert model.faults, f"refused, but nothing is wrong: {refusal}"
         paths = set().union(*model.faults)
         assert any(says(refusal, f"{base}/{path}") for path in paths), (refusal, paths)
-        return
-    event("used in part" if model.skipped else "used")
+        return "refused"
     assert not model.faults, f"not refused: {model.faults}"
     same(data, model, base)
     empty = [
@@ -428,6 +466,7 @@ def check(tree: Tree, model: Model, base: str, load) -> None:
     ]  # fmt: skip
     for use in empty:
         assert any(says(heard.text, f"{base}/{path}") for path in use.masks), f"{use} marks nothing"
+    return "used in part" if model.skipped else "used"
 
 
 def says(text: str, path: str) -> bool:
@@ -499,22 +538,22 @@ def fuzz(strategy, one, count: int) -> None:
     @runs(count)
     @given(strategy, st.sampled_from(["error", "skip"]))
     def each(tree, on_bad_image):
-        with tempfile.TemporaryDirectory() as base:
-            one(tree, on_bad_image, os.path.realpath(base))
+        with tempfile.TemporaryDirectory(dir=MEMORY) as base:
+            event(one(tree, on_bad_image, os.path.realpath(base)))
 
     each()
 
 
-def load_category(tree: Tree, on_bad_image: str, base: str) -> None:
+def load_category(tree: Tree, on_bad_image: str, base: str) -> str:
     module = (mvtec, layouts)[len(tree.files) % 2]
 
     def load():
         return module.load(f"{base}/plate", heldout=HELDOUT, on_bad_image=on_bad_image)
 
-    check(tree, category(tree, on_bad_image), base, load)
+    return check(tree, category(tree, on_bad_image), base, load)
 
 
-def load_folders(drawn, on_bad_image: str, base: str) -> None:
+def load_folders(drawn, on_bad_image: str, base: str) -> str:
     tree, places = drawn
     given = [place and f"{base}/plate/../{place}" for place in places]
     keys = ("train", "test_normal", "test_anomalous", "masks")
@@ -524,13 +563,133 @@ def load_folders(drawn, on_bad_image: str, base: str) -> None:
             **dict(zip(keys, given, strict=True)), heldout=HELDOUT, on_bad_image=on_bad_image
         )
 
-    check(tree, plain_folders(tree, places, on_bad_image), base, load)
+    return check(tree, plain_folders(tree, places, on_bad_image), base, load)
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("strategy", "one"), [(categories(), load_category), (folders(), load_folders)]
 )
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as for a person
 def test_every_picture_is_used_or_named(strategy, one, count):
     fuzz(strategy, one, count)
+
+
+def photographs(*paths: str) -> dict[str, Shot]:
+    return {f"plate/{path}": Shot(Form(), (4, 5), i) for i, path in enumerate(paths)}
+
+
+def masks(*paths: str) -> dict[str, Shot]:
+    form = Form(mode="L")
+    return {f"plate/{path}": Shot(form, (4, 5), i, "box") for i, path in enumerate(paths)}
+
+
+TWO = photographs("train/good/0.png", "train/good/1.png")
+CATEGORIES = {  # what the random ones hold too, but rarely
+    "a link to what it lies in is no type of defect": Tree(
+        TWO | photographs("test/crack/0.png"), {"plate/test/up": "plate"}
+    ),
+    "two links that lead to one another are a circle too": Tree(
+        TWO | photographs("test/crack/0.png", "more/0.png"),
+        {"plate/test/crack/there": "plate/more", "plate/more/back": "plate/test/crack"},
+    ),
+    "folders have names in two forms of Unicode": Tree(
+        TWO
+        | photographs(f"test/{NFC('Öl')}/0.png", f"test/{NFD('Öl')}/1.png")
+        | masks(f"ground_truth/{NFD('Öl')}/0_mask.png", f"ground_truth/{NFC('Öl')}/1_mask.png")
+    ),
+    "a mask has no mask": Tree(
+        TWO
+        | photographs("test/crack/0.png")
+        | masks("test/crack/0_gt.png", "test/crack/0_gt_mask.png")
+    ),
+    "brackets are a picture's own, not its mask's": Tree(
+        TWO
+        | photographs("test/crack/x (1).png", "test/crack/a_mask.png")
+        | masks("ground_truth/crack/x (1)_mask2.png", "ground_truth/crack/a_mask_mask2.png")
+    ),
+    "defects lie among normal pictures": Tree(TWO | photographs("train/good/bad/0.png")),
+    "it rains": Tree(TWO | photographs("train/good/rain/2.png")),
+    "validation pictures are loose": Tree(TWO | photographs("validation/0.png")),
+    "a run lies among types of defect": Tree(
+        TWO | photographs("test/crack/0.png", "test/run/0.png") | {"plate/test/run/run.json": b"{}"}
+    ),
+    "a link to a type of defect is broken": Tree(
+        TWO | photographs("test/crack/0.png") | {"plate/test/glue": Link("gone")}
+    ),
+    "a link to training pictures is broken": Tree(TWO | {"plate/train/good/more": Link("gone")}),
+    "a defect is called nearly as if there were none": Tree(
+        TWO | photographs("test/notch_defect/0.png", "test/nozzle damage/0.png")
+    ),
+    "masks lie among pictures, further down": Tree(
+        TWO | photographs("test/crack/a/0.png") | masks("test/crack/a/masks/0.png")
+    ),
+}
+FOLDERS = {
+    "train in test_anomalous, which has the name of normal ones": (
+        Tree(photographs("a/good/0.png", "a/good/1.png", "a/crack/0.png")),
+        Given("plate/a/good", None, "plate/a"),
+    ),
+    "train deeper in test_anomalous": (
+        Tree(photographs("a/crack/good/0.png", "a/crack/good/1.png", "a/crack/0.png")),
+        Given("plate/a/crack/good", None, "plate/a"),
+    ),
+    "test_normal in test_anomalous": (
+        Tree(photographs("t/0.png", "t/1.png", "a/good/0.png", "a/crack/0.png")),
+        Given("plate/t", "plate/a/good", "plate/a"),
+    ),
+    "masks in test_anomalous, among pictures": (
+        Tree(photographs("t/0.png", "t/1.png", "a/x/0.png") | masks("a/x/m/x/0.png")),
+        Given("plate/t", None, "plate/a", "plate/a/x/m"),
+    ),
+    "all of test_normal is train": (
+        Tree(photographs("n/t/0.png", "n/t/1.png")),
+        Given("plate/n/t", "plate/n"),
+    ),
+    "a link out of train": (
+        Tree(
+            photographs("a/good/0.png", "a/crack/0.png")
+            | {"elsewhere/1.png": TWO["plate/train/good/1.png"]},
+            {"plate/a/good/more": "elsewhere"},
+        ),
+        Given("plate/a/good", None, "plate/a"),
+    ),
+    "a link into train": (
+        Tree(photographs("t/0.png", "t/1.png", "a/crack/0.png"), {"plate/a/more": "plate/t"}),
+        Given("plate/t", None, "plate/a"),
+    ),
+    "one folder twice, by a link": (
+        Tree(photographs("t/0.png", "t/1.png"), {"plate/a": "plate/t"}),
+        Given("plate/t", None, "plate/a"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_a_category_is_read_as_it_is_meant_where(name, tmp_path):
+    load_category(CATEGORIES[name], "error", os.path.realpath(tmp_path))
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_folders_are_read_as_they_are_meant_with(name, tmp_path):
+    load_folders(FOLDERS[name], "error", os.path.realpath(tmp_path))
+
+
+def test_a_folder_that_may_not_be_read_is_named_or_an_error(tmp_path, monkeypatch):
+    Tree(TWO | photographs("secret/0.png", "train/good/secret/0.png")).write(str(tmp_path))
+    scan = os.scandir
+
+    def guarded(place):
+        if closed in str(place):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return scan(place)
+
+    closed = "plate/secret"
+    monkeypatch.setattr(os, "scandir", guarded)
+    left = mvtec.load(tmp_path / "plate").passed_over
+    assert [(one.path.name, one.reason) for one in left] == [
+        ("secret", "cannot be read: Permission denied")
+    ]
+    closed = "good/secret"
+    with pytest.raises(PermissionError, match="good/secret"):
+        mvtec.load(tmp_path / "plate")
