@@ -75,18 +75,6 @@ def pictures(
       seed: of the held-out splits.
       reading: how the files of a category become pictures, by its name.
     """
-    found = _pictures(place, size, options, seed, reading)
-    print(findings.said(found))
-    return found
-
-
-def _pictures(
-    place: str | None,
-    size: int,
-    options: DataOptions,
-    seed: int,
-    reading: Callable[[str], Reading],
-) -> dict[str, Data]:
     if options.normal is not None:
         name = category_of(options.normal)
         one = folder.load(
@@ -94,17 +82,20 @@ def _pictures(
             masks=options.masks, seed=seed, heldout=options.heldout,
             on_bad_image=options.on_bad_image, reading=reading(name),
         )  # fmt: skip
-        return {name: one}
-    if place is None:
-        raise Usage("there is no DATA: give a folder, several as A,B, workpieces, or --normal")
-    for name in PLAIN:
-        if getattr(options, name) is not None:
-            raise Usage(f"{option(name)} belongs to --normal, which is not given")
-    return categories(
-        places(place), size, seed=seed, heldout=options.heldout,
-        on_bad_image=options.on_bad_image, reading=reading,
-        train=options.rendered, test=options.rendered_test,
-    )  # fmt: skip
+        found = {name: one}
+    else:
+        if place is None:
+            raise Usage("there is no DATA: give a folder, several as A,B, workpieces, or --normal")
+        for name in PLAIN:
+            if getattr(options, name) is not None:
+                raise Usage(f"{option(name)} belongs to --normal, which is not given")
+        found = categories(
+            places(place), size, seed=seed, heldout=options.heldout,
+            on_bad_image=options.on_bad_image, reading=reading,
+            train=options.rendered, test=options.rendered_test,
+        )  # fmt: skip
+    print(findings.said(found))
+    return found
 
 
 def together(found: dict[str, Data], options: DataOptions) -> dict[str, Data]:

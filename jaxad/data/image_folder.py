@@ -129,7 +129,7 @@ def open_data(
     asked = reading.bits
     reading = looks.settled(reading, [*train, *validation], headers, category)
     if asked == "auto" and reading.bits is not None:  # which some of the others may not keep to
-        deeper = [file for file in everything if file.path in headers]
+        deeper = [f for f in everything if f.path in headers and headers[f.path].depth > 8]
         bad |= checks.checked(deeper, on_bad_image, reading).bad
     view = preprocessing.view_of(reading, category, headers)
 

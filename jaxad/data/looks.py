@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 PICTURES = 64  # training pictures that are decoded, spread evenly
 PIXELS = 2**28  # ... of so many pixels at most
-MASKS = 1000  # masks that are decoded, spread evenly
+MASKS = 1000  # masks of anomalous pictures that are decoded, spread evenly
 ALMOST_ALL = 0.999  # of a picture's numbers: a few hot pixels tell nothing of its range
 UNUSED_BITS = 2  # so many are warned about: a quarter of the grey levels is left
 LEVELS = 4  # grey levels beside black from which on a mask is not of two, nor of a few labels
@@ -100,7 +100,10 @@ def look_at_masks(files: Sequence[File], reading: Reading, view: View) -> None:
     Raises:
       ValueError: masks of normal pictures mark something, or a mask cannot be read.
     """
-    some = _spread([file for file in files if file.masks], MASKS)
+    masked = [file for file in files if file.masks]
+    # Those of normal pictures are not read again, so that none may hold anything.
+    some = [file for file in masked if not file.record.label]
+    some += _spread([file for file in masked if file.record.label], MASKS)
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda file: _looked_at(file, reading, view), some))
     pairs = list(zip(some, found, strict=True))

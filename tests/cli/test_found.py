@@ -38,6 +38,9 @@ def test_what_is_found_is_always_said(folder, tmp_path, capsys):
     assert "passed over 1 file, no picture, by its name: " in said
     assert "left out 1 picture that cannot be read" in said
     assert "broken.png" in said
+    assert [left["path"] for left in result(tmp_path / "run")["left_out"]] == [
+        str(folder / "train" / "good" / "broken.png")
+    ]
 
 
 def test_left_out_test_pictures_are_in_the_results_and_the_report(folder, tmp_path, capsys):

@@ -236,3 +236,15 @@ def test_classes_in_masks_and_chosen_thresholds_are_not_warned_about(cracked, ma
     with caplog.at_level(logging.WARNING):
         mvtec.load(cracked)
     assert not caplog.messages
+
+
+def test_no_mask_of_a_normal_picture_goes_unseen_however_many_there_are(
+    cracked, masks, monkeypatch
+):
+    monkeypatch.setattr("jaxad.data.looks.MASKS", 1)
+    good = cracked / "ground_truth" / "good"
+    good.mkdir()
+    for i in range(3):
+        Image.new("L", (64, 64), 255 * (i == 1)).save(good / f"{i:03}_mask.png")
+    with pytest.raises(ValueError, match=r"normal pictures mark defects:\n.*good/001_mask\.png$"):
+        mvtec.load(cracked)
