@@ -39,7 +39,7 @@ class EvaluateOptions:
 class PictureOptions:
     """What it is measured on; how pictures are read otherwise is as the run's were."""
 
-    normal: str | None = static(None)  # in place of DATA: folder of normal pictures, of a training
+    normal: str | None = static(None)  # in place of DATA: folder of normal pictures
     test: str | None = static(None)  # beside --normal: folder of anomalous ones, or of such folders
     test_normal: str | None = static(None)  # beside --normal: folder of normal ones to test on
     masks: str | None = static(None)  # beside --test: folder of their masks
@@ -47,7 +47,7 @@ class PictureOptions:
     rendered: int = static(200, 1)  # of `workpieces`: as in training
     rendered_test: tuple[int, int] = static((40, 8), 0)  # of `workpieces`: good, of each defect
     on_bad_image: OnBadImage = static("error")  # "skip" leaves damaged files out, and lists them
-    mask_threshold: int = static(0, 0, 254)  # grey level of masks, of 255, above which it counts
+    mask_threshold: int | None = static(None, 0, 254)  # grey level of masks; none: as in the run
     max_pixels: int = static(PILLOW_LIMIT, 4)  # pictures of more pixels are refused
     check_files: bool = static(False)  # decode every file before the first picture is measured
 
@@ -68,7 +68,8 @@ def main(words: Sequence[str]) -> None:
             if given(rest, name):
                 raise Usage(f"{option(name)} belongs to other DATA, which is not given: {USAGE}")
     data, reading = _parted(chosen)
-    kept = {name: getattr(reading, name) for name in ("mask_threshold",) if given(rest, name)}
+    threshold = chosen.mask_threshold
+    kept = {} if threshold is None else {"mask_threshold": threshold}
     if not places or len(places) > 2:
         raise Usage(f"expected the folder of a run and perhaps DATA: {USAGE}")
     prepare(options.device)
@@ -104,7 +105,7 @@ def main(words: Sequence[str]) -> None:
 def _parted(chosen: PictureOptions) -> tuple[DataOptions, Reading]:
     """The options of data, and those of how pictures are read."""
     of_data = {name: getattr(chosen, name) for name in (*OF_DATA, "on_bad_image")}
-    of_files = {n: getattr(chosen, n) for n in ("mask_threshold", "max_pixels", "check_files")}
+    of_files = {name: getattr(chosen, name) for name in ("max_pixels", "check_files")}
     return replace(DataOptions(), **of_data), replace(Reading(), **of_files)
 
 

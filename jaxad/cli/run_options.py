@@ -33,7 +33,7 @@ class DataOptions:
     test_normal: str | None = static(None)  # beside --normal: folder of normal ones to test on
     masks: str | None = static(None)  # beside --test: folder of their masks
     unified: bool = static(False)  # one model for all categories together
-    heldout: float = static(0.1, above=0, below=1)  # share of normal ones, if DATA has none
+    heldout: float = static(0.1, above=0, below=1)  # to hold out of normal ones, if DATA does not
     on_bad_image: OnBadImage = static("error")  # "skip" leaves damaged files out, and lists them
     aux: str | None = static(None)  # folder of other pictures, for methods that want some
     foreground_masks: str | None = static(None)  # folder of objects' masks; none: estimated

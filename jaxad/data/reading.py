@@ -15,7 +15,7 @@ PILLOW_LIMIT = 178_956_970  # pixels beyond which Pillow takes a picture for an 
 class Reading:
     """How files become pictures and masks."""
 
-    bits: int | Literal["auto"] | None = static(None, 8, 16)  # of 16: that the camera fills, as 12
+    bits: int | Literal["auto"] | None = static(None, 8, 16)  # such as 12, of 16 bits in a file
     orientation: Literal["exif", "stored"] = static("exif")  # "stored": as if there were no EXIF
     mask_threshold: int = static(0, 0, 254)  # grey level of masks, of 255, above which it counts
     fit: Fit = static("squeeze")  # oblong pictures: squeezed, whole on black, or their middle
