@@ -12,7 +12,7 @@ from jaxad.cli.run_options import DataOptions
 from jaxad.cli.streams import with_streams
 from jaxad.data import folder, layouts, multiclass, workpieces
 from jaxad.data.files import category_of
-from jaxad.data.images import PLAIN as UNCHANGED
+from jaxad.data.images import PLAIN
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data
 from jaxad.detector import Detector, replace
@@ -20,8 +20,8 @@ from jaxad.detector import Detector, replace
 log = logging.getLogger(__name__)
 
 RENDERED = "workpieces"  # as DATA; "workpieces/plate" is one of them
-PLAIN = ("test", "test_normal", "masks")  # options that belong to --normal
-FOLDERS = ("normal", *PLAIN, "aux", "foreground_masks")
+OF_NORMAL = ("test", "test_normal", "masks")  # options that belong to --normal
+FOLDERS = ("normal", *OF_NORMAL, "aux", "foreground_masks")
 
 
 def opened(
@@ -31,7 +31,7 @@ def opened(
     options: DataOptions,
     seed: int,
     workdir: pathlib.Path,
-    reading: Reading = UNCHANGED,
+    reading: Reading = PLAIN,
 ) -> dict[str, Data]:
     """The data of each model that is to be trained, by the name of its category.
 
@@ -86,7 +86,7 @@ def pictures(
     else:
         if place is None:
             raise Usage("there is no DATA: give a folder, several as A,B, workpieces, or --normal")
-        for name in PLAIN:
+        for name in OF_NORMAL:
             if getattr(options, name) is not None:
                 raise Usage(f"{option(name)} belongs to --normal, which is not given")
         found = categories(
@@ -139,7 +139,7 @@ def categories(
     seed: int = 0,
     heldout: float = 0.1,
     on_bad_image: OnBadImage = "error",
-    reading: Callable[[str], Reading] = lambda category: UNCHANGED,
+    reading: Callable[[str], Reading] = lambda category: PLAIN,
 ) -> dict[str, Data]:
     """The data of several categories, by name.
 

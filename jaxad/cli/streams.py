@@ -8,7 +8,7 @@ from jaxad.cli import found as findings
 from jaxad.cli.errors import Usage
 from jaxad.cli.run_options import DataOptions
 from jaxad.data import folder, foreground, prepared, walk
-from jaxad.data.images import PLAIN as UNCHANGED
+from jaxad.data.images import PLAIN
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, Source
 from jaxad.data.textures import Textures
@@ -57,7 +57,7 @@ def photographs(
     path: str | None,
     size: int,
     on_bad_image: OnBadImage = "error",
-    reading: Reading = UNCHANGED,
+    reading: Reading = PLAIN,
 ) -> Source:
     """The pictures below a folder or, without one, procedural textures; the log says so.
 
