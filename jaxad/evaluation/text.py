@@ -117,7 +117,7 @@ def _reason(category: Category, metrics: Metrics, level: str) -> str:
         return "there are no anomalous test pictures"
     if level == "image_auroc":
         return "there are no normal test pictures"
-    return "its masks mark nothing, or everything"
+    return "it has no masks, or they mark nothing or everything"
 
 
 def _label(*names: str) -> str:

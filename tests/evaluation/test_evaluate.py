@@ -343,7 +343,8 @@ def test_a_type_of_defect_that_the_masks_do_not_mark_has_no_pixel_metrics():
     cracks = found.categories["bottle"].defects["crack"]
     assert all(np.isnan(value) == ("image" not in name) for name, value in cracks.items())
     assert np.isfinite(list(found.mean.values())).all()
-    said = "bottle/crack: pixel metrics are undefined: its masks mark nothing, or everything"
+    why = "it has no masks, or they mark nothing or everything"
+    said = f"bottle/crack: pixel metrics are undefined: {why}"
     assert str(found).splitlines()[-1] == said
 
 

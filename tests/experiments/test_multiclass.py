@@ -114,7 +114,9 @@ def test_the_ablation_has_eight_combinations(folders, weights, tmp_path, capsys)
     words = ["--data", str(folders), "--epochs", "1", "--seeds", "1", weights, *SMALL_UNIAD]
     script("sweep_uniad").main([str(tmp_path), *words])
     lines = (tmp_path / "summary.txt").read_text().splitlines()
-    assert len(lines) == 9
+    assert len(lines[1:]) == 8 + 2  # combinations, and what is said of the one without masks
+    assert lines[-2].startswith("two: pixel metrics are undefined: it has no masks")
+    assert lines[-1] == "the mean of pixel metrics is over 1 of 2 categories"
     assert {path.stem for path in tmp_path.glob("*.png")} == {
         "layer_wise_query", "masked", "jitter",
     }  # fmt: skip
