@@ -2,7 +2,8 @@
 
 import logging
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from jaxad.cli import found as findings
@@ -13,11 +14,14 @@ from jaxad.cli.streams import with_streams
 from jaxad.data import folder, layouts, multiclass, workpieces
 from jaxad.data.files import category_of
 from jaxad.data.images import PLAIN
+from jaxad.data.preprocessing import region_of
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data
 from jaxad.detector import Detector, replace
 
 log = logging.getLogger(__name__)
+
+Choose = Callable[[list[str]], Collection[str]]  # names of categories -> some of them
 
 RENDERED = "workpieces"  # as DATA; "workpieces/plate" is one of them
 OF_NORMAL = ("test", "test_normal", "masks")  # options that belong to --normal
@@ -56,6 +60,7 @@ def opened(
         )
         for name, one in found.items()
     }
+    print(findings.said(filled))
     return together(filled, options)
 
 
@@ -65,8 +70,9 @@ def pictures(
     options: DataOptions,
     seed: int,
     reading: Callable[[str], Reading],
+    choose: Choose = list,
 ) -> dict[str, Data]:
-    """The pictures of each category, by its name, without streams; prints what was found.
+    """The pictures of each category, by its name, without streams.
 
     Args:
       place: see `opened`.
@@ -74,6 +80,7 @@ def pictures(
       options: of the command.
       seed: of the held-out splits.
       reading: how the files of a category become pictures, by its name.
+      choose: which of the categories are opened.
     """
     if options.normal is not None:
         name = category_of(options.normal)
@@ -82,20 +89,18 @@ def pictures(
             masks=options.masks, seed=seed, heldout=options.heldout,
             on_bad_image=options.on_bad_image, reading=reading(name),
         )  # fmt: skip
-        found = {name: one}
+        return {name: one}
     else:
         if place is None:
             raise Usage("there is no DATA: give a folder, several as A,B, workpieces, or --normal")
         for name in OF_NORMAL:
             if getattr(options, name) is not None:
                 raise Usage(f"{option(name)} belongs to --normal, which is not given")
-        found = categories(
+        return categories(
             places(place), size, seed=seed, heldout=options.heldout,
             on_bad_image=options.on_bad_image, reading=reading,
-            train=options.rendered, test=options.rendered_test,
+            train=options.rendered, test=options.rendered_test, choose=choose,
         )  # fmt: skip
-    print(findings.said(found))
-    return found
 
 
 def together(found: dict[str, Data], options: DataOptions) -> dict[str, Data]:
@@ -140,6 +145,7 @@ def categories(
     heldout: float = 0.1,
     on_bad_image: OnBadImage = "error",
     reading: Callable[[str], Reading] = lambda category: PLAIN,
+    choose: Choose = list,
 ) -> dict[str, Data]:
     """The data of several categories, by name.
 
@@ -153,36 +159,39 @@ def categories(
       heldout: share of the training pictures that is held out, if none come so.
       on_bad_image: "skip" leaves damaged files out.
       reading: how the files of a category become pictures, by its name.
+      choose: which of the categories are opened.
 
     Raises:
       ValueError: two folders have one name, or a category no pictures; and as `layouts.load`.
     """
-    found: list[tuple[str, Data]] = []
+    found: list[tuple[str, Callable[[], Data]]] = []
     for place in folders:
         if _is_rendered(place):
-            names = pathlib.PurePosixPath(place).parts[1:] or workpieces.CATEGORIES
-            found += [
-                (name, workpieces.load(name, size=size, train=train, test=test)) for name in names
-            ]
+            for name in pathlib.PurePosixPath(place).parts[1:] or workpieces.CATEGORIES:
+                rendered = partial(workpieces.load, name, size=size, train=train, test=test)
+                found.append((name, rendered))
             continue
         inside = layouts.categories(place)
         if inside:
-            beside = layouts.beside(place, inside)
+            regions = [region_of(reading(path.name), path.name) for path in inside]
+            used = [region for region in regions if region is not None]
+            beside = layouts.beside(place, inside, used)
             for line in findings.left(beside, f"{place}: passed over"):
                 log.warning(line.strip())
         for path in inside or [pathlib.Path(place)]:
             name = category_of(path)
-            one = layouts.load(
+            read = lambda path=path, name=name: layouts.load(
                 path, seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading(name)
             )
-            found.append((name, one))
+            found.append((name, read))
     names = [name for name, _ in found]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(
             f"categories need names of their own, but there are several called {', '.join(doubled)}"
             ": rename their folders"
         )
-    return dict(found)
+    chosen = choose(names)
+    return {name: read() for name, read in found if name in chosen}
 
 
 def only_one(several: Mapping[str, Data]) -> Data:

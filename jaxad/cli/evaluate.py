@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Callable, Sequence
 
+from jaxad.cli import found as findings
 from jaxad.cli.data import pictures, together
 from jaxad.cli.errors import Usage
 from jaxad.cli.learn import tested
@@ -10,7 +11,7 @@ from jaxad.cli.options import asked, given, leading, option
 from jaxad.cli.run_options import DataOptions, Device, folder_of
 from jaxad.cli.script import prepare
 from jaxad.data.preprocessing import FILE, as_before, stored
-from jaxad.data.reading import PILLOW_LIMIT, OnBadImage, Reading
+from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data
 from jaxad.detector import config, replace, static
 from jaxad.evaluation.results import Evaluation, joined
@@ -24,6 +25,7 @@ RUN: the folder of a run, or one that holds the runs of several categories.
 DATA: other pictures, in a layout that `jaxad train` knows; by default those the run was given."""
 
 FIXED = ("bits", "orientation", "fit", "region")  # of a run, and of all pictures that it sees
+AS_BEFORE = ("mask_threshold", "max_pixels")
 OF_DATA = ("normal", "test", "test_normal", "masks", "unified", "rendered", "rendered_test")
 
 
@@ -46,9 +48,9 @@ class PictureOptions:
     unified: bool = static(False)  # all categories of DATA together
     rendered: int = static(200, 1)  # of `workpieces`: as in training
     rendered_test: tuple[int, int] = static((40, 8), 0)  # of `workpieces`: good, of each defect
-    on_bad_image: OnBadImage = static("error")  # "skip" leaves damaged files out, and lists them
+    on_bad_image: OnBadImage | None = static(None)  # "skip" leaves them out; none: as in the run
     mask_threshold: int | None = static(None, 0, 254)  # grey level of masks; none: as in the run
-    max_pixels: int = static(PILLOW_LIMIT, 4)  # pictures of more pixels are refused
+    max_pixels: int | None = static(None, 4)  # refused are larger ones; none: as in the run
     check_files: bool = static(False)  # decode every file before the first picture is measured
 
 
@@ -67,26 +69,25 @@ def main(words: Sequence[str]) -> None:
         for name in OF_DATA:
             if given(rest, name):
                 raise Usage(f"{option(name)} belongs to other DATA, which is not given: {USAGE}")
-    data, reading = _parted(chosen)
-    threshold = chosen.mask_threshold
-    kept = {} if threshold is None else {"mask_threshold": threshold}
+    here = {name: getattr(chosen, name) for name in AS_BEFORE}
+    here = {name: value for name, value in here.items() if value is not None}
+    plain = replace(Reading(), check_files=chosen.check_files)
     if not places or len(places) > 2:
         raise Usage(f"expected the folder of a run and perhaps DATA: {USAGE}")
     prepare(options.device)
     root = folder_of(places[0])
     folders = runs(root)
-    found: dict[str, Evaluation] = {}
+    results: dict[str, Evaluation] = {}
     for folder in folders:
         run = finished(folder)
         entries = stored(folder)
-        before = lambda category, entries=entries: replace(
-            as_before(reading, entries, category), **kept
+        reading = lambda category, entries=entries: replace(
+            as_before(plain, entries, category), **here
         )
-        several = _data(run, places[1:], data, before, folder)
-        if len(folders) > 1 and folder.name in several:  # a model of each category
-            several = {folder.name: several[folder.name]}
+        several = _data(run, places[1:], chosen, reading, folder, alone=len(folders) == 1)
+        print(findings.said(several))
         for name, one in several.items():
-            other = bool(places[1:] or data.normal)
+            other = bool(places[1:] or chosen.normal)
             inside = [folder.name] * (len(folders) > 1) + [name] * (len(several) > 1)
             place = folder / f"on-{name}" if other else folder
             if options.out is not None:
@@ -95,18 +96,12 @@ def main(words: Sequence[str]) -> None:
             print(f"{name}: {run.detector.name}, trained in {folder}")
             result = tested(run.detector, run.cfg, run.pretrained, run.state, one, place, title)
             if result is not None:
-                found["/".join(inside) or name] = result
-    if len(found) > 1:
-        names = [name for one in found.values() for name in one.categories]
+                results["/".join(inside) or name] = result
+    if len(results) > 1:
+        names = [name for one in results.values() for name in one.categories]
         several_of_one = len(set(names)) < len(names)
-        print(f"\nall categories\n{joined(found if several_of_one else list(found.values()))}")
-
-
-def _parted(chosen: PictureOptions) -> tuple[DataOptions, Reading]:
-    """The options of data, and those of how pictures are read."""
-    of_data = {name: getattr(chosen, name) for name in (*OF_DATA, "on_bad_image")}
-    of_files = {name: getattr(chosen, name) for name in ("max_pixels", "check_files")}
-    return replace(DataOptions(), **of_data), replace(Reading(), **of_files)
+        whole = joined(results if several_of_one else list(results.values()))
+        print(f"\nall categories\n{whole}")
 
 
 def runs(root: pathlib.Path) -> list[pathlib.Path]:
@@ -128,26 +123,42 @@ def runs(root: pathlib.Path) -> list[pathlib.Path]:
 def _data(
     run: Finished,
     places: Sequence[str],
-    options: DataOptions,
+    chosen: PictureOptions,
     reading: Callable[[str], Reading],
     folder: pathlib.Path,
+    alone: bool,
 ) -> dict[str, Data]:
-    """The pictures to measure on: those the command names, or those of the record."""
+    """The pictures to measure on: those the command names, or those of the record.
+
+    Only categories that are measured are opened: each may be read in a way of its own. Of several
+    runs (not `alone`) each is measured on the category of its own name, where there is one.
+    """
     about = run.record.get(records.ABOUT, {})
-    seed = about.get("seed", 0)
-    if places or options.normal is not None:
+    size, seed = run.cfg.size, about.get("seed", 0)
+    before = {
+        n: tuple(x) if isinstance(x, list) else x for n, x in about.get("options", {}).items()
+    }
+    on_bad_image = chosen.on_bad_image or before.get("on_bad_image", "error")
+    if places or chosen.normal is not None:
+        other = {name: getattr(chosen, name) for name in OF_DATA}
+        options = replace(DataOptions(), **other, on_bad_image=on_bad_image)
+        each = not alone and not options.unified
+        choose = lambda names: [folder.name] if each and folder.name in names else names
         place = places[0] if places else None
-        return together(pictures(place, run.cfg.size, options, seed, reading), options)
-    if "options" not in about:
+        return together(pictures(place, size, options, seed, reading, choose), options)
+    if not before:
         raise Usage(f"{folder} does not say where its pictures lay: {USAGE}")
-    chosen = {n: tuple(x) if isinstance(x, list) else x for n, x in about["options"].items()}
-    options = replace(DataOptions(), **{**chosen, "on_bad_image": options.on_bad_image})
+    options = replace(DataOptions(), **{**before, "on_bad_image": on_bad_image})
+    name, lay = about["category"], about.get("data")
+
+    def choose(names: list[str]) -> list[str]:
+        if options.unified:
+            return names
+        if name not in names:
+            raise FileNotFoundError(f"the category {name!r} of {folder} is not in {lay} now")
+        return [name]
+
     try:
-        found = pictures(about.get("data"), run.cfg.size, options, seed, reading)
+        return together(pictures(lay, size, options, seed, reading, choose), options)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; if the pictures lie elsewhere now: {USAGE}") from error
-    found = together(found, options)
-    name = about["category"]
-    if name not in found:
-        raise FileNotFoundError(f"the category {name!r} of {folder} is not in {about['data']} now")
-    return {name: found[name]}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from jaxad.data.files import counted
 from jaxad.data.source import Data, LeftOut, Source, skipped
 
 NAMED = 5  # files of one reason that are named
@@ -28,7 +29,7 @@ def left(files: Sequence[LeftOut], what: str) -> list[str]:
     for reason, some in reasons.items():
         shown = ", ".join(_printable(one.path) for one in some[:NAMED])
         more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
-        lines.append(f"  {what} {_count(some, 'file')}, {reason}: {shown}{more}")
+        lines.append(f"  {what} {counted(len(some), 'file')}, {reason}: {shown}{more}")
     return lines
 
 
@@ -38,13 +39,15 @@ def _printable(path: Path) -> str:
 
 
 def _lines(name: str, data: Data) -> list[str]:
-    learned = f"{name}: {_count(data.train, 'picture')} to learn from, {len(data.heldout)} held out"
+    learned = (
+        f"{name}: {counted(len(data.train), 'picture')} to learn from, {len(data.heldout)} held out"
+    )
     tested = "; no test pictures" if data.test is None else f"; to test on: {_tested(data.test)}"
     lines = [learned + tested]
     sources = [source for source in (data.train, data.heldout, data.test) if source is not None]
     bad = [one for source in sources for one in skipped(source)]
     if bad:
-        lines.append(f"  left out {_count(bad, 'picture')} that cannot be read:")
+        lines.append(f"  left out {counted(len(bad), 'picture')} that cannot be read:")
         lines += [f"    {one.reason}" for one in bad]
     return lines + left(data.passed_over, "passed over")
 
@@ -57,7 +60,3 @@ def _tested(test: Source) -> str:
         return counts
     masks = f"masks of all {anomalous} anomalous ones" if test.has_masks else "no masks"
     return f"{counts} ({masks})"
-
-
-def _count(things: Sequence | Source, what: str) -> str:
-    return f"{len(things)} {what}{'s' if len(things) != 1 else ''}"

@@ -1,6 +1,7 @@
 """What a method wants beside the pictures to learn from: other pictures, masks of objects."""
 
 import logging
+import os
 import pathlib
 from typing import Any
 
@@ -41,6 +42,7 @@ def with_streams(
         if folder_ is not None and name not in wanted:
             raise Usage(f"{detector.name} with these settings has no use for {name} pictures")
     streams: dict[str, Source] = {}
+    used: set[str] = set()
     if "aux" in wanted:
         size = wanted["aux"].zoom * cfg.size
         streams["aux"] = photographs(options.aux, size, options.on_bad_image, reading)
@@ -49,8 +51,11 @@ def with_streams(
         if masks is None:
             streams["foreground"] = foreground.estimate(data.train, workdir / "foreground")
         else:
-            streams["foreground"] = foreground.load(masks, data.train, replace(reading, bits=None))
-    return data.with_streams(**streams)
+            own_masks = foreground.load(masks, data.train, replace(reading, bits=None))
+            streams["foreground"] = own_masks
+            used = {os.path.abspath(path) for path in own_masks.paths}
+    passed_over = [one for one in data.passed_over if os.path.abspath(one.path) not in used]
+    return data.with_streams(**streams)._replace(passed_over=tuple(passed_over))
 
 
 def photographs(

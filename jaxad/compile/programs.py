@@ -103,7 +103,7 @@ def step(
                 f"{detector.name} wants the stream {stream.name!r}, but the batch has only "
                 f"{', '.join(batch)}"
             )
-    batch = unit(batch)
+    batch = dict(batch)
     if "features" in batch:  # kept in half precision
         batch["features"] = jax.tree.map(lambda x: x.astype(jnp.float32), batch["features"])
     else:

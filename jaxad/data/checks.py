@@ -6,13 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from jaxad.data import images
 from jaxad.data.files import File, counted, shown
 from jaxad.data.images import Header
 from jaxad.data.reading import OnBadImage, Reading
-from jaxad.data.source import LeftOut
+from jaxad.data.source import LeftOut, spread
 from jaxad.detector import replace
 
 log = logging.getLogger(__name__)
@@ -102,7 +100,7 @@ def _sample(files: Sequence[File]) -> Sequence[File]:
         "looked at %d of %d files, spread evenly; the rest when they are read, or all of them "
         "before with --check-files true", HEADERS, len(files),
     )  # fmt: skip
-    return [files[i] for i in np.linspace(0, len(files) - 1, HEADERS).round().astype(int).tolist()]
+    return [files[i] for i in spread(len(files), HEADERS)]
 
 
 def _look(file: File, reading: Reading, decode: bool) -> _Look:

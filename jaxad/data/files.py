@@ -70,7 +70,7 @@ def files_in(
         )
     pictures: dict[str, list[Path]] = {}
     for path in paths:
-        pictures.setdefault(_place(path, folder), []).append(path)
+        pictures.setdefault(place_of(path, folder), []).append(path)
     beside = {place: _picture_of(place, pictures) for place in pictures}
     beside = {place: of for place, of in beside.items() if of is not None}
     beside = {place: of for place, of in beside.items() if of not in beside}
@@ -113,7 +113,9 @@ def normal_files(
                     f"{sub} holds a folder {part!r}, which is not of normal pictures by its name: "
                     "move it away"
                 )
-            found += with_masks(files, [masks / sub.name]) if masks else files
+            theirs = walk.subfolders(masks) if masks else []
+            theirs = [place for place in theirs if place.name.lower() == sub.name.lower()]
+            found += with_masks(files, theirs) if theirs else files
         elif names.seems_normal(sub.name) and walk.list_images(sub, True, apart):
             raise ValueError(
                 f"{sub}: normal pictures by its name, but it would count as a type of defect or be "
@@ -209,7 +211,7 @@ def with_masks(files: Sequence[File], folders: Sequence[Path], *, below: bool = 
     lonely: list[Path] = []
     for folder in folders:
         for path in walk.list_images(folder, recursive=below) if folder.exists() else []:
-            place = _place(path, folder)
+            place = place_of(path, folder)
             of = place if place in masks else _picture_of(place, masks)
             masks.get(of or place, lonely).append(path)
     if lonely:
@@ -283,7 +285,7 @@ def _between(folder: Path, paths: Iterable[Path]) -> set[Path]:
     return {sub for place in places for sub in (place, *place.parents) if folder in sub.parents}
 
 
-def _place(path: Path, folder: Path) -> str:
+def place_of(path: Path, folder: Path) -> str:
     """Where a file lies below a folder, without suffix: what pictures and masks are paired by."""
     return walk.plain(path.relative_to(folder).with_suffix("").as_posix())
 

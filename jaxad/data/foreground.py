@@ -21,7 +21,7 @@ from jaxad.data import images, names, walk
 from jaxad.data.outline import OUTLINE, outline
 from jaxad.data.reading import Reading
 from jaxad.data.segment import segmented
-from jaxad.data.source import Item, Record, Region, Source
+from jaxad.data.source import Item, Record, Region, Source, spread
 from jaxad.data.view import WHOLE, View
 
 log = logging.getLogger(__name__)
@@ -102,8 +102,7 @@ def load(folder: str | Path, pictures: Source, reading: Reading = images.PLAIN) 
     folder = folder / OFFICIAL if (folder / OFFICIAL).is_dir() else folder
     found: dict[str, list[Path]] = {}
     for path in walk.list_images(folder, recursive=True):
-        name = walk.plain(path.relative_to(folder).with_suffix("").as_posix())
-        name = names.without_ending(name)
+        name = names.without_ending(listing.place_of(path, folder))
         found.setdefault(name, []).append(path)
     parents = sorted({name.rpartition("/")[0] for name in found})
     normal = [parent for parent in parents if names.is_normal(parent)]
@@ -170,8 +169,8 @@ def estimate(pictures: Source, folder: str | Path) -> Masks:
 
 def overview(pictures: Source, masks: Source) -> Image.Image:
     """Small pictures with the outlines of their masks; some of them where there are many."""
-    count = min(len(pictures), SHOWN)
-    places = np.linspace(0, len(pictures) - 1, count).round().astype(int).tolist()
+    places = spread(len(pictures), SHOWN)
+    count = len(places)
     size = (THUMBNAIL, THUMBNAIL)
     rows = -(-count // COLUMNS)
     sheet = Image.new("RGB", (min(count, COLUMNS) * THUMBNAIL, rows * THUMBNAIL), "white")

@@ -161,7 +161,10 @@ def _jpeg_ends(content: bytes) -> bool:
     """Whether there is an end after the headers, which may hold a small picture with its own."""
     place = 2
     while place + 4 <= len(content) and content[place : place + 2] != b"\xff\xda":
-        place += 2 + struct.unpack(">H", content[place + 2 : place + 4])[0]
+        if content[place : place + 2] == b"\xff\xff":  # before a marker there may be more of them
+            place += 1
+        else:
+            place += 2 + struct.unpack(">H", content[place + 2 : place + 4])[0]
     return content.find(b"\xff\xd9", place) >= 0
 
 

@@ -55,9 +55,9 @@ class ImageFolder:
             names it.
         """
         index = range(len(self))[index]
-        file = self.files[index]
+        file, content = self.files[index], self._content(index)
         try:
-            image = images.read_image(file.path, self.reading, self._content(index))
+            image = images.read_image(file.path, self.reading, content)
             mask = np.zeros(image.shape[:2], np.uint8)
             for path in file.masks:
                 part = images.read_mask(path, self.reading)
@@ -83,7 +83,9 @@ class ImageFolder:
         content = path.read_bytes()
         checksum = zlib.crc32(content)
         if stamp.checksum not in (None, checksum):
-            raise ValueError(f"{path} is not the picture that it was: it was replaced meanwhile")
+            raise ValueError(
+                f"{path} is not the picture that it was: it was replaced meanwhile; begin again"
+            )
         self._stamps[index] = stamp._replace(checksum=checksum)
         return content
 
@@ -150,7 +152,8 @@ def open_data(
     if not validation:
         learn, hold = listing.held_out(good, heldout, seed)
     used = [path for file in everything for path in (file.path, *file.masks)]
-    used += [Path(reading.region)] if reading.region is not None else []
+    region = preprocessing.region_of(reading, category)
+    used += [region] if region is not None else []
     return Data(
         train=source(ImageFolder, learn, train),
         heldout=source(ImageFolder, hold, validation),

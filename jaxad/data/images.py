@@ -69,22 +69,24 @@ def read_mask(path: str | Path, reading: Reading = PLAIN) -> UInt8[np.ndarray, "
       ValueError: as for `read_image`, but 32 bits will do where there is no threshold; or the
         file's format does not keep every pixel.
     """
-    labels, top = grey_levels(path, reading)
-    return (labels.astype(np.int64) * 255 > reading.mask_threshold * top).astype(np.uint8)
+    return marked(*grey_levels(path, reading), reading)
 
 
-def read_labels(path: str | Path, reading: Reading = PLAIN) -> Integer[np.ndarray, "H W"]:
-    """The pixel values of a mask, the largest over its colour channels; errors as `read_mask`.
-
-    They are what the file holds; 2 and 4 bits are brought to 8.
-    """
-    return grey_levels(path, reading)[0]
+def marked(
+    levels: Integer[np.ndarray, "H W"], white: int, reading: Reading = PLAIN
+) -> UInt8[np.ndarray, "H W"]:
+    """What `grey_levels` gave, as 0 and 1: whether it is brighter than `reading.mask_threshold`."""
+    return (levels.astype(np.int64) * 255 > reading.mask_threshold * white).astype(np.uint8)
 
 
 def grey_levels(
     path: str | Path, reading: Reading = PLAIN
 ) -> tuple[Integer[np.ndarray, "H W"], int]:
-    """The pixel values of a mask, and the value of white; errors as `read_mask`."""
+    """The pixel values of a mask, and the value of white; errors as `read_mask`.
+
+    They are the largest over its colour channels, as the file holds them; 2 and 4 bits are brought
+    to 8.
+    """
     with _open(path, reading, mask=True) as image:
         turn = orientation.turn_of(image)
         top = deep.highest_possible(image)

@@ -1,6 +1,6 @@
 """Opens a data folder by what lies in it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from jaxad.data import dagm, images, loco, mvtec, names, visa, walk
@@ -41,31 +41,40 @@ def load(
     return layout.load(path, seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading)
 
 
-def beside(root: str | Path, taken: Sequence[Path]) -> list[LeftOut]:
+def beside(root: str | Path, taken: Sequence[Path], used: Collection[Path] = ()) -> list[LeftOut]:
     """What lies in a folder of categories beside them, and is not used.
+
+    Args:
+      root: the folder.
+      taken: the folders of the categories.
+      used: files that are used for something.
 
     Raises:
       ValueError: a folder beside them seems to be a category, but for the names of its folders.
     """
     root = Path(root)
-    left = [LeftOut(path, "beside the categories") for path in walk.list_images(root)]
+    known = {path.absolute() for path in used}
+    loose = [path for path in walk.list_images(root) if path.absolute() not in known]
+    left = [LeftOut(path, "beside the categories") for path in loose]
     for sub in walk.subfolders(root):
         if sub in taken or sub.name == "split_csv":
             continue
         names.check_places(sub, mvtec.PLACES)
-        left += walk.unused([sub], used=())
+        left += walk.unused([sub], used)
     return left
 
 
 def categories(root: str | Path) -> list[Path]:
     """The folders of categories in a folder that holds them, of any of these layouts.
 
-    None if the folder is a category itself, or holds none.
+    None of them if the folder is a category itself, whatever else it holds.
 
     Raises:
       ValueError: one has no normal pictures to learn from.
     """
     root = Path(root)
+    if dagm.is_category(root) or mvtec.is_category(root):
+        return []
     if (root / "split_csv").is_dir():
         return [root / name for name in visa.categories(root)]
     return [root / name for name in dagm.categories(root) or mvtec.categories(root)]

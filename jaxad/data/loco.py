@@ -74,8 +74,8 @@ class LocoFolder(ImageFolder):
         """
         found = []
         for path in self.files[index].masks:
-            labels = images.read_labels(path, self.reading)
-            labels = np.where(images.read_mask(path, self.reading), labels, 0)
+            labels, white = images.grey_levels(path, self.reading)
+            labels = np.where(images.marked(labels, white, self.reading), labels, 0)
             values = np.unique(labels[labels != 0]).tolist()
             if len(values) != 1 or values[0] not in self.saturations:
                 raise ValueError(

@@ -12,6 +12,7 @@ from jaxad.data import images
 from jaxad.data.files import File, shown
 from jaxad.data.images import Header
 from jaxad.data.reading import Reading
+from jaxad.data.source import spread
 from jaxad.data.view import View
 from jaxad.detector import replace
 
@@ -103,7 +104,8 @@ def look_at_masks(files: Sequence[File], reading: Reading, view: View) -> None:
     masked = [file for file in files if file.masks]
     # Those of normal pictures are not read again, so that none may hold anything.
     some = [file for file in masked if not file.record.label]
-    some += _spread([file for file in masked if file.record.label], MASKS)
+    anomalous = [file for file in masked if file.record.label]
+    some += [anomalous[i] for i in spread(len(anomalous), MASKS)]
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda file: _looked_at(file, reading, view), some))
     pairs = list(zip(some, found, strict=True))
@@ -148,11 +150,11 @@ def look_at_masks(files: Sequence[File], reading: Reading, view: View) -> None:
 def _looked_at(file: File, reading: Reading, view: View) -> _Mask:
     levels, whole = 0, None
     for path in file.masks:
-        grey, _ = images.grey_levels(path, reading)
+        grey, white = images.grey_levels(path, reading)
         shades = np.unique(grey[grey != 0])
         if len(shades) and shades[-1] > CLASSES and not reading.mask_threshold:
             levels = max(levels, len(shades))
-        mask = images.read_mask(path, reading) > 0
+        mask = images.marked(grey, white, reading) > 0
         whole = mask if whole is None else whole | mask
     assert whole is not None
     counted = view.counted(whole.shape)
@@ -169,10 +171,5 @@ def _highest(paths: Sequence[Path], reading: Reading, share: float = 1.0) -> int
 def _few(paths: Sequence[Path], headers: Mapping[Path, Header]) -> list[Path]:
     """Some of the pictures, spread evenly; fewer of large ones."""
     largest = max((np.prod(headers[path].size) for path in paths), default=1)
-    return _spread(paths, int(np.clip(PIXELS // largest, 1, PICTURES)))
-
-
-def _spread(all: Sequence, count: int) -> list:
-    """So many at most, spread evenly."""
-    places = np.linspace(0, len(all) - 1, min(count, len(all))).round().astype(int)
-    return [all[i] for i in places.tolist()]
+    count = int(np.clip(PIXELS // largest, 1, PICTURES))
+    return [paths[i] for i in spread(len(paths), count)]

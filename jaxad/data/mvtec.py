@@ -32,11 +32,16 @@ def categories(root: str | Path) -> list[str]:
       ValueError: beside them there is one with a folder `train` that has no normal pictures.
     """
     subs = [sub for sub in walk.subfolders(Path(root)) if (sub / "train").is_dir()]
-    taken = [sub.name for sub in subs if listing.normal_files(sub / "train", sub.name)]
+    taken = [sub.name for sub in subs if is_category(sub)]
     empty = [sub / "train" for sub in subs if sub.name not in taken]
     if taken and empty:
         raise ValueError(f"no normal pictures in good, ok or normal:{listing.shown(empty)}")
     return taken
+
+
+def is_category(folder: Path) -> bool:
+    """Whether a folder has normal pictures where `load` looks for them."""
+    return bool(listing.normal_files(folder / "train", listing.category_of(folder)))
 
 
 def load(
@@ -67,10 +72,7 @@ def load(
     validation, test = folder / "validation", _test_folder(folder)
     names.check_no_loose(validation, str(validation / "good"))
     names.check_no_loose(test, f"{test / 'good'}, or a folder for each type of defect")
-    places = folder / "ground_truth", test / "ground_truth"
-    masks = next((place for place in places if place.is_dir()), None)
-    if masks is not None:
-        names.check_no_loose(masks, f"the folders of their pictures, such as {masks / 'crack'}")
+    masks = _mask_folder(folder, test)
     pictures = [
         *listing.normal_files(test, category, masks),
         *listing.anomalous_files(test, masks, category),
@@ -111,6 +113,21 @@ def train_files(folder: Path) -> list[File]:
             f"{folder}: no normal pictures in {folder / 'train' / 'good'}{hint}"
         )
     return files
+
+
+def _mask_folder(folder: Path, test: Path) -> Path | None:
+    """Where the masks of a category are, if there are any.
+
+    Raises:
+      ValueError: in two places, or loose in one of them.
+    """
+    places = [place for place in (folder / "ground_truth", test / "ground_truth") if place.is_dir()]
+    for place in places:
+        names.check_no_loose(place, f"the folders of their pictures, such as {place / 'crack'}")
+    filled = [place for place in places if walk.list_images(place, recursive=True)]
+    if len(filled) > 1:
+        raise ValueError(f"masks in two places, keep those of one:{listing.shown(filled)}")
+    return next(iter([*filled, *places]), None)
 
 
 def _test_folder(folder: Path) -> Path:

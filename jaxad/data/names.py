@@ -81,7 +81,9 @@ def pictures_of(place: str) -> list[str]:
         if head and tail:
             several.append(f"{head}{after[:1]}{tail}")
         if not tail or tail.isdigit():
-            several += [before[:-1], head]  # the last marks may be the picture's own
+            if before[-1:] in _MARKS:  # those before it may be the picture's own
+                several.append(before[:-1])
+            several.append(head)
         if not head:
             several.append(tail)
     return [f"{folder}{slash}{one}" for one in several if one not in ("", stem)]

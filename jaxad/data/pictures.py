@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxad.data.source import Source
+from jaxad.data.source import Source, spread
 from jaxad.data.view import WHOLE
 
 THREADS = min(16, os.cpu_count() or 1)
@@ -80,11 +80,10 @@ def image_set(
     Raises:
       ValueError: there are none, or one cannot be read.
     """
-    count = len(source) if limit is None else min(limit, len(source))
-    if count < 1:
+    places = spread(len(source), len(source) if limit is None else limit)
+    if not places:
         raise ValueError(f"no pictures to take from {source!r}")
-    indices = np.linspace(0, len(source) - 1, count).round().astype(int).tolist()
-    return Resized(source, size, zoom)._stacked(indices)
+    return Resized(source, size, zoom)._stacked(places)
 
 
 def cost(source: Source, size: int) -> int:

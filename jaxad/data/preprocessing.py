@@ -46,10 +46,9 @@ def view_of(reading: Reading, category: str, headers: Mapping[Path, Header]) -> 
             "%s: oblong pictures, such as of %d x %d pixels, are squeezed into squares; --fit pad "
             "keeps their shape, --fit crop takes their middle", category, width, height,
         )  # fmt: skip
-    if reading.region is None:
+    path = region_of(reading, category)
+    if path is None:
         return View(reading.fit)
-    path = Path(reading.region)
-    path = path / f"{category}.png" if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such region; it is a mask, white where to look")
     region = images.read_mask(path, replace(reading, mask_threshold=WHITE)) > 0
@@ -63,6 +62,14 @@ def view_of(reading: Reading, category: str, headers: Mapping[Path, Header]) -> 
             f"size:{shown(wrong)}"
         )
     return View(reading.fit, region)
+
+
+def region_of(reading: Reading, category: str) -> Path | None:
+    """The file of a category's region; None if all of its pictures is looked at."""
+    if reading.region is None:
+        return None
+    path = Path(reading.region)
+    return path / f"{category}.png" if path.is_dir() else path
 
 
 def described(several: Mapping[str, Preprocessing]) -> list[dict]:
@@ -85,7 +92,7 @@ def write(folder: Path, several: Mapping[str, Preprocessing]) -> None:
         return
     entries: dict[str, dict[str, Any]] = {}
     for name, one in several.items():
-        entries[name] = one.as_dict() | {"region": None}
+        entries[name] = one.as_dict() | {"region": None, "max_pixels": one.reading.max_pixels}
         if one.view.region is not None:
             place = Path(REGIONS, f"{name}.png")
             (folder / REGIONS).mkdir(exist_ok=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
 
+import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy import ndarray as NpArray
 
@@ -60,6 +61,11 @@ class Region(NamedTuple):
 
     mask: Bool[NpArray, "H W"]
     saturation: int
+
+
+def spread(whole: int, count: int) -> list[int]:
+    """So many places of a set at most, spread evenly over its length `whole`."""
+    return np.linspace(0, whole - 1, min(count, whole)).round().astype(int).tolist()
 
 
 class LeftOut(NamedTuple):

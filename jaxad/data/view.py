@@ -72,6 +72,11 @@ class View(NamedTuple):
             found[inside] = np.asarray(resized)
         return found if self.region is None else np.where(self.region, found, np.float32(level))
 
+    def seen(self, shape: tuple[int, int], size: int) -> Bool[NpArray, "{size} {size}"]:
+        """The pixels of `square` that show something of a picture, of that shape, to look at."""
+        white = np.full((*shape, 3), 255, np.uint8)
+        return self.square(white, size)[..., 0] > 127
+
     def counted(self, shape: tuple[int, int]) -> Bool[NpArray, "H W"] | None:
         """The pixels of a picture that were looked at; None where all were."""
         top, left, rows, columns = _frame(self.fit, *shape)

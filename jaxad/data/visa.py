@@ -8,6 +8,7 @@ Source: Zou et al., ECCV 2022, "SPot-the-Difference".
 """
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 from jaxad.data import files as listing
@@ -63,7 +64,7 @@ def load(
     train = [_file(folder.parent, row) for row in rows if row["split"] == "train"]
     test = [_file(folder.parent, row) for row in rows if row["split"] == "test"]
     paths = [file.path for file in train + test]
-    if twice := sorted({path for path in paths if paths.count(path) > 1}):
+    if twice := sorted(path for path, count in Counter(paths).items() if count > 1):
         raise ValueError(f"{table} has pictures twice:{listing.shown(twice)}")
     missing = [path for path in paths if not path.is_file()]
     missing += [mask for file in train + test for mask in file.masks if not mask.is_file()]

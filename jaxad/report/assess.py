@@ -2,16 +2,19 @@
 
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Bool, PyTree, UInt8
+from numpy import ndarray as NpArray
 
 from jaxad import compile
-from jaxad.data.pictures import image_set
-from jaxad.data.source import Data, skipped
+from jaxad.data.pictures import THREADS
+from jaxad.data.source import Data, Source, skipped, spread
+from jaxad.data.view import WHOLE
 from jaxad.detector import Detector, State
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import Evaluation
@@ -46,7 +49,7 @@ def assess(
     if len(normal) == 0:
         log.warning("no pictures are held out: training pictures set the colours of the heat maps")
         normal = data.train
-    images = image_set(normal, cfg.size, limit=HELD_OUT)
+    images, seen = _normal_pictures(normal, cfg.size)
     predict, state = compile.predict(detector), jax.device_put(state._replace(opt=()))
     size = cfg.batch_size
     padded = np.resize(images, (-(-len(images) // size) * size, *images.shape[1:]))
@@ -55,14 +58,35 @@ def assess(
         for start in range(0, len(padded), size)
     ]
     maps = np.concatenate(maps)[: len(images)]
-    scale = colour_scale(maps)
+    scale = colour_scale(maps, seen)
     folder = Path(workdir)
     report = Report(folder / "report", test.records, scale)
     evaluation = evaluate(
-        detector, cfg, pretrained, state, test, visit=report.visit, level=float(np.median(maps))
+        detector,
+        cfg,
+        pretrained,
+        state,
+        test,
+        visit=report.visit,
+        level=float(np.median(maps[seen])),
     )
     unread = [one for source in (data.train, data.heldout) for one in skipped(source)]
     evaluation = evaluation._replace(left_out=(*unread, *evaluation.left_out))
     report.finish(evaluation, title)
     record.write_json(folder / "evaluation.json", evaluation.as_dict())
     return evaluation
+
+
+def _normal_pictures(
+    source: Source, size: int
+) -> tuple[UInt8[NpArray, "n {size} {size} 3"], Bool[NpArray, "n {size} {size}"]]:
+    """Some pictures as a detector sees them, and where in them it is to look."""
+
+    def look(index: int) -> tuple[NpArray, NpArray]:
+        item = source[index]
+        view = item.get("view", WHOLE)
+        return view.square(item["image"], size), view.seen(item["image"].shape[:2], size)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        squares, seen = zip(*pool.map(look, spread(len(source), HELD_OUT)), strict=True)
+    return np.stack(squares), np.stack(seen)

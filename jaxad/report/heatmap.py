@@ -43,7 +43,9 @@ class Scale(NamedTuple):
         return np.clip((map - self.low) / (self.high - self.low), 0, 1)
 
 
-def colour_scale(maps: Float[NpArray, "N H W"]) -> Scale:
+def colour_scale(
+    maps: Float[NpArray, "N H W"], seen: Bool[NpArray, "N H W"] | None = None
+) -> Scale:
     """The scale of a run, from the maps of held-out normal pictures.
 
     `low` is the 0.9 quantile of their pixels, so most of a normal picture stays untouched, and
@@ -54,6 +56,10 @@ def colour_scale(maps: Float[NpArray, "N H W"]) -> Scale:
     Where nothing is above `low` nothing tells how much is much: `high` is then `low + |low|`, or
     `low + 1` if that is zero too.
 
+    Args:
+      maps: unscaled.
+      seen: the pixels that count; None for all.
+
     Raises:
       ValueError: there is no map, or one has NaN or infinite values.
     """
@@ -62,7 +68,8 @@ def colour_scale(maps: Float[NpArray, "N H W"]) -> Scale:
     if not np.isfinite(maps).all():
         bad = sorted({int(i) for i in np.argwhere(~np.isfinite(maps))[:, 0]})
         raise ValueError(f"maps of held-out pictures {bad} have NaN or infinite values")
-    low, highest = float(np.quantile(maps, QUANTILE)), float(maps.max())
+    levels = maps if seen is None else maps[seen]
+    low, highest = float(np.quantile(levels, QUANTILE)), float(levels.max())
     span = highest - low
     if span <= 1e-6 * abs(low):  # what rounding leaves of a constant
         span = (abs(low) or 1.0) / HEADROOM

@@ -103,7 +103,7 @@ def fit(
     >>> members.diverged.tolist()  # by setting and seed; -1 is never
     [[-1, -1], [-1, -1]]
     """
-    several = checked(detector, configs, data, keys)
+    several = checked(detector, configs, data, keys, select)
     sets = Sets(detector, pretrained, cache, memory, workers)
     task = Task(detector, pretrained, sets, workers, select, looks)
     todo = planned(task, configs, several, keys, at_once)
@@ -152,7 +152,7 @@ def run(
       BlockingIOError: another process trains in the folder.
       OSError: the folder cannot be written.
     """
-    several = checked(detector, configs, data, keys)
+    several = checked(detector, configs, data, keys, select)
     sets = Sets(detector, pretrained, cache, memory, workers)
     task = Task(detector, pretrained, sets, workers, select, looks)
     with checkpoint.RunFolder(workdir) as folder:

@@ -14,17 +14,24 @@ from jaxad.sweep.batches import SideBySide
 from jaxad.sweep.memory import members_at_once
 from jaxad.sweep.settings import dividing, groups
 from jaxad.sweep.team import Task, Team
+from jaxad.training.fitting import check_data
+from jaxad.training.selection import Select
 
 log = logging.getLogger(__name__)
 
 
 def checked(
-    detector: Detector, configs: Sequence[Any], data: Data | Sequence[Data], keys: Array
+    detector: Detector,
+    configs: Sequence[Any],
+    data: Data | Sequence[Data],
+    keys: Array,
+    select: Select = "last",
 ) -> list[Data]:
     """The data of each setting.
 
     Raises:
-      ValueError: keys are missing, a setting cannot work, or data sets are not one for each.
+      ValueError: keys are missing, a setting cannot work, data sets are not one for each, or one
+        lacks pictures that are needed.
     """
     typed = isinstance(keys, jax.Array) and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
     if not typed or keys.ndim != 1 or len(keys) == 0:
@@ -34,13 +41,17 @@ def checked(
         )
     for cfg in configs:
         check_settings(detector, cfg)
+    several = [data] if isinstance(data, Data) else list(data)
+    for one in several:
+        check_data(detector, one, select)
     if isinstance(data, Data):
-        return [data] * len(configs)
-    if len(data) != len(configs):
+        return several * len(configs)
+    if len(several) != len(configs):
         raise ValueError(
-            f"{len(data)} data sets for {len(configs)} settings: expected one for all, or one each"
+            f"{len(several)} data sets for {len(configs)} settings: expected one for all, or one "
+            "each"
         )
-    return list(data)
+    return several
 
 
 def planned(

@@ -31,23 +31,31 @@ def check(folder: pathlib.Path, several: Sequence[Data]) -> None:
       ValueError: some are other ones by now, under the same names; or what is written there is
         damaged.
     """
-    before = _written(folder)
-    replaced = [
-        now.path
-        for name, now in _stamps(several).items()
-        if name in before and not _is_same(before[name], now)
-    ]
-    if replaced:
-        raise ValueError(
-            f"replaced by others of the same names since the run in {folder} began: "
-            f"{counted(len(replaced), 'picture')}; give another folder to learn from these:"
-            f"{shown(replaced)}"
-        )
+    before, replaced, untold = _written(folder), [], []
+    for name, now in _stamps(several).items():
+        then = before.get(name)
+        if then is None or (then.size, then.modified) == (now.size, now.modified):
+            continue
+        if then.size == now.size and then.checksum is None:
+            untold.append(now.path)
+        elif then.size != now.size or then.checksum != _summed(now):
+            replaced.append(now.path)
+    for what, paths in (
+        ("replaced by others of the same names", replaced),
+        ("changed or copied, and it had not noted yet what is in them,", untold),
+    ):
+        if paths:
+            raise ValueError(
+                f"{what} since the run in {folder} began: {counted(len(paths), 'picture')}; give "
+                f"another folder to learn from these:{shown(paths)}"
+            )
 
 
 @contextlib.contextmanager
 def kept(folder: pathlib.Path, several: Sequence[Data]) -> Iterator[None]:
     """Writes what is known of the files at the beginning, and what was read of them at the end.
+
+    Where nothing interrupts the run, what other processes read to learn from is read again for it.
 
     Raises:
       OSError: the folder cannot be written.
@@ -55,18 +63,26 @@ def kept(folder: pathlib.Path, several: Sequence[Data]) -> Iterator[None]:
     preprocessing.write(folder, {k: v for data in several for k, v in data.preprocessing.items()})
     before = _written(folder)
     _write(folder, several, before)
+    whole = False
     try:
         yield
+        whole = True
     finally:
-        _write(folder, several, before)
+        _write(folder, several, before, whole)
 
 
-def _write(folder: pathlib.Path, several: Sequence[Data], before: Stamps) -> None:
+def _write(
+    folder: pathlib.Path, several: Sequence[Data], before: Stamps, whole: bool = False
+) -> None:
+    learned = _stamps([data._replace(streams={}) for data in several])
     rows = {}
     for name, now in _stamps(several).items():
         then = before.get(name)
         known = now.checksum is None and then is not None and then.size == now.size
         checksum = then.checksum if known and then is not None else now.checksum
+        unread = whole and checksum is None and name in learned
+        if unread and Stamp.of(now.path)[:3] == now[:3]:  # still the file that was opened
+            checksum = _summed(now)
         rows[name] = [now.size, now.modified, checksum]
     if rows:
         write_json(folder / FILE, rows)
@@ -94,8 +110,5 @@ def _stamps(several: Sequence[Data]) -> Stamps:
     return found
 
 
-def _is_same(then: Stamp, now: Stamp) -> bool:
-    if then.size != now.size or then.modified == now.modified:
-        return then.size == now.size
-    content = zlib.crc32(now.path.read_bytes()) if now.checksum is None else now.checksum
-    return then.checksum == content
+def _summed(now: Stamp) -> int:
+    return zlib.crc32(now.path.read_bytes()) if now.checksum is None else now.checksum

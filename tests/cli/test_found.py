@@ -11,6 +11,7 @@ from scripts import category
 from jaxad.cli import data as command_data
 from jaxad.cli.main import main
 from jaxad.cli.run_options import DataOptions
+from jaxad.methods import diffusionad
 
 SMALL = ["--size", "32", "--batch-size", "2", "--widths", "4,8", "--steps", "2"]
 
@@ -132,6 +133,48 @@ def test_later_pictures_are_read_as_the_runs_were(folder, tmp_path, capsys):
     assert later["categories"]["later"]["metrics"] == before["categories"]["squares"]["metrics"]
     assert main(["evaluate", str(tmp_path / "run"), "--fit", "pad"]) == 2
     assert "--fit: pictures are read as the run's were" in capsys.readouterr().err
+
+
+def test_each_category_is_measured_as_it_was_learned_though_others_were_read_otherwise(
+    tmp_path, capsys
+):
+    regions = tmp_path / "data" / "regions"
+    regions.mkdir(parents=True)
+    for name, side in (("a", 48), ("b", 40)):
+        folder = category(tmp_path / "data" / name)
+        region = np.zeros((side, side), np.uint8)
+        region[4:-4, 4:-4] = 255
+        Image.fromarray(region).save(regions / f"{name}.png")
+        for path in folder.rglob("*.png"):
+            Image.open(path).crop((0, 0, side, side)).save(path)
+    (tmp_path / "data" / "a" / "test" / "good" / "1.png").write_bytes(b"x")
+    options = ["--region", str(regions), "--on-bad-image", "skip", "--max-pixels", "9999"]
+    assert train(tmp_path / "data", tmp_path / "run", *options) == 0
+    before = {name: result(tmp_path / "run" / name) for name in "ab"}
+    assert "passed over" not in capsys.readouterr().out
+    shutil.rmtree(regions)
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    assert main(["evaluate", str(tmp_path / "run" / "b")]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), str(tmp_path / "data")]) == 0
+    for name in "ab":
+        assert result(tmp_path / "run" / name) == before[name]
+        other = result(tmp_path / "run" / name / f"on-{name}")
+        assert other["categories"] == before[name]["categories"]
+    assert main(["evaluate", str(tmp_path / "run"), "--max-pixels", "9"]) == 2
+
+
+def test_masks_of_objects_that_are_used_are_not_passed_over(folder, capsys):
+    shutil.copytree(folder / "train", folder / "DISthresh")
+    (folder / "other").mkdir()
+    shutil.copy(folder / "train" / "good" / "0.png", folder / "other" / "0.png")
+    for path in (folder / "DISthresh").rglob("*.png"):
+        Image.fromarray(np.uint8(np.array(Image.open(path)) > 99) * 255).save(path)
+    cfg = diffusionad.Config(size=64, foreground="masks")
+    options = DataOptions(foreground_masks=str(folder))
+    found = command_data.opened(diffusionad.DETECTOR, cfg, str(folder), options, 0, folder.parent)
+    assert [one.path.parent.name for one in found["squares"].passed_over] == ["good", "other"]
+    assert "DISthresh" in str(found["squares"].passed_over[0].path)  # of the one that is held out
+    assert "passed over 2 files" in capsys.readouterr().out
 
 
 def test_oblong_pictures_are_said_to_be_squeezed(tmp_path, capsys):

@@ -184,13 +184,17 @@ def why(way, mode):
     return None, None, None
 
 
+def grey(path, reading):
+    return images.grey_levels(path, reading)[0]
+
+
 def check(path, written, tolerance=0, refused=(None, None, None)):
     """Looks at a file in every way in which it can be read."""
     labels, white = written.labels(), written.white
     sure = np.abs(labels * 255 - 127 * white) > 255 * tolerance
     readings = [
         (images.read_image, images.PLAIN, refused[0], written.picture()),
-        (images.read_labels, images.PLAIN, refused[1], labels),
+        (grey, images.PLAIN, refused[1], labels),
         (images.read_mask, images.PLAIN, refused[1], labels > 0),
         (images.read_mask, BRIGHT, refused[2], labels * 255 > 127 * white),
     ]

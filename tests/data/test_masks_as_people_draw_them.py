@@ -214,6 +214,34 @@ def test_names_of_masks_are_known_in_many_forms(cracked, masks, truth, name):
     np.testing.assert_array_equal(found(mvtec.load(cracked)), truth)
 
 
+@pytest.mark.parametrize("name", ["{}mask", "{}_mask", "{} mask"])
+def test_a_mask_is_not_that_of_a_picture_with_a_digit_less(cracked, masks, truth, name):
+    for i, (path, number) in enumerate(zip(masks, (1, 12, 123), strict=True)):
+        path.rename(path.with_name(f"{name.format(number)}.png"))
+        picture = cracked / "test" / "crack" / f"{i:03}.png"
+        picture.rename(picture.with_name(f"{number}.png"))
+    data = mvtec.load(cracked)
+    assert [len(file.masks) for file in data.test.files] == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_array_equal(found(data), truth)
+
+
+def test_masks_of_normal_pictures_are_looked_at_in_any_case(cracked, masks):
+    (cracked / "test" / "good").rename(cracked / "test" / "Good")
+    (cracked / "ground_truth" / "good").mkdir()
+    shutil.copy(masks[0], cracked / "ground_truth" / "good" / "000_mask.png")
+    with pytest.raises(ValueError, match="masks of normal pictures mark defects"):
+        mvtec.load(cracked)
+
+
+def test_masks_are_taken_from_the_one_place_that_has_some(cracked, masks, truth):
+    shutil.move(cracked / "ground_truth", cracked / "test" / "ground_truth")
+    (cracked / "ground_truth").mkdir()
+    np.testing.assert_array_equal(found(mvtec.load(cracked)), truth)
+    shutil.copytree(cracked / "test" / "ground_truth" / "crack", cracked / "ground_truth" / "crack")
+    with pytest.raises(ValueError, match="masks in two places"):
+        mvtec.load(cracked)
+
+
 def test_masks_by_another_name_beside_every_picture_are_warned_about(cracked, masks, caplog):
     for i, path in enumerate(masks):
         path.rename(cracked / "test" / "crack" / f"{i:03}_binary.png")

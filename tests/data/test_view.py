@@ -73,6 +73,8 @@ def test_outside_of_the_region_the_picture_is_black_and_the_map_normal():
     np.testing.assert_array_equal(map == 1, region)
     assert (map[~region] == 0.25).all()
     np.testing.assert_array_equal(view.counted((64, 64)), region)
+    np.testing.assert_array_equal(view.seen((64, 64), 64), region)
+    np.testing.assert_array_equal(view.seen((64, 64), 32), region[::2, ::2])
 
 
 def test_squeezing_is_as_it_was_before_there_was_a_choice():
@@ -134,8 +136,9 @@ def test_defects_outside_of_the_region_are_warned_about(cracked, region, caplog)
 
 def test_what_was_decided_is_written_and_reads_later_pictures(cracked, region, tmp_path):
     reading = Reading(
-        bits="auto", fit="pad", mask_threshold=9, orientation="stored", region=str(region)
-    )
+        bits="auto", fit="pad", mask_threshold=9, orientation="stored", region=str(region),
+        max_pixels=9999,
+    )  # fmt: skip
     data = mvtec.load(cracked, reading=reading)
     run = tmp_path / "run"
     run.mkdir()
@@ -143,12 +146,13 @@ def test_what_was_decided_is_written_and_reads_later_pictures(cracked, region, t
     assert json.loads((run / preprocessing.FILE).read_text()) == {
         "part": {
             "bits": None, "orientation": "stored", "mask_threshold": 9, "fit": "pad",
-            "region": "region/part.png",
+            "region": "region/part.png", "max_pixels": 9999,
         }
     }  # fmt: skip
     region.unlink()
-    later = preprocessing.as_before(Reading(max_pixels=9999), preprocessing.stored(run), "other")
+    later = preprocessing.as_before(Reading(check_files=True), preprocessing.stored(run), "other")
     assert later.max_pixels == 9999
+    assert later.check_files
     again = mvtec.load(cracked, reading=later)
     for one, other in zip(data.preprocessing.values(), again.preprocessing.values(), strict=True):
         assert one.as_dict() == other.as_dict()

@@ -86,6 +86,14 @@ def test_heldout_normals_never_pass_the_middle_of_the_scale():
     assert (positions == 0).mean() == pytest.approx(0.9, abs=1e-3)
 
 
+def test_what_is_not_looked_at_does_not_move_the_scale():
+    maps = np.random.default_rng(0).lognormal(size=(5, 16, 16)).astype(np.float32)
+    seen = np.zeros(maps.shape, bool)
+    seen[:, 2:9] = True
+    wide = np.where(seen, maps, 1e6).astype(np.float32)
+    assert colour_scale(wide, seen) == colour_scale(maps[:, 2:9])
+
+
 @pytest.mark.parametrize(("value", "high"), [(0.0, 1.0), (3.0, 6.0), (-2.0, 0.0)])
 def test_constant_maps_still_give_a_scale(value, high):
     scale = colour_scale(np.full((2, 4, 4), value, np.float32))

@@ -14,6 +14,7 @@ import pytest
 from jaxad import compile, sweep, training
 from jaxad.compile import execution
 from jaxad.data import pipeline
+from jaxad.data.image_folder import ImageFolder
 from jaxad.data.pictures import image_set
 from jaxad.detector import override
 from jaxad.ops.stacked import nth, stack
@@ -318,6 +319,18 @@ def test_no_settings_are_refused(job):
     detector, _, pretrained, data, keys = job
     with pytest.raises(ValueError, match="a sweep of no settings"):
         sweep.fit(detector, (), pretrained, data, keys)
+
+
+@pytest.mark.parametrize("train", [sweep.fit, sweep.run])
+def test_pictures_that_are_missing_are_named_before_anything_trains(job, tmp_path, train):
+    detector, configs, pretrained, data, keys = job
+    without = data._replace(heldout=ImageFolder([]))
+    place = [tmp_path] if train is sweep.run else []
+    with pytest.raises(ValueError, match="looks at held-out normal pictures"):
+        train(detector, configs, pretrained, without, keys, *place, select="heldout")
+    without = data._replace(train=ImageFolder([]))
+    with pytest.raises(ValueError, match="no pictures to learn from"):
+        train(detector, configs, pretrained, [data, data, data, without], keys, *place)
 
 
 def test_settings_that_cannot_work_are_refused_before_anything_trains(job):

@@ -57,6 +57,27 @@ def test_a_run_goes_on_with_a_copy_of_its_pictures(folder, tmp_path):
         trained(mvtec.load(tmp_path / "elsewhere" / "squares"), tmp_path / "run", 6)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_this_process_has_not_read_is_noted_at_the_end(folder, tmp_path, whole):
+    """Workers that read pictures keep their checksums to themselves."""
+    try:
+        with contents.kept(tmp_path, [mvtec.load(folder)]):
+            if not whole:
+                raise RuntimeError
+    except RuntimeError:
+        pass
+    for path in folder.rglob("*.png"):
+        os.utime(path, (1, 1))
+    if whole:
+        contents.check(tmp_path, [mvtec.load(folder)])
+    else:
+        with pytest.raises(ValueError, match="changed or copied, and it had not noted"):
+            contents.check(tmp_path, [mvtec.load(folder)])
+    replaced(folder / "train" / "good" / "1.png")
+    with pytest.raises(ValueError, match=r"replaced by others|had not noted"):
+        contents.check(tmp_path, [mvtec.load(folder)])
+
+
 def test_a_renamed_folder_is_said_to_be_one(folder, tmp_path):
     trained(mvtec.load(folder), tmp_path / "run")
     data = mvtec.load(folder.rename(tmp_path / "circles"))
@@ -88,8 +109,8 @@ def test_other_files_of_streams_and_of_several_categories_are_looked_at_too(fold
         contents.check(tmp_path, [other])
     replaced(folder / "test" / "good" / "0.png")
     replaced(data.streams["aux"].files[0].path)
-    stream = mvtec.load(folder).train
-    with pytest.raises(ValueError, match="replaced by others of the same names"):
+    stream = mvtec.load(folder).train  # the one before was not read
+    with pytest.raises(ValueError, match="had not noted yet what is in them, since"):
         contents.check(tmp_path, [data._replace(streams={"aux": stream})])
 
 
