@@ -14,8 +14,10 @@ from importlib.metadata import version
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    # The processes of a run have all cores busy as it is.
+    " --xla_cpu_parallel_codegen_split_count=1"
     # Later versions do not know it, and stop.
-    + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
+    + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""),
 )
 # All processes of a run share what they compiled; the first one makes the folder and removes it.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -135,6 +135,7 @@ def test_later_pictures_are_read_as_the_runs_were(folder, tmp_path, capsys):
     assert "--fit: pictures are read as the run's were" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_each_category_is_measured_as_it_was_learned_though_others_were_read_otherwise(
     tmp_path, capsys
 ):

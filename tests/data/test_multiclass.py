@@ -55,8 +55,8 @@ def test_every_method_learns_a_pool_and_does_not_see_the_categories(name, tiny):
 
 
 def test_metrics_are_those_of_each_category_alone(pool, tiny, trained):
-    detector, cfg, pretrained, _, _ = tiny("uniad")
-    state = trained("uniad")
+    detector, cfg, pretrained, _, _ = tiny("autoencoder")
+    state = trained("autoencoder")
     together = evaluate(detector, cfg, pretrained, state, pool.test)
     for name in ("plate", "tray"):
         alone = evaluate(detector, cfg, pretrained, state, plates(name).test)
@@ -87,12 +87,12 @@ class Unmasked:
 
 
 def test_a_category_without_masks_leaves_the_others_their_pixel_metrics(tiny, trained):
-    detector, cfg, pretrained, _, _ = tiny("uniad")
+    detector, cfg, pretrained, _, _ = tiny("autoencoder")
     masked, other = plates("plate"), plates("tray")
     pool = multiclass.pooled(
         {"masked": masked, "labels": other._replace(test=Unmasked(other.test))}
     )
-    found = evaluate(detector, cfg, pretrained, trained("uniad"), pool.test)
+    found = evaluate(detector, cfg, pretrained, trained("autoencoder"), pool.test)
     assert np.isnan(found.categories["labels"].metrics["pixel_auroc"])
     expected = found.categories["masked"].metrics["pixel_auroc"]
     assert found.mean["pixel_auroc"] == expected

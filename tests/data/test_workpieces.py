@@ -116,6 +116,7 @@ def test_any_size_shows_the_same_workpiece(size):
             assert np.sum(mask & expected) > 0.6 * np.sum(mask | expected), record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_mean_brightness_tells_nothing(category):
     source = Workpieces(category, "test", good=20, per_defect=6, size=64)

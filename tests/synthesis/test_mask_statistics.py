@@ -95,6 +95,7 @@ def nothing_in_ten(key, foreground):
     return jax.vmap(highest)(jnp.stack(keys)).max() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("foreground", [thin, small])
 def test_masks_of_thin_and_small_objects_are_empty_hardly_more_often_than_at_best(foreground):
     draw = jax.jit(jax.vmap(functools.partial(recipe.random_mask, tries=10), (0, None)))
