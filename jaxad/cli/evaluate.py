@@ -48,9 +48,9 @@ class PictureOptions:
     unified: bool = static(False)  # all categories of DATA together
     rendered: int = static(200, 1)  # of `workpieces`: as in training
     rendered_test: tuple[int, int] = static((40, 8), 0)  # of `workpieces`: good, of each defect
-    on_bad_image: OnBadImage | None = static(None)  # "skip" leaves them out; none: as in the run
+    on_bad_image: OnBadImage | None = static(None)  # "skip": without bad files; none: as in the run
     mask_threshold: int | None = static(None, 0, 254)  # grey level of masks; none: as in the run
-    max_pixels: int | None = static(None, 4)  # refused are larger ones; none: as in the run
+    max_pixels: int | None = static(None, 4)  # more are refused; none: as in the run
     check_files: bool = static(False)  # decode every file before the first picture is measured
 
 
