@@ -39,6 +39,17 @@ def convolved(form: Callable, x: jax.Array, kernel: jax.Array, padding: int = 0)
     return form(x, kernel, (1, 1), ((padding, padding),) * 2, dimension_numbers=NHWC)
 
 
+def depthwise(side: int, stride: int = 1) -> Callable:
+    """A depthwise convolution whose kernel has this side, with half of it as padding."""
+
+    def by(form: Callable, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        sides = ((side // 2,) * 2,) * 2
+        options = {"dimension_numbers": NHWC, "feature_group_count": x.shape[-1]}
+        return form(x, kernel, (stride, stride), sides, **options)
+
+    return by
+
+
 def padded(padding: int) -> Callable:
     """A convolution with so much padding."""
     return lambda form, x, kernel: convolved(form, x, kernel, padding)
@@ -80,6 +91,10 @@ def group_normalised(form: Callable, x: jax.Array) -> jax.Array:
 CASES: tuple[tuple[str, str, Callable, tuple[Shape, ...]], ...] = (
     ("conv", "EfficientAD's decoder: k 4, pad 2", padded(2), ((1, 63, 63, 64), (4, 4, 64, 64))),
     ("conv", "padded PDN: k 4, pad 3", padded(3), ((1, 32, 32, 128), (4, 4, 128, 256))),
+    ("depthwise", "EfficientNet, stage3: 5 x 5", depthwise(5), ((8, 32, 32, 240), (5, 5, 1, 240))),
+    ("depthwise", "MobileNetV2, first: 3 x 3", depthwise(3), ((8, 128, 128, 32), (3, 3, 1, 32))),
+    ("depthwise", "its second: 3 x 3, stride 2", depthwise(3, 2),
+     ((8, 128, 128, 96), (3, 3, 1, 96))),
     ("max_pool", "ResNet's stem: 3 x 3, stride 2", lambda form, x: form(x, 3, 2, 1),
      ((8, 128, 128, 64),)),
     ("max_pool", "cloner: 2 x 2, stride 2", lambda form, x: form(x, 2, 2, 0), ((8, 64, 64, 64),)),

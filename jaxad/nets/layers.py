@@ -56,6 +56,7 @@ class Conv(nn.Module):
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
         """The convolution of `x`."""
         fan_in = self.kernel * self.kernel * x.shape[-1] // self.groups
+        depthwise = 1 < self.groups == x.shape[-1] == self.features
         return nn.Conv(
             self.features,
             (self.kernel, self.kernel),
@@ -66,7 +67,7 @@ class Conv(nn.Module):
             use_bias=self.use_bias,
             kernel_init=self.kernel_init,
             bias_init=torch_bias(fan_in),
-            conv_general_dilated_cls=lambda: cpu.conv,
+            conv_general_dilated_cls=lambda: cpu.depthwise if depthwise else cpu.conv,
             name="conv",
         )(x)
 

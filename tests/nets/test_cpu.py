@@ -60,7 +60,14 @@ CASES = {  # name of a form: what is computed by it, from which arrays
         (convolved(((1, 1), (1, 1))), (X, normal(1, 3, 3, 4, 3))),
         (convolved(((0, 4), (1, 0)), stride=2), (X, normal(1, 4, 4, 4, 3))),
         (convolved(((5, 4), (2, 2)), dilation=2), (X, normal(1, 3, 3, 4, 3))),
-        (convolved(((2, 2), (2, 2)), groups=4), (X, normal(1, 3, 3, 1, 4))),
+        (convolved(((2, 2), (2, 2)), groups=2), (X, normal(1, 3, 3, 2, 4))),
+    ],
+    "depthwise": [
+        (convolved(((1, 1), (1, 1)), groups=4), (X, normal(1, 3, 3, 1, 4))),
+        (convolved(((0, 1), (0, 1)), stride=2, groups=4), (X, normal(1, 3, 3, 1, 4))),
+        (convolved(((1, 2), (2, 2)), stride=2, groups=4), (X, normal(1, 5, 5, 1, 4))),
+        (convolved(((0, 0), (0, 0)), stride=3, groups=4), (X, normal(1, 1, 2, 1, 4))),
+        (convolved(((2, 2), (2, 2)), dilation=2, groups=4), (X, normal(1, 3, 3, 1, 4))),
     ],
     "max_pool": [
         (lambda form, x: form(x, 3, 2, 1), (X,)),
@@ -152,6 +159,7 @@ def test_the_cpu_form_is_chosen_on_a_cpu_alone(name, case):
 
 NETWORKS = {  # form: a network that has it, its input
     "conv": (Conv(3, 4, padding=3), X),
+    "depthwise": (Conv(4, 3, 2, padding=1, groups=4), X),
     "max_pool": (nn.Sequential([Conv(3, 1), lambda x: max_pool(x, 3, padding=1)]), X),
     "batch_norm": (BatchNorm(), X),
     "group_mean": (GroupNorm(2), X),

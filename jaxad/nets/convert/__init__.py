@@ -6,7 +6,12 @@ import numpy as np
 
 from jaxad.nets.convert.chains import squeezenet, torchvision_squeezenet, vgg16
 from jaxad.nets.convert.layers import Arrays, batch_norm, conv, kernel, sequential, some
-from jaxad.nets.convert.mobile import efficientnet, mobilenet_v2, tf_mobilenet_v2
+from jaxad.nets.convert.mobile import (
+    efficientnet,
+    efficientnet_lite,
+    mobilenet_v2,
+    tf_mobilenet_v2,
+)
 from jaxad.nets.convert.patches import autoencoder, pdn
 from jaxad.nets.convert.residual import resnet
 from jaxad.nets.convert.reversed import reverse_distillation
@@ -19,6 +24,7 @@ __all__ = [
     "below",
     "conv",
     "efficientnet",
+    "efficientnet_lite",
     "kernel",
     "kind",
     "mobilenet_v2",
@@ -42,16 +48,19 @@ CONVERTERS = {
     "mobilenet_v2": mobilenet_v2,
     "tf_mobilenet_v2": tf_mobilenet_v2,
     "efficientnet": efficientnet,
+    "efficientnet_lite": efficientnet_lite,
     "reverse_distillation": reverse_distillation,
 }
-SIGNS = {  # names that only this network has
+SIGNS = {  # names that only this network, or none before it, has
     "layer1.0.conv1.weight": "resnet",
     "fire2/squeeze1x1.weight": "squeezenet",
     "features.3.squeeze.weight": "squeezenet1_0",
     "features.1.conv.0.0.weight": "mobilenet_v2",
     "001_conv.w": "tf_mobilenet_v2",
-    "blocks.0.0.conv_dw.weight": "efficientnet",
-    "_blocks.0._depthwise_conv.weight": "efficientnet",
+    "blocks.0.0.se.conv_reduce.weight": "efficientnet",
+    "_blocks.0._se_reduce.weight": "efficientnet",
+    "blocks.0.0.conv_dw.weight": "efficientnet_lite",
+    "_blocks.0._depthwise_conv.weight": "efficientnet_lite",
     "encoder.enconv1.weight": "autoencoder",
     "conv4.weight": "pdn",
     "bn.bn_layer.0.conv1.weight": "reverse_distillation",

@@ -1,4 +1,4 @@
-"""Networks of inverted bottlenecks: MobileNetV2 and EfficientNet."""
+"""Networks of inverted bottlenecks: MobileNetV2, EfficientNet, EfficientNet-Lite."""
 
 from collections.abc import Mapping
 
@@ -76,15 +76,44 @@ def efficientnet(arrays: Arrays) -> dict:
     Raises:
       ValueError: a weight is missing.
     """
-    timm = "conv_stem.weight" in arrays
+    tree = _bottlenecks(arrays)
+    timm = _is_timm(arrays)
+    for i, prefix in enumerate(_blocks(arrays)):
+        names = ("se.conv_reduce", "se.conv_expand") if timm else ("_se_reduce", "_se_expand")
+        squeeze, excite = (conv(arrays, f"{prefix}{name}") for name in names)
+        tree["params"][f"block{i}"] |= {"squeeze": squeeze, "excite": excite}
+    return tree
+
+
+def efficientnet_lite(arrays: Arrays) -> dict:
+    """Variables of a `nets.efficientnet_lite.EfficientNetLite`, Lite0 to Lite4.
+
+    The names are timm's or those of the package `efficientnet-lite-pytorch`, which are those of
+    lukemelas/EfficientNet-PyTorch.
+
+    Raises:
+      ValueError: a weight is missing.
+    """
+    tree = _bottlenecks(arrays)
+    head = {"head": ("conv_head", "bn2") if _is_timm(arrays) else ("_conv_head", "_bn1")}
+    for part, layers in zip(tree, _layers(arrays, head, network.EPSILON), strict=True):
+        tree[part] |= layers
+    return tree
+
+
+def _bottlenecks(arrays: Arrays) -> dict:
+    """Stem and blocks, without squeeze and excitation."""
+    timm = _is_timm(arrays)
     stem = {"stem": ("conv_stem", "bn1") if timm else ("_conv_stem", "_bn0")}
     params, stats = _layers(arrays, stem, network.EPSILON)
     for i, prefix in enumerate(_blocks(arrays)):
-        block = f"block{i}"
-        pairs, squeeze, excite = _timm(arrays, prefix) if timm else _lukemelas(arrays, prefix)
-        params[block], stats[block] = _layers(arrays, pairs, network.EPSILON)
-        params[block] |= {"squeeze": conv(arrays, squeeze), "excite": conv(arrays, excite)}
+        pairs = (_timm if timm else _lukemelas)(arrays, prefix)
+        params[f"block{i}"], stats[f"block{i}"] = _layers(arrays, pairs, network.EPSILON)
     return {"params": params, "batch_stats": stats}
+
+
+def _is_timm(arrays: Arrays) -> bool:
+    return "conv_stem.weight" in arrays
 
 
 def _blocks(arrays: Arrays) -> list[str]:
@@ -97,29 +126,27 @@ def _blocks(arrays: Arrays) -> list[str]:
     ]
 
 
-def _timm(arrays: Arrays, prefix: str) -> tuple[Pairs, str, str]:
+def _timm(arrays: Arrays, prefix: str) -> Pairs:
     if f"{prefix}conv_pwl.weight" in arrays:
-        pairs = {
+        return {
             "expand": (f"{prefix}conv_pw", f"{prefix}bn1"),
             "depthwise": (f"{prefix}conv_dw", f"{prefix}bn2"),
             "project": (f"{prefix}conv_pwl", f"{prefix}bn3"),
         }
-    else:
-        pairs = {
-            "depthwise": (f"{prefix}conv_dw", f"{prefix}bn1"),
-            "project": (f"{prefix}conv_pw", f"{prefix}bn2"),
-        }
-    return pairs, f"{prefix}se.conv_reduce", f"{prefix}se.conv_expand"
+    return {
+        "depthwise": (f"{prefix}conv_dw", f"{prefix}bn1"),
+        "project": (f"{prefix}conv_pw", f"{prefix}bn2"),
+    }
 
 
-def _lukemelas(arrays: Arrays, prefix: str) -> tuple[Pairs, str, str]:
+def _lukemelas(arrays: Arrays, prefix: str) -> Pairs:
     pairs = {
         "depthwise": (f"{prefix}_depthwise_conv", f"{prefix}_bn1"),
         "project": (f"{prefix}_project_conv", f"{prefix}_bn2"),
     }
     if f"{prefix}_expand_conv.weight" in arrays:
         pairs["expand"] = (f"{prefix}_expand_conv", f"{prefix}_bn0")
-    return pairs, f"{prefix}_se_reduce", f"{prefix}_se_expand"
+    return pairs
 
 
 def _layers(arrays: Arrays, pairs: Pairs, epsilon: float) -> tuple[dict, dict]:

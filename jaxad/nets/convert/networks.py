@@ -7,9 +7,10 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxad.nets import efficientnet
+from jaxad.nets import efficientnet, efficientnet_lite
 from jaxad.nets.autoencoder import Autoencoder
 from jaxad.nets.efficientnet import EfficientNet
+from jaxad.nets.efficientnet_lite import EfficientNetLite
 from jaxad.nets.mobilenet import MobileNetV2
 from jaxad.nets.pdn import PDN
 from jaxad.nets.resnet import ResNet
@@ -59,8 +60,11 @@ def network(kind: str, tree: PyTree) -> tuple[Callable[..., Any], dict]:
     if kind == "reverse_distillation":
         return reversed_resnet, reversed_settings(params)
     if kind == "efficientnet":
-        width, depth, _ = efficientnet.SCALING[efficientnet_variant(params)]
+        width, depth = efficientnet_scaling(params)
         return EfficientNet, {"width": width, "depth": depth}
+    if kind == "efficientnet_lite":
+        width, depth = efficientnet_lite_scaling(params)
+        return EfficientNetLite, {"width": width, "depth": depth}
     return {
         "vgg16": (VGG, {}),
         "squeezenet": (SqueezeNet, {"normalisation": "caffe"}),
@@ -70,16 +74,38 @@ def network(kind: str, tree: PyTree) -> tuple[Callable[..., Any], dict]:
     }[kind]
 
 
-def efficientnet_variant(params: PyTree) -> str:
-    """The variant, such as "b4", whose blocks have as many channels as the weights."""
+def efficientnet_scaling(params: PyTree) -> tuple[float, float]:
+    """Width and depth of the variant, such as B4, whose blocks have the weights' channels."""
+    channels = {
+        (width, depth): [block.channels for block in efficientnet.blocks(width, depth)]
+        for width, depth, _ in efficientnet.SCALING.values()
+    }
+    return _with_channels_of(params, channels, "B0 to B4")
+
+
+def efficientnet_lite_scaling(params: PyTree) -> tuple[float, float]:
+    """Width and depth of the variant, such as Lite2, whose blocks have the weights' channels."""
+    channels = {
+        (width, depth): [
+            stage.channels
+            for stage in efficientnet_lite.stages(width, depth)
+            for _ in range(stage.blocks)
+        ]
+        for width, depth, _ in efficientnet_lite.SCALING.values()
+    }
+    return _with_channels_of(params, channels, "Lite0 to Lite4")
+
+
+def _with_channels_of(
+    params: PyTree, channels: dict[tuple[float, float], list[int]], known: str
+) -> tuple[float, float]:
     found = [
         params[f"block{i}"]["project_conv"]["conv"]["kernel"].shape[-1]
         for i in range(sum(name.startswith("block") for name in params))
     ]
-    for variant, (width, depth, _) in efficientnet.SCALING.items():
-        if [block.channels for block in efficientnet.blocks(width, depth)] == found:
-            return variant
-    known = ", ".join(efficientnet.SCALING)
+    for scaling, wanted in channels.items():
+        if wanted == found:
+            return scaling
     raise ValueError(f"EfficientNet {known} have other channels than these weights: {found}")
 
 
