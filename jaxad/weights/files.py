@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxad.weights.torch_file import decode, read_torch
+from jaxad.weights.torch_arrays import decode
+from jaxad.weights.torch_file import read_torch
 
 SAFETENSORS = {
     "F64": "<f8",

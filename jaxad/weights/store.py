@@ -20,6 +20,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import DTypeLike, PyTree
 
+from jaxad.weights import packages
+
 WEIGHTS, ABOUT = "weights.npz", "about.json"
 Folder = str | os.PathLike[str]
 
@@ -60,7 +62,8 @@ def load_pretrained(names: Sequence[str] | str, folder: Folder | None = None) ->
 
     A name with a slash in it is the path of a weight set. Any other is looked for in `folder`, in
     $JAXAD_CHECKPOINTS, in `checkpoints/` of the current directory, in `checkpoints/` of the clone
-    that this package runs from; the first one wins. None are installed with the package.
+    that this package runs from, then among the Python packages of `weights.packages`; the first
+    one wins.
 
     Raises:
       FileNotFoundError: no such set, or `folder` or $JAXAD_CHECKPOINTS is not a folder; the message
@@ -74,20 +77,24 @@ def load_pretrained(names: Sequence[str] | str, folder: Folder | None = None) ->
     (3,)
     """
     names = (names,) if isinstance(names, str) else names
-    return {name: _load(_find(name, folder)) for name in names}
+    found = {name: _find(name, folder) for name in names}
+    return {
+        name: _load(path) if path else jax.tree.map(jnp.asarray, packages.load(name))
+        for name, path in found.items()
+    }
 
 
 def about(name: str, folder: Folder | None = None) -> dict[str, Any]:
     """What `about.json` says of a weight set; raises as `load_pretrained` does."""
-    return _about(_find(name, folder))
+    path = _find(name, folder)
+    return _about(path) if path else packages.about(name)
 
 
 def available(folder: Folder | None = None) -> dict[str, Path]:
-    """{name: folder} of the weight sets that `load_pretrained` finds by name."""
-    found = [
-        path.parent for place in _places(folder) for path in sorted(place.glob(f"*/{WEIGHTS}"))
-    ]
-    return {path.name: path for path in reversed(found)}  # the first place wins
+    """{name: file} of the weight sets that `load_pretrained` finds by name."""
+    found = [path for place in _places(folder) for path in sorted(place.glob(f"*/{WEIGHTS}"))]
+    # The first place wins.
+    return packages.installed() | {path.parent.name: path for path in reversed(found)}
 
 
 def terms(name: str, folder: Folder | None = None) -> str:
@@ -164,7 +171,8 @@ def check_tree(tree: PyTree, expected: PyTree, name: str) -> None:
         raise ValueError(f"wrong file for this network: in the weights {name!r}, {what}")
 
 
-def _find(name: str, folder: Folder | None) -> Path:
+def _find(name: str, folder: Folder | None) -> Path | None:
+    """The folder of a weight set; None where a Python package that is installed has it."""
     if "/" in name or os.sep in name:
         path = Path(name).expanduser()
         if not (path / WEIGHTS).is_file():
@@ -174,15 +182,25 @@ def _find(name: str, folder: Folder | None) -> Path:
     for place in places:
         if (place / name / WEIGHTS).is_file():
             return place / name
-    there = sorted({path.parent.name for place in places for path in place.glob(f"*/{WEIGHTS}")})
+    there = sorted(available(folder))
+    if name in packages.installed():
+        return None
     close = difflib.get_close_matches(name, there, n=1)
-    file, origin = PUBLISHED.get(name, ("FILE", "the sources that checkpoints/README.md lists"))
-    convert = f"`jaxad weights convert {file} {name}` makes them of {file} from {origin}"
     raise FileNotFoundError(
         f"there are no weights {name!r}{f' (did you mean {close[0]!r}?)' if close else ''}; there "
         f"are: {', '.join(there) or 'none'}; looked for {name}/{WEIGHTS} in: "
-        f"{', '.join(map(str, places))}. {OWN if name in OWN_SETS else convert}"
+        f"{', '.join(map(str, places))}. {_remedy(name)}"
     )
+
+
+def _remedy(name: str) -> str:
+    """How weights of this name are had."""
+    if name in OWN_SETS:
+        return OWN
+    if name in packages.PACKAGES:
+        return packages.remedy(name)
+    file, origin = PUBLISHED.get(name, ("FILE", "the sources that checkpoints/README.md lists"))
+    return f"`jaxad weights convert {file} {name}` makes them of {file} from {origin}"
 
 
 def _places(folder: Folder | None) -> list[Path]:

@@ -4,13 +4,18 @@
 `torch.save({"state_dict": tensors, "epoch": 3}, path)`; `REAL` tells what its tensors are.
 """
 
+import collections
+import io
 import os
 import pathlib
+import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 
+from jaxad.weights import torch_pickle, torch_tensors
 from jaxad.weights.files import read_state_dict
 
 GRID = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -199,10 +204,28 @@ def test_tensor_that_leaves_its_storage_is_refused(write, shape, strides, offset
         read_state_dict(path)
 
 
+def test_tensor_of_more_numbers_than_its_storage_is_refused(write):
+    path = write(dictionary({"a": tensor((10**6, 10**6), (0, 0))}))
+    with pytest.raises(ValueError, match="more numbers than its storage"):
+        read_state_dict(path)
+
+
+def test_tensors_cannot_share_their_numbers_for_ever(write):
+    path = write(dictionary({str(i): tensor((6,), (1,)) for i in range(17)}))
+    with pytest.raises(ValueError, match="share each number more than 16 times"):
+        read_state_dict(path)
+
+
 def test_lazily_negated_tensor_is_refused(write):
     value = tensor((6,), (1,)).removesuffix(b"tR") + dictionary({"neg": b"\x88"}) + b"tR"
     with pytest.raises(ValueError, match="lazy view"):
         read_state_dict(write(dictionary({"a": value})))
+
+
+def test_storage_of_two_types_is_refused(write):
+    entries = {"a": tensor((6,), (1,)), "b": tensor((6,), (1,), kind="IntStorage")}
+    with pytest.raises(ValueError, match="storage 0 is described in two ways"):
+        read_state_dict(write(dictionary(entries)))
 
 
 def test_missing_storage_is_named(write):
@@ -213,6 +236,58 @@ def test_missing_storage_is_named(write):
 def test_unknown_storage_type_is_refused(write):
     with pytest.raises(ValueError, match=r"asks for torch\.QInt8Storage"):
         read_state_dict(write(dictionary({"a": tensor((1,), (1,), kind="QInt8Storage")})))
+
+
+@pytest.mark.parametrize("protocol", [1, 2, 3, 4, 5])
+def test_plain_values_are_as_pickle_reads_them(protocol):
+    values = [None, True, False, 0, 255, 65536, -1, 2**40, -(2**70), 1.5, "", "\u00e9", 300 * "a"]
+    values += [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [[1], [2]], {}, {"a": 1}, {2: "b"}]
+    values += [{str(i): i for i in range(600)}, list(range(2001)), collections.OrderedDict(c=3)]
+    values += [values[-1], values[-2]]
+    values += [b"", b"abc", bytes(300)] if protocol > 2 else []
+    file = io.BytesIO(pickle.dumps(values, protocol) + b"what follows")
+    assert torch_pickle.unpickle(file, torch_tensors.KNOWN) == values
+    assert file.read() == b"what follows"
+
+
+def test_lengths_of_the_pickle_take_no_memory(write):
+    index = b"Nr\xff\xff\xff\xff"  # LONG_BINPUT, for which pickle's list would take gigabytes
+    length = b"\x8e" + (10**15).to_bytes(8, "little")  # BINBYTES8
+    for program in (index, length):
+        path = write(dictionary({"a": program}))
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=r"weights\.pth"):
+            read_state_dict(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.stop()
+
+
+def test_names_that_take_for_ever_to_hash_are_refused(write):
+    deep = b")q\0" + 100 * b"h\0h\0\x86q\0"  # a tuple of 2**100 tuples
+    with pytest.raises(ValueError, match="neither text nor small whole numbers"):
+        read_state_dict(write(b"}(" + deep[:-2] + b"tNs"))
+
+
+def test_pickle_that_goes_on_and_on_is_refused(write, monkeypatch):
+    monkeypatch.setattr(torch_pickle, "OPERATIONS", 99)
+    with pytest.raises(ValueError, match="a pickle of more than 99 operations"):
+        read_state_dict(write(b"](" + 99 * b"N" + b"e"))
+
+
+def test_dictionary_named_again_and_again_is_refused(write, monkeypatch):
+    monkeypatch.setattr(torch_tensors, "ENTRIES", 99)
+    inside = dictionary({"a": tensor((6,), (1,))}) + b"q\0"
+    again = dictionary({str(i): b"h\0" for i in range(99)})
+    with pytest.raises(ValueError, match="more than 99 values by name"):
+        read_state_dict(write(b"}" + text("first") + inside + b"s" + again[1:]))
+
+
+def test_zip_that_unpacks_to_more_than_itself_is_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights/data.pkl", 10**6 * b"N")
+    with pytest.raises(ValueError, match="unpacks to more than its own size"):
+        read_state_dict(path)
 
 
 def test_big_endian_numbers_are_refused(write):
@@ -252,7 +327,7 @@ def test_changed_buffer_is_called_damaged(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", r"before version 1\.6"),
+        (b"\x80\x02}.", "is a pickle, but not one of torch.save"),
         (b"<!DOCTYPE html>", "not a file of torch.save"),
         (b"", "not a file of torch.save"),
     ],
