@@ -2,20 +2,25 @@ r"""Distils a patch description network (PDN) from a frozen ImageNet network.
 
     python experiments/distill_pdn.py BACKBONE FOLDER,FOLDER,... RUN [--steps 60000 ...]
 
-BACKBONE is a torchvision state dict (.pth, .safetensors, .npz) of ResNet-18 or WideResNet-101-2,
-the folders hold photographs of anything. Interrupted, it continues. The result is a weight set,
-RUN/weights; copy that folder into `checkpoints/` to use it.
+BACKBONE is a torchvision state dict (.pth, .safetensors, .npz) of ResNet-18 or WideResNet-101-2, or
+the name of an extractor whose weights are found, such as efficientnet_lite0; the folders hold
+photographs of anything. Interrupted, it continues. The result is a weight set, RUN/weights; copy
+that folder into `checkpoints/` to use it.
 
 The paper's recipe (Batzner et al., WACV 2024, arXiv:2303.14535, algorithm 3), for ImageNet and
 WideResNet-101-2:
 
     python experiments/distill_pdn.py wide_resnet101_2.pth imagenet/train runs/teacher
 
-Few photographs and a small machine (the shipped `pdn_small`, see checkpoints/README.md):
+Few photographs and a small machine (the shipped `pdn_small` and `pdn_free`, see
+checkpoints/README.md):
 
     python experiments/distill_pdn.py resnet18.npz imagenet-sample-images,bsds500,dtd \
         runs/teacher --size 128 --batch-size 4 --steps 4250 --lr 5e-4 --cosine true \
         --smallest-crop 0.35
+    python experiments/distill_pdn.py efficientnet_lite0 photographs,rendered \
+        runs/teacher --size 128 --batch-size 4 --steps 8000 --lr 5e-4 --cosine true \
+        --smallest-crop 0.15
 """
 
 import pathlib
@@ -28,6 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 from PIL import Image
 
 from jaxad import compile
@@ -36,8 +42,9 @@ from jaxad.cli.data import places
 from jaxad.cli.options import asked, expected, leading
 from jaxad.detector import Scalar, State, config, scalar, static, values
 from jaxad.nets import convert, patch_features
+from jaxad.nets.extractors import EXTRACTORS, network
 from jaxad.nets.pdn import PDN
-from jaxad.nets.resnet import ResNet, resnet18, wide_resnet101_2
+from jaxad.nets.resnet import resnet18, wide_resnet101_2
 from jaxad.weights import files, store
 
 # Differs from the reference: 1000 parts of pictures, theirs are 10,000 pictures or more. At a side
@@ -59,6 +66,7 @@ class Config:
     cosine: bool = static(False)  # warm-up, then down to zero; algorithm 3 has a constant rate
     smallest_crop: float = static(1.0, most=1, above=0)  # of the short side; 1: whole pictures
     grey: float = static(0.1, 0, 1)  # probability that a picture loses its colours, algorithm 3
+    layers: tuple[str, ...] = static(("stage3", "stage5"))  # of an extractor: strides 8 and 16
 
 
 def views(picture: np.ndarray, rng: np.random.Generator, cfg: Config) -> dict[str, np.ndarray]:
@@ -84,24 +92,30 @@ def views(picture: np.ndarray, rng: np.random.Generator, cfg: Config) -> dict[st
     return {"backbone": resized(2 * cfg.size), "pdn": resized(cfg.size)}
 
 
-def load_backbone(path: str) -> tuple[Callable, Any]:
+def load_backbone(given: str, cfg: Config) -> tuple[Callable, Any]:
     """The features of a backbone, as a function of its variables and images, and its variables."""
-    arrays = files.read_state_dict(path)
+    embedding = partial(patch_features.patchcore, channels=cfg.channels)
+    if given in EXTRACTORS:
+        variables = store.load_pretrained(given)[given]
+        return partial(features, network(given, variables), embedding, cfg.layers), variables
+    arrays = files.read_state_dict(given)
     if "layer3.22.conv1.weight" in arrays:
-        network, embedding = wide_resnet101_2(), patch_features.patchcore
+        resnet = wide_resnet101_2()
     elif "layer3.1.conv1.weight" in arrays and "layer3.2.conv1.weight" not in arrays:
         # Differs from the reference: plain means of 3 x 3 cells, theirs (PatchCore's) pool over
         # channels too; ResNet-18's two stages have 384 together, as the PDN has.
-        network, embedding = resnet18(), patch_features.local_average
+        resnet, embedding = resnet18(), patch_features.local_average
     else:
-        raise ValueError(f"{path} is neither ResNet-18 nor WideResNet-101-2")
-    return partial(features, network, embedding), convert.resnet(arrays)
+        raise ValueError(f"{given} is neither ResNet-18 nor WideResNet-101-2")
+    return partial(features, resnet, embedding, ("layer2", "layer3")), convert.resnet(arrays)
 
 
-def features(network: ResNet, embedding: Callable, variables: Any, x: jax.Array) -> jax.Array:
+def features(
+    module: nn.Module, embedding: Callable, layers: Sequence[str], variables: Any, x: jax.Array
+) -> jax.Array:
     """The descriptors to imitate, on a grid of an eighth of the backbone's input."""
-    maps_of = network.apply(variables, x)
-    return embedding(maps_of["layer2"], maps_of["layer3"])
+    found = module.apply(variables, x)
+    return embedding([found[layer] for layer in layers])
 
 
 def loss(params: Any, cfg: Config, targets: jax.Array, x: jax.Array) -> jax.Array:
@@ -144,7 +158,7 @@ def main(words: Sequence[str]) -> None:
     (cfg,) = asked(rest, usage, __doc__, settings=Config())
     backbone, folders, workdir = expected(given, "BACKBONE", "FOLDER,FOLDER,...", "RUN")
     script.prepare()
-    describe, variables = load_backbone(backbone)
+    describe, variables = load_backbone(backbone, cfg)
     found = distil.pictures(places(folders))
     print(f"{len(found.train)} pictures to learn from, {len(found.heldout)} held out; {cfg}")
     view = partial(views, cfg=cfg)

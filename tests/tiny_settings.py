@@ -156,6 +156,46 @@ def tiny_daad() -> Tiny:
     return Tiny(cfg, lambda key: {})
 
 
+def tiny_patchcore() -> Tiny:
+    from jaxad.methods import patchcore
+
+    cfg = patchcore.Config(
+        size=64, batch_size=2, weights=("tiny",), extractor="pdn_small", layers=("pool2", "conv4"),
+        capacity=60, blur=1.0,
+    )  # fmt: skip
+    return Tiny(cfg, tiny_pdn)
+
+
+def tiny_padim() -> Tiny:
+    from jaxad.methods import padim
+
+    cfg = padim.Config(
+        size=64, batch_size=2, weights=("tiny",), extractor="pdn_small", layers=("pool2", "conv4"),
+        channels=6, blur=1.0,
+    )  # fmt: skip
+    return Tiny(cfg, tiny_pdn)
+
+
+def tiny_spade() -> Tiny:
+    from jaxad.methods import spade
+
+    cfg = spade.Config(
+        size=64, batch_size=2, weights=("tiny",), extractor="pdn_small", layers=("pool2", "conv4"),
+        pooled="conv4", capacity=8, neighbours=2.0, blur=1.0,
+    )  # fmt: skip
+    return Tiny(cfg, tiny_pdn)
+
+
+def tiny_mahalanobis() -> Tiny:
+    from jaxad.methods import mahalanobis
+
+    cfg = mahalanobis.Config(
+        size=64, batch_size=2, weights=("tiny",), extractor="pdn_small", layers=("pool2", "conv4"),
+        blur=1.0,
+    )  # fmt: skip
+    return Tiny(cfg, tiny_pdn)
+
+
 TINY = {
     "efficientad": tiny_efficientad,
     "uniad": tiny_uniad,
@@ -168,4 +208,8 @@ TINY = {
     "stfpm": tiny_stfpm,
     "reverse_distillation": tiny_reverse_distillation,
     "mkd": tiny_mkd,
+    "patchcore": tiny_patchcore,
+    "padim": tiny_padim,
+    "spade": tiny_spade,
+    "mahalanobis": tiny_mahalanobis,
 }

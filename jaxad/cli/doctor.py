@@ -13,11 +13,10 @@ import jax
 
 from jaxad.cli.errors import Usage
 from jaxad.cli.script import prepare
-from jaxad.compile import compiler_options
+from jaxad.compile import compiler_options, machine
 from jaxad.data import workpieces
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.methods import autoencoder
-from jaxad.training import memory
 from jaxad.training.fitting import fit
 from jaxad.weights import store
 
@@ -60,7 +59,7 @@ def devices() -> Iterator[str]:
         limit = (device.memory_stats() or {}).get("bytes_limit")
         room = f", {limit / 1e9:.1f} GB" if limit else ""
         yield f"device     {device.platform} {device.device_kind}{room}"
-    yield f"cores      {os.cpu_count()}, {memory.machine() / 1e9:.1f} GB of memory"
+    yield f"cores      {os.cpu_count()}, {machine() / 1e9:.1f} GB of memory"
     yield f"options    of the compiler: {compiler_options() or 'none'}"
     folder = jax.config.values["jax_compilation_cache_dir"]
     if folder is None:
@@ -81,8 +80,8 @@ def optional() -> Iterator[str]:
 def weights() -> Iterator[str]:
     """The weight sets that are found, and their terms."""
     found = store.available()
-    for name, folder in found.items():
-        yield f"weights    {name}: {store.terms(str(folder))}"
+    for name in found:
+        yield f"weights    {name}: {store.terms(name)}"
     if not found:
         yield "weights    none found; see `jaxad weights --help`"
 

@@ -30,6 +30,7 @@ from jaxad.compile.programs import (
     train_step,
     unit,
 )
+from jaxad.compile.room import check_fits, machine
 from jaxad.compile.sets import moments, over_set, slices
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Executor",
     "apart",
     "check_finite",
+    "check_fits",
     "compiler_options",
     "each",
     "enable_cache",
@@ -46,6 +48,7 @@ __all__ = [
     "finite_members",
     "init",
     "jit",
+    "machine",
     "moments",
     "of_pictures",
     "over_set",

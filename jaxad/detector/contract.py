@@ -96,6 +96,11 @@ class Sample:
         if count < whole:
             log.info("measured on %d of %d pictures, spread evenly", count, whole)
 
+    @property
+    def places(self) -> Int[np.ndarray, "n"]:
+        """Which pictures of the larger set these are."""
+        return self._places
+
     def __len__(self) -> int:
         return len(self._places)
 

@@ -7,9 +7,13 @@ from jaxad.methods import (
     diffusionad,
     efficientad,
     feature_reconstruction,
+    mahalanobis,
     memae,
     mkd,
+    padim,
+    patchcore,
     reverse_distillation,
+    spade,
     stfpm,
     uniad,
     uninformed_students,
@@ -29,5 +33,9 @@ DETECTORS: dict[str, Detector] = {
         stfpm,
         reverse_distillation,
         mkd,
+        patchcore,
+        padim,
+        spade,
+        mahalanobis,
     )
 }

@@ -83,6 +83,21 @@ def pyramid(name: str, layers: Sequence[str] = ()) -> tuple[str, ...]:
     return select(name, layers or PYRAMIDS.get(name, ()))
 
 
+def every(name: str) -> tuple[str, ...]:
+    """All layers that the extractor `name` has, the deepest one last; raises as `extractor`."""
+    return tuple(extractor(name).strides)
+
+
+def last_of(name: str, wanted: Sequence[int]) -> tuple[str, ...]:
+    """The last layer of each of these strides, as far as the extractor `name` has them.
+
+    Raises:
+      ValueError: there is no such extractor.
+    """
+    last = {stride: layer for layer, stride in extractor(name).strides.items()}
+    return tuple(last[stride] for stride in wanted if stride in last)
+
+
 def strides(name: str, layers: Sequence[str] = ()) -> tuple[int, ...]:
     """Image pixels from one cell of each map to the next; see `select`."""
     return tuple(extractor(name).strides[layer] for layer in select(name, layers))

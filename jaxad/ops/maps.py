@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+MOST_BLUR = 16.0  # deviation in cells that a sweep may reach
+
 
 def sides(x: Float[Array, "B H W *C"]) -> tuple[int, int]:
     """Height and width of maps or images."""
@@ -36,7 +38,7 @@ def pooled_max(x: Float[Array, "B H W"], window: int) -> Float[Array, "B"]:
 
 def gaussian_blur(
     x: Float[Array, "B H W"],
-    sigma: float,
+    sigma: float | Float[Array, ""],
     border: Literal["reflect", "symmetric"] = "symmetric",
     truncate: float = 4.0,
 ) -> Float[Array, "B H W"]:
@@ -44,7 +46,8 @@ def gaussian_blur(
 
     Args:
       x: maps.
-      sigma: deviation in cells.
+      sigma: deviation in cells; 0 changes nothing. One that a sweep varies, traced, may be up to
+        `MOST_BLUR`.
       border: what lies outside, in numpy's words: a mirror image without the edge ("reflect") or
         with it ("symmetric"; scipy says "reflect" for it).
       truncate: how many deviations the kernel reaches to each side.
@@ -77,7 +80,9 @@ def unit_vectors(x: Float[Array, "*B C"], epsilon: float = 1e-12) -> Float[Array
 
 
 def _along(
-    rows: Float[np.ndarray, "H h"], columns: Float[np.ndarray, "W w"], x: Float[Array, "B h w *C"]
+    rows: Float[Array | np.ndarray, "H h"],
+    columns: Float[Array | np.ndarray, "W w"],
+    x: Float[Array, "B h w *C"],
 ) -> Float[Array, "B H W *C"]:
     """Rows and columns of `x` multiplied by a matrix each, in full precision on any device."""
     highest = jax.lax.Precision.HIGHEST
@@ -98,16 +103,31 @@ def _means(side: int, window: int) -> Float[np.ndarray, "n m"]:
 
 
 def _blurred(
-    side: int, sigma: float, border: Literal["reflect", "symmetric"], truncate: float
-) -> Float[np.ndarray, "n n"]:
+    side: int,
+    sigma: float | Float[Array, ""],
+    border: Literal["reflect", "symmetric"],
+    truncate: float,
+) -> Float[Array | np.ndarray, "n n"]:
     """Weights that smooth `side` values."""
-    reach = int(truncate * sigma + 0.5)
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    inside = np.pad(np.arange(side), reach, mode=border)  # which value each position mirrors
-    result = np.zeros((side, side))
-    for i in range(side):
-        np.add.at(result[i], inside[i : i + len(weights)], weights / weights.sum())
-    return result.astype(np.float32)
+    traced = isinstance(sigma, jax.Array)
+    xp, most = (jnp, MOST_BLUR) if traced else (np, sigma)
+    reach, farthest = xp.floor(truncate * sigma + 0.5), int(truncate * most + 0.5)
+
+    def weight(distance: np.ndarray) -> Array | np.ndarray:
+        inside = xp.exp(-0.5 * (distance / xp.maximum(sigma, 1e-6)) ** 2)
+        return xp.where(abs(distance) <= reach, inside, 0.0)
+
+    # Each value is seen where it is and wherever the mirrors on both sides show it.
+    at, value = np.arange(side)[:, None, None], np.arange(side)[None, :, None]
+    period = 2 * side if border == "symmetric" else max(2 * side - 2, 1)
+    turns = np.arange(-(farthest // period + 1), farthest // period + 2)[None, None] * period
+    mirrored = -1 - value if border == "symmetric" else -value
+    direct, reflected = weight(value + turns - at), weight(mirrored + turns - at)
+    if border == "reflect":  # the edges are their own mirror images
+        own = (value == 0) | (value == side - 1)
+        reflected = xp.where(own, 0.0, reflected)
+    sums = (direct + reflected).sum(-1)
+    return (sums / sums.sum(-1, keepdims=True)).astype(np.float32)
 
 
 def bordered(x: Float[Array, "B h w"], width: int) -> Float[Array, "B H W"]:

@@ -1,9 +1,8 @@
 """Memory for pictures: a stated limit, given out before anything is read."""
 
 import logging
-import math
-import os
 
+from jaxad.compile import machine
 from jaxad.data.pictures import Resized, cost
 from jaxad.data.pipeline import MEMORY
 from jaxad.data.source import Source
@@ -54,11 +53,3 @@ def check(size: int, what: str, way_out: str) -> None:
             f"{what} would take {size / 1e9:.3g} GB, more than half of this machine's memory "
             f"({limit / 1e9:.3g} GB): {way_out}"
         )
-
-
-def machine() -> float:
-    """Bytes of this machine's memory; infinite where the system does not say."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # another system
-        return math.inf

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.ndimage
 from weights import images as draw_images
 from weights import nchw, nhwc, parameters
 
@@ -113,15 +112,6 @@ def test_a_transposed_convolution_writes_one_block_a_cell():
     with jax.default_matmul_precision("highest"):
         found = module.apply({"params": {"kernel": jnp.float32(kernel)}}, jnp.float32(x))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(("border", "scipys"), [("symmetric", "reflect"), ("reflect", "mirror")])
-@pytest.mark.parametrize("sigma", [0.5, 2.0, 4.0])
-def test_blurred_maps_are_scipys(border, scipys, sigma):
-    x = np.random.default_rng(0).random((2, 14, 23), np.float32)
-    found = maps.gaussian_blur(jnp.asarray(x), sigma, border)
-    expected = [scipy.ndimage.gaussian_filter(y, sigma, mode=scipys, truncate=4) for y in x]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_flattened_and_cell_wise_cosines_are_what_they_are_called():

@@ -31,12 +31,12 @@ def test_a_neighbourhood_lists_channels_first_then_rows_then_columns():
 
 def test_patchcore_descriptors_have_the_size_asked_for():
     shallow, deep = jnp.ones((1, 8, 8, 12)), jnp.ones((1, 4, 4, 24))
-    assert patch_features.patchcore(shallow, deep, 10, 16).shape == (1, 8, 8, 10)
+    assert patch_features.patchcore((shallow, deep), 10, 16).shape == (1, 8, 8, 10)
 
 
 def test_local_average_divides_by_nine_at_the_border_too():
     shallow, deep = jnp.ones((1, 4, 4, 1)), jnp.ones((1, 2, 2, 1))
-    found = patch_features.local_average(shallow, deep)
+    found = patch_features.local_average((shallow, deep))
     assert found.shape == (1, 4, 4, 2)
     np.testing.assert_allclose(found[0, 0, 0, 0], 4 / 9, rtol=1e-6)
     np.testing.assert_allclose(found[0, 1, 1, 0], 1, rtol=1e-6)

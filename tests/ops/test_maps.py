@@ -1,8 +1,10 @@
 """Maps against numpy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from jaxad.ops import maps
 
@@ -52,6 +54,24 @@ def test_pooled_max_is_the_largest_mean_of_a_square_inside_the_map():
     squares = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (1, 2))
     expected = squares.mean((-1, -2)).max((1, 2))
     np.testing.assert_allclose(maps.pooled_max(jnp.asarray(x), 3), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("border", "scipys"), [("symmetric", "reflect"), ("reflect", "mirror")])
+@pytest.mark.parametrize("sigma", [0.5, 2.0, 4.0, 16.0])
+def test_blurred_maps_are_scipys_be_sigma_a_number_or_traced(border, scipys, sigma):
+    x = np.random.default_rng(0).random((2, 14, 23), np.float32)
+    expected = [scipy.ndimage.gaussian_filter(y, sigma, mode=scipys, truncate=4) for y in x]
+    found = maps.gaussian_blur(jnp.asarray(x), sigma, border)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    traced = jax.jit(maps.gaussian_blur, static_argnums=2)(jnp.asarray(x), sigma, border)
+    np.testing.assert_allclose(traced, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("border", ["symmetric", "reflect"])
+def test_a_blur_of_zero_changes_nothing(border):
+    x = jnp.asarray(np.random.default_rng(0).random((1, 5, 7), np.float32))
+    np.testing.assert_array_equal(maps.gaussian_blur(x, 0.0, border), x)
+    np.testing.assert_array_equal(jax.jit(maps.gaussian_blur, static_argnums=2)(x, 0.0, border), x)
 
 
 def test_vectors_of_other_shapes_are_not_compared():
