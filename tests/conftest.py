@@ -176,7 +176,7 @@ def finished(tiny, tmp_path_factory):
     def get(name):
         detector, cfg, pretrained, data, _ = tiny(name)
         folder = tmp_path_factory.mktemp(name)
-        key, third = jax.random.key(0), cfg.steps // 3
+        key, third = jax.random.key(0), max(cfg.steps // 3, 1)
         state = training.run(detector, cfg, pretrained, data, key, folder, save_every=third)
         return state, folder
 

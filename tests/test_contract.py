@@ -29,6 +29,11 @@ from jaxad.methods import DETECTORS
 from jaxad.training import fitting
 
 every_detector = pytest.mark.parametrize("name", list(DETECTORS))
+STEPPING = [name for name, x in DETECTORS.items() if x.train_step is not takes_no_steps]
+every_detector_with_steps = pytest.mark.parametrize("name", STEPPING)
+every_detector_without_steps = pytest.mark.parametrize(
+    "name", [name for name in DETECTORS if name not in STEPPING]
+)
 
 
 def new_state(detector, cfg, pretrained, data, key):
@@ -129,7 +134,7 @@ def test_every_number_has_a_range_that_its_default_lies_in(name):
             assert "range" in field.metadata, field.name
 
 
-@every_detector
+@every_detector_with_steps
 def test_a_step_keeps_structure_shapes_and_types_of_the_state(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
     state = new_state(detector, cfg, pretrained, data, key)
@@ -142,7 +147,7 @@ def test_a_step_keeps_structure_shapes_and_types_of_the_state(name, tiny, key):
     assert all(np.isfinite(value) for value in metrics.values())
 
 
-@every_detector
+@every_detector_with_steps
 def test_neither_a_second_call_nor_another_scalar_setting_recompiles(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
     step = compile.train_step(detector)
@@ -158,7 +163,7 @@ def test_neither_a_second_call_nor_another_scalar_setting_recompiles(name, tiny,
     assert step._cache_size() == compiled
 
 
-@every_detector
+@every_detector_with_steps
 def test_every_parameter_has_had_a_gradient_within_eight_steps(name, tiny, key):
     detector, cfg, pretrained, data, untouched = tiny(name)
     state = new_state(detector, cfg, pretrained, data, key)
@@ -189,7 +194,7 @@ def test_init_needs_no_data_and_suits_every_transformation(name, tiny, key):
     assert kinds(jax.jit(init, out_shardings=shardings).lower(key).out_info) == kinds(shapes)
 
 
-@every_detector
+@every_detector_with_steps
 def test_vmapped_init_and_step_match_single_ones(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
     pictures = image_set(data.train, cfg.size)
@@ -222,15 +227,17 @@ def test_the_same_key_gives_the_same_bits_and_another_key_does_not(name, tiny):
         batches = [next(iterator) for _ in range(3)]
         iterator.close()
         state = new_state(detector, cfg, pretrained, data, init_key)
+        if name not in STEPPING:
+            return state
         return compile.steps(detector, cfg, pretrained, state, batches, step_key)[0]
 
     one, again, other = (begun(jax.random.key(seed)) for seed in (0, 0, 1))
     assert_equal(one, again)
     pairs = zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True)
-    assert any((a != b).any() for a, b in pairs)
+    assert any((a != b).any() for a, b in pairs) or not one.params
 
 
-@every_detector
+@every_detector_with_steps
 def test_a_run_resumed_from_disk_equals_one_that_never_stopped(name, tiny, finished, tmp_path):
     """From two thirds of its steps on, with what an interruption there would have left."""
     detector, cfg, pretrained, data, _ = tiny(name)
@@ -255,7 +262,7 @@ def test_frozen_features_read_static_settings_only(name, tiny):
     assert_equal(embed(cfg, pretrained, images), embed(changed, pretrained, images))
 
 
-@every_detector
+@every_detector_with_steps
 def test_features_from_a_cache_give_the_same_step(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
     if detector.embed is no_features:
@@ -316,6 +323,47 @@ def test_images_that_are_neither_uint8_nor_floats_are_refused(name, tiny, key):
         if function not in lacking:
             with pytest.raises(TypeError, match=r"expected uint8, or floats in .* not int32"):
                 function(cfg, pretrained, *arguments)
+
+
+@every_detector_without_steps
+def test_without_steps_all_is_learned_in_one_pass_over_the_pictures(name, tiny, trained, key):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    assert detector.Config().steps == 0
+    with pytest.raises(ValueError, match=f"^steps=5: expected 0, {name} takes no steps"):
+        check_settings(detector, override(cfg, "steps=5"))
+    state = trained(name)
+    assert not jax.tree.leaves((state.params, state.opt))
+    assert int(state.step) == 0
+    assert kinds(state) == kinds(compile.init(detector)(cfg, pretrained, key))
+
+
+@every_detector_without_steps
+def test_another_scalar_setting_does_not_compile_predict_anew(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    images = image_set(data.test, cfg.size)
+    predict = compile.predict(detector)
+    predict(cfg, pretrained, trained(name), images)
+    compiled = predict._cache_size()
+    for field in dataclasses.fields(cfg):
+        if not field.metadata.get("static"):
+            changed = override(cfg, f"{field.name}={0.9 * getattr(cfg, field.name)}")
+            predict(changed, pretrained, trained(name), images)
+    assert predict._cache_size() == compiled
+
+
+@every_detector_without_steps
+def test_what_several_categories_left_predicts_under_vmap_as_alone(name, tiny, key):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    pictures, images = image_set(data.train, cfg.size), image_set(data.test, cfg.size)
+    begun = compile.init(detector)(cfg, pretrained, key)
+    several = [
+        detector.measure(cfg, pretrained, begun, some) for some in (pictures, 255 - pictures[:5])
+    ]
+    many = jax.jit(jax.vmap(detector.predict, (None, None, 0, None)))
+    together = many(cfg, pretrained, stack(several), images)
+    for i, state in enumerate(several):
+        alone = compile.predict(detector)(cfg, pretrained, state, images)
+        assert_close(nth(together, i), alone, 2e-3)
 
 
 @every_detector
@@ -419,10 +467,11 @@ def test_the_score_has_a_gradient_with_respect_to_the_image(name, tiny, trained)
 @every_detector
 def test_a_state_that_is_not_finite_is_not_exported(name, tiny, trained):
     detector, cfg, pretrained, _, _ = tiny(name)
-    spoiled = trained(name)._replace(
-        params=jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), trained(name).params)
-    )
-    with pytest.raises(FloatingPointError, match="params"):
+    spoil = lambda x: jnp.full_like(x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.floating) else x
+    part = "params" if trained(name).params else "stats"
+    wrong = jax.tree.map(spoil, getattr(trained(name), part))
+    spoiled = trained(name)._replace(**{part: wrong})
+    with pytest.raises(FloatingPointError, match=part):
         export.serialize(detector, cfg, pretrained, spoiled)
 
 
@@ -457,7 +506,8 @@ def test_no_public_function_of_a_method_takes_or_returns_a_module(name, tiny, tr
     sys.setprofile(look)
     try:
         jax.eval_shape(functools.partial(detector.init, cfg, pretrained), key)
-        jax.eval_shape(detector.train_step, *arguments, batch, key)
+        if name in STEPPING:
+            jax.eval_shape(detector.train_step, *arguments, batch, key)
         jax.eval_shape(detector.predict, *arguments, image)
         jax.eval_shape(detector.embed, cfg, pretrained, image)
         if detector.heldout_loss is not None:

@@ -278,8 +278,8 @@ def worst(
     cells: Float[Array, "B h w"], features: Float[Array, "B h w D"]
 ) -> tuple[Int[Array, "B"], Float[Array, "B D"]]:
     """Of each picture the most anomalous patch: its number in reading order, and its features."""
-    at = cells.reshape(len(cells), -1).argmax(1)
-    flat = features.reshape(len(features), -1, features.shape[-1])
+    at = cells.reshape(cells.shape[0], -1).argmax(1)
+    flat = features.reshape(features.shape[0], -1, features.shape[-1])
     return at, jnp.take_along_axis(flat, at[:, None, None], 1)[:, 0]
 
 

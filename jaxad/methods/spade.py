@@ -190,7 +190,7 @@ def cell_distances(
 
     Source: section 3.3, with one nearest cell.
     """
-    flat = lambda x: x.reshape(len(x), -1, x.shape[-1])
+    flat = lambda x: x.reshape(x.shape[0], -1, x.shape[-1])
     queries, gallery = flat(features), flat(remembered)
     between = jax.vmap(lambda rows, some: neighbours.nearest(neighbours.bank(rows), some))
 

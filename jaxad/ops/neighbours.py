@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 ROOM = 2**22  # numbers in a tile of the product, 16 MB in float32
+USUAL = 1024  # queries, where a program is made for any number of them
 EXACT = jax.lax.Precision.HIGHEST  # float32 products in float32 on every device
 
 
@@ -80,13 +81,13 @@ def nearest(
         it means TF32, distances are off by 3e-4 of themselves, where it means bfloat16, by 3e-3.
     """
     queries, squares = _centred(bank, queries)
-    size, used = _tiles(bank, len(queries), room)
+    size, used = _tiles(bank, queries.shape[0], room)
 
     def closer(i, least):
         start = jnp.minimum(i * size, len(bank.rows) - size)  # the last one overlaps
         return jnp.minimum(least, _offsets(bank, queries, start, size, precision).min(1))
 
-    nothing = jnp.full(len(queries), jnp.inf, _kind(bank, queries))
+    nothing = jnp.full(queries.shape[0], jnp.inf, _kind(bank, queries))
     return jnp.maximum(squares + jax.lax.fori_loop(0, used, closer, nothing), 0)
 
 
@@ -116,7 +117,7 @@ def k_nearest(
     distances that remain are +inf and their indexes 0. Arguments are those of `nearest`.
     """
     queries, squares = _centred(bank, queries)
-    size, used = _tiles(bank, len(queries), room)
+    size, used = _tiles(bank, queries.shape[0], room)
 
     def closer(i, found):
         start = jnp.minimum(i * size, len(bank.rows) - size)
@@ -126,11 +127,11 @@ def k_nearest(
             (index >= i * size)[None], offsets, jnp.inf
         )  # others have been looked at
         offsets = jnp.concatenate([found[0], offsets], 1)
-        indexes = jnp.concatenate([found[1], jnp.tile(index, (len(queries), 1))], 1)
+        indexes = jnp.concatenate([found[1], jnp.broadcast_to(index, (queries.shape[0], size))], 1)
         negative, at = jax.lax.top_k(-offsets, k)  # stable: the first comes first
         return -negative, jnp.take_along_axis(indexes, at, 1)
 
-    shape = (len(queries), k)
+    shape = (queries.shape[0], k)
     far = jnp.full(shape, jnp.inf, _kind(bank, queries))
     nothing = far, jnp.zeros(shape, jnp.int32)
     offsets, indexes = jax.lax.fori_loop(0, used, closer, nothing)
@@ -155,12 +156,14 @@ def _centred(
     return queries, _squares(queries)
 
 
-def _tiles(bank: Bank, queries: int, room: int) -> tuple[int, Int[Array, ""] | int]:
+def _tiles(bank: Bank, queries: Any, room: int) -> tuple[int, Int[Array, ""] | int]:
     """How many rows are multiplied at once, and how often until all that are there have been.
 
     A tile has `room` numbers or, if that is more, as many as the queries themselves.
     """
     rows, width = bank.rows.shape
+    if not isinstance(queries, int):  # symbolic, in an exported program
+        queries = USUAL
     tiles = -(-rows // max(room // max(queries, 1), width))
     size = -(-rows // tiles)
     return size, 1 if tiles == 1 else -(-bank.count // size)

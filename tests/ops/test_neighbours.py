@@ -76,6 +76,13 @@ def test_an_empty_bank_is_infinitely_far(room):
     assert (indexes == 0).all()
 
 
+def test_a_bank_is_made_again_from_what_was_kept_of_it():
+    _, rows = of_32(*drawn(0, 21, 4))
+    bank = bank_of(rows, 8)
+    again = neighbours.kept(bank.rows, bank.centre, bank.count)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), again, bank)
+
+
 def test_a_bank_without_places_is_an_error():
     with pytest.raises(ValueError, match="at least one row"):
         neighbours.bank(jnp.zeros((0, 3)))
