@@ -27,8 +27,8 @@ class Config:
     size: int = static(224, least=1)  # image side in pixels
     batch_size: int = static(8, least=1)
     steps: int = static(454_000, least=0)  # 1000 epochs of MVTec AD's 3629 images
-    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # of the extractor
-    extractor: str = static("pdn_small")
+    weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the extractor
+    extractor: str = static("efficientnet_lite0")
     layers: tuple[str, ...] = static(())  # of the extractor; none for its own choice
     grid: int = static(14, 1)  # tokens a side
     # Each token on its own, 3x3 convolutions, or encoder and decoder with one table of queries.

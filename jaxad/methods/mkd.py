@@ -39,7 +39,7 @@ from jaxad.ops.terms import total
 from jaxad.weights.store import weights_of
 
 AT_ONCE = 256  # noisy images whose gradients are taken together
-LAYERS = {  # where the extractor's own choice leaves some out, or has negative values
+LAYERS = {  # where the extractor's own choice leaves some out
     **RECTIFIED,
     "squeezenet": ("conv1", "fire4", "fire8", "fire9"),
     "squeezenet1_0": ("conv1", "fire4", "fire8", "fire9"),
@@ -59,9 +59,9 @@ class Config:
     size: int = static(128, least=16)  # image side in pixels
     batch_size: int = static(64, least=1)
     steps: int = static(2400, least=0)  # 601 epochs of 4 batches: 242 images, MVTec AD's average
-    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # of the teacher
-    extractor: str = static("pdn_small")
-    layers: tuple[str, ...] = static(())  # of the extractor, finest first, none negative
+    weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the teacher
+    extractor: str = static("efficientnet_lite0")
+    layers: tuple[str, ...] = static(())  # of the extractor, finest first
     unscored: int = static(1, least=0)  # how many of the first layers count in training only
     normalisation: Literal["none", "imagenet"] = static("none")  # of the clone's input, and a VGG's
     # Whether each of the teacher's maps is divided by its root mean square over the training set.
@@ -85,7 +85,6 @@ def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
     strides = extractors.strides(cfg.extractor, layers(cfg))
     stages_like([1] * len(strides), strides, cfg.narrow)
-    students.warn_of_signed(cfg, layers(cfg))
     if cfg.unscored >= len(strides):
         raise ValueError(
             f"unscored={cfg.unscored}: expected 0 to {len(strides) - 1}, which leaves one of the "
@@ -286,7 +285,8 @@ def smooth_gradient(
 def _clone(cfg: Config, channels: Sequence[int], guided: bool = False) -> Cloner:
     """The clone for layers of so many channels."""
     strides = extractors.strides(cfg.extractor, layers(cfg))
-    return Cloner(stages_like(channels, strides, cfg.narrow), guided)
+    signed = extractors.signed(cfg.extractor, layers(cfg))
+    return Cloner(stages_like(channels, strides, cfg.narrow, signed), guided)
 
 
 DETECTOR = Detector(

@@ -62,7 +62,7 @@ class Config:
     channels: int = static(1024, least=1)  # of the authors' embedding
     pretrain_channels: int = static(1024, least=1)  # of each of its layers
     patch: int = static(3, least=1)  # cells on a side (section 3.1)
-    capacity: int = static(2000, least=1)  # rows in the bank at most
+    capacity: int = static(4000, least=1)  # rows in the bank at most
     sample: int = static(60_000, least=1)  # patches that it is chosen from; of more, at random
     # "row": what is chosen first is a random patch (anomalib); "mean": distances begin as the mean
     # ones to ten random patches (code).

@@ -32,15 +32,15 @@ class Config:
 
     Theirs is `--extractor wide_resnet50_2 --weights wide_resnet50_2`; `resnet18` is the smallest of
     their others. For a residual network without bottlenecks, and for any other whose maps have
-    sides that divide each other, the decoder's blocks are two 3x3 convolutions. They end in a
-    rectifier: maps with negative values cannot be restored.
+    sides that divide each other, the decoder's blocks are two 3x3 convolutions. Those that restore
+    maps with negative values end without a rectifier.
     """
 
     size: int = static(256, least=1)  # image side in pixels
     batch_size: int = static(16, least=1)
     steps: int = static(3200, least=0)  # 200 epochs of 16 batches: 242 images, MVTec AD's average
-    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # of the encoder
-    extractor: str = static("pdn_small")
+    weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the encoder
+    extractor: str = static("efficientnet_lite0")
     layers: tuple[str, ...] = static(())  # of the extractor, finest first; none for its pyramid
     # Cosine of each image's whole map (code; users find that it trains better), or of each cell's
     # channels (paper, section 3.1).
@@ -55,7 +55,6 @@ class Config:
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
     coarsest = max(extractors.strides(cfg.extractor, layers(cfg)))
-    students.warn_of_signed(cfg, layers(cfg))
     if cfg.size < FEWEST_CELLS * coarsest or cfg.size % (2 * coarsest):
         raise ValueError(
             f"size={cfg.size} does not suit the encoder: its coarsest map has {coarsest} pixels a "
@@ -175,7 +174,8 @@ def _network(cfg: Config, pretrained: PyTree) -> ReversedResNet:
         stages = [min(i, len(encoder.blocks) - 1) for i in range(len(sides))]
         units = tuple(encoder.blocks[i] for i in stages)
         kind = encoder.bottleneck, encoder.base_width
-    return reversed_resnet(channels, strides, units, *kind)
+    signed = extractors.signed(cfg.extractor, layers(cfg))
+    return reversed_resnet(channels, strides, units, *kind, signed)
 
 
 def heldout_loss(

@@ -5,17 +5,12 @@ al., CVPR 2020 (arXiv:1911.02357), section 3.1. Their best setting is knowledge 
 both with weight 1.
 """
 
-import logging
-from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxad.detector import Scalar
-from jaxad.nets import extractors
-
-log = logging.getLogger(__name__)
 
 Pyramid = tuple[Float[Array, "B _ _ _"], ...]  # maps of several layers, finest first
 FEWEST_CELLS = 4  # on a side of the coarsest map
@@ -27,16 +22,6 @@ def check_blur(cfg: Any) -> None:
     """Raises ValueError where the Gaussian on a map is as wide as the map."""
     if cfg.blur >= cfg.size:
         raise ValueError(f"blur={cfg.blur}: expected less than size={cfg.size}")
-
-
-def warn_of_signed(cfg: Any, layers: Sequence[str]) -> None:
-    """Says which of the extractor's maps a student that ends in rectifiers cannot imitate."""
-    signed = [name for name in layers if name in extractors.extractor(cfg.extractor).signed]
-    if signed:
-        log.warning(
-            "layers=%s of %s have negative values, which what imitates them here does not reach",
-            ",".join(signed), cfg.extractor,
-        )  # fmt: skip
 
 
 def knowledge(decoded: Float[Array, "B D"], target: Float[Array, "B D"]) -> Float[Array, ""]:

@@ -25,11 +25,13 @@ class Stage(NamedTuple):
       widths: their channels.
       pooled: whether a 2 x 2 maximum of stride 2 follows.
       matched: whether the result is one of the cloner's maps.
+      signed: whether that map is the result before the last rectifier, to match negative values.
     """
 
     widths: tuple[int, ...]
     pooled: bool
     matched: bool
+    signed: bool = False
 
 
 class Cloner(nn.Module):
@@ -57,17 +59,20 @@ class Cloner(nn.Module):
                 conv = Conv(width, 3, padding=1, use_bias=False, kernel_init=xavier, name=name)
                 x = conv(x)
                 if j < len(stage.widths):
-                    x = BatchNorm(name=f"bn{i}_{j}")(x, train)
-                x = relu(x)
+                    x = relu(BatchNorm(name=f"bn{i}_{j}")(x, train))
             if stage.pooled:
                 x = max_pool(x, 2)
+            matched, x = x, relu(x)
             if stage.matched:
-                maps.append(x)
+                maps.append(matched if stage.signed else x)
         return tuple(maps)
 
 
 def stages_like(
-    channels: Sequence[int], strides: Sequence[int], narrow: int | None
+    channels: Sequence[int],
+    strides: Sequence[int],
+    narrow: int | None,
+    signed: Sequence[bool] | None = None,
 ) -> tuple[Stage, ...]:
     """Stages of a cloner whose maps have these channels and strides.
 
@@ -77,12 +82,14 @@ def stages_like(
       channels: of the maps, finest first.
       strides: pixels of the input from one cell to the next, each 1, 2, 4 ... times the one before.
       narrow: channels of convolutions inside a stage; None for as many as at its end.
+      signed: which maps may have negative values; None for no one.
 
     Raises:
       ValueError: strides that pools of 2 cannot reach.
     """
     stages, reached = [], 1
-    for width, stride in zip(channels, strides, strict=True):
+    signed = [False] * len(channels) if signed is None else signed
+    for width, stride, sign in zip(channels, strides, signed, strict=True):
         if stride % reached or (stride // reached).bit_count() != 1:
             raise ValueError(
                 f"strides {', '.join(map(str, strides))}: expected each to be 1, 2, 4 ... times "
@@ -92,7 +99,7 @@ def stages_like(
             stages.append(Stage((narrow or width // 2,) * 2, pooled=True, matched=False))
             reached *= 2
         inner = (narrow or width,) * (1 if stride <= VGG_STRIDE else 2)
-        stages.append(Stage((*inner, width), pooled=reached < stride, matched=True))
+        stages.append(Stage((*inner, width), reached < stride, matched=True, signed=sign))
         reached = stride
     return tuple(stages)
 

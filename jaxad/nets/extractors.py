@@ -83,6 +83,11 @@ def pyramid(name: str, layers: Sequence[str] = ()) -> tuple[str, ...]:
     return select(name, layers or PYRAMIDS.get(name, ()))
 
 
+def signed(name: str, layers: Sequence[str]) -> tuple[bool, ...]:
+    """Which of the layers may have negative values; raises as `select`."""
+    return tuple(layer in extractor(name).signed for layer in select(name, layers))
+
+
 def every(name: str) -> tuple[str, ...]:
     """All layers that the extractor `name` has, the deepest one last; raises as `extractor`."""
     return tuple(extractor(name).strides)

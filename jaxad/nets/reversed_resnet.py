@@ -64,6 +64,8 @@ class Decoder(nn.Module):
       units: residual blocks of each stage, that of the coarsest map first.
       bottleneck: whether they are of 1x1, 3x3, 1x1 convolutions.
       base_width: of the 3x3 ones.
+      signed: which maps may have negative values: they are taken before the last rectifier of their
+        stage. None for no one.
     """
 
     channels: tuple[int, ...]
@@ -71,6 +73,7 @@ class Decoder(nn.Module):
     units: tuple[int, ...] = (2, 2, 2)
     bottleneck: bool = False
     base_width: int = 64
+    signed: tuple[bool, ...] | None = None
 
     @nn.compact
     def __call__(
@@ -79,15 +82,17 @@ class Decoder(nn.Module):
         """Maps of so many channels, finest first."""
         maps = []
         scales = (*self.strides, 2)  # the last one undoes the embedding's own
-        stages = zip(self.channels[::-1], scales[::-1], self.units, strict=True)
-        for stage, (features, scale, units) in enumerate(stages, start=1):
+        signed = self.signed or (False,) * len(self.channels)
+        stages = zip(self.channels[::-1], scales[::-1], self.units, signed[::-1], strict=True)
+        for stage, (features, scale, units, sign) in enumerate(stages, start=1):
             width = _width(features, self.bottleneck, self.base_width)
             for i in range(units):
                 block = ReversedBlock(
                     width, features, 1 if i else scale, self.bottleneck, name=f"layer{stage}_{i}"
                 )
-                x = block(x, train)
-            maps.append(x)
+                restored = block(x, train)
+                x = nn.relu(restored)
+            maps.append(restored if sign else x)
         return tuple(maps[::-1])
 
 
@@ -123,6 +128,7 @@ def reversed_resnet(
     units: tuple[int, ...] = (2, 2, 2),
     bottleneck: bool = False,
     base_width: int = 64,
+    signed: tuple[bool, ...] | None = None,
 ) -> ReversedResNet:
     """For maps of so many channels; see `Decoder`.
 
@@ -130,7 +136,8 @@ def reversed_resnet(
     """
     kind = bottleneck, base_width
     return ReversedResNet(
-        OneClassBottleneck(strides, units[0], *kind), Decoder(channels, strides, units, *kind)
+        OneClassBottleneck(strides, units[0], *kind),
+        Decoder(channels, strides, units, *kind, signed),
     )
 
 
@@ -144,7 +151,7 @@ class ReversedBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], train: bool = False) -> Float[Array, "B H W D"]:
-        """The block's output."""
+        """The block's output, before its last rectifier."""
         if self.bottleneck:
             y = nn.relu(norm("bn1")(conv(self.width, 1, name="conv1")(x), train))
             y = nn.relu(norm("bn2")(_enlarging(self.width, self.scale, "conv2")(y), train))
@@ -158,7 +165,7 @@ class ReversedBlock(nn.Module):
             )
         elif x.shape[-1] != self.features:
             x = norm("upsample_bn")(conv(self.features, 1, name="upsample_conv")(x), train)
-        return nn.relu(x + y)
+        return x + y
 
 
 class TransposedConv(nn.Module):

@@ -1,4 +1,4 @@
-"""Weight sets that are installed as Python packages: found, checked, read; nothing of them is run."""
+"""Weight sets in installed Python packages: found, checked, read; nothing of them is run."""
 
 import hashlib
 import importlib.util
