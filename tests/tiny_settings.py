@@ -51,7 +51,8 @@ def tiny_uniad() -> Tiny:
     from jaxad.methods import uniad
 
     cfg = uniad.Config(
-        size=64, batch_size=2, steps=120, weights=("tiny",), extractor="pdn_small", layers=("pool2", "conv4"), grid=8,
+        size=64, batch_size=2, steps=120, weights=("tiny",), extractor="pdn_small",
+        layers=("pool2", "conv4"), grid=8,
         hidden=32, heads=2, ffn=32, encoder_layers=1, decoder_layers=1, mask_size=3, pool=8,
         jitter=2.0, lr=1e-2, weight_decay=0.0,
     )  # fmt: skip
@@ -62,7 +63,8 @@ def tiny_feature_reconstruction() -> Tiny:
     from jaxad.methods import feature_reconstruction
 
     cfg = feature_reconstruction.Config(
-        size=64, batch_size=2, steps=120, weights=("tiny",), extractor="pdn_small", layers=("pool2", "conv4"), grid=8,
+        size=64, batch_size=2, steps=120, weights=("tiny",), extractor="pdn_small",
+        layers=("pool2", "conv4"), grid=8,
         network="mlp", hidden=8, depth=1, heads=2, pool=8, lr=2e-2, weight_decay=0.0,
     )  # fmt: skip
     return Tiny(cfg, tiny_pdn)
@@ -72,7 +74,8 @@ def tiny_stfpm() -> Tiny:
     from jaxad.methods import stfpm
 
     cfg = stfpm.Config(
-        size=64, batch_size=2, steps=120, weights=("tiny",), extractor="pdn_small", lr=0.1, weight_decay=0.0,
+        size=64, batch_size=2, steps=120, weights=("tiny",), extractor="pdn_small",
+        lr=0.1, weight_decay=0.0,
     )  # fmt: skip
     return Tiny(cfg, tiny_pdn)
 
@@ -107,7 +110,8 @@ def tiny_mkd() -> Tiny:
     from jaxad.methods import mkd
 
     cfg = mkd.Config(
-        size=64, batch_size=2, steps=80, weights=("tiny",), extractor="pdn_small", narrow=8, blur=2.0, lr=1e-2,
+        size=64, batch_size=2, steps=80, weights=("tiny",), extractor="pdn_small",
+        narrow=8, blur=2.0, lr=1e-2,
     )  # fmt: skip
     return Tiny(cfg, tiny_pdn)
 
