@@ -327,7 +327,7 @@ def test_images_that_are_neither_uint8_nor_floats_are_refused(name, tiny, key):
 
 @every_detector_without_steps
 def test_without_steps_all_is_learned_in_one_pass_over_the_pictures(name, tiny, trained, key):
-    detector, cfg, pretrained, data, _ = tiny(name)
+    detector, cfg, pretrained, _, _ = tiny(name)
     assert detector.Config().steps == 0
     with pytest.raises(ValueError, match=f"^steps=5: expected 0, {name} takes no steps"):
         check_settings(detector, override(cfg, "steps=5"))
@@ -364,6 +364,24 @@ def test_what_several_categories_left_predicts_under_vmap_as_alone(name, tiny, k
     for i, state in enumerate(several):
         alone = compile.predict(detector)(cfg, pretrained, state, images)
         assert_close(nth(together, i), alone, 2e-3)
+
+
+@pytest.mark.parametrize("name", [n for n, x in DETECTORS.items() if x.nearest is not None])
+def test_what_is_nearest_is_a_place_in_a_training_picture(name, tiny, trained):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    nearest = compile.of_pictures(detector.nearest)
+    train, test = (image_set(some, cfg.size) for some in (data.train, data.test))
+    found = nearest(cfg, pretrained, trained(name), test)
+    for boxes in (found.at, found.place):
+        assert boxes.shape == (len(test), 4)
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert ((found.picture >= 0) & (found.picture < len(train))).all()
+    np.testing.assert_allclose(
+        found.distance[4:5], nearest(cfg, pretrained, trained(name), test[4:5]).distance, rtol=1e-4
+    )
+    # Of a training picture it is that picture, and the same place, where the memory has it whole.
+    itself = nearest(cfg, pretrained, trained(name), train)
+    assert (itself.distance < found.distance.max()).all()
 
 
 @every_detector

@@ -94,7 +94,11 @@ def main(words: Sequence[str]) -> None:
                 place = pathlib.Path(options.out, *inside)
             title = f"{run.detector.name} of {folder.name} on {name}"
             print(f"{name}: {run.detector.name}, trained in {folder}")
-            result = tested(run.detector, run.cfg, run.pretrained, run.state, one, place, title)
+            same = repr(one.train) == run.record["data"]["train"]
+            result = tested(
+                run.detector, run.cfg, run.pretrained, run.state, one, place, title,
+                one.train if same else None,
+            )  # fmt: skip
             if result is not None:
                 results["/".join(inside) or name] = result
     if len(results) > 1:

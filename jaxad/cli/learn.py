@@ -14,7 +14,7 @@ from jaxad.cli.run_options import DataOptions, RunOptions
 from jaxad.cli.script import prepare, read_rows
 from jaxad.data.files import counted
 from jaxad.data.reading import Reading
-from jaxad.data.source import Data
+from jaxad.data.source import Data, Source
 from jaxad.detector import Detector, State, replace
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import Evaluation, joined
@@ -66,7 +66,7 @@ def learn(
         about = described(cfg, category=name, data=lay, options=vars(chosen), seed=run.seed)
         state = learned(detector, cfg, pretrained, one, run, folder, about)
         title = _title(detector, cfg, name, run.seed)
-        found.append(tested(detector, cfg, pretrained, state, one, folder, title))
+        found.append(tested(detector, cfg, pretrained, state, one, folder, title, one.train))
         print(f"model: {folder / 'model'}")
     evaluations = [one for one in found if one is not None]
     if len(evaluations) > 1:
@@ -130,12 +130,16 @@ def tested(
     data: Data,
     workdir: pathlib.Path,
     title: str,
+    learned: Source | None,
 ) -> Evaluation | None:
-    """Measures and shows a model on its test pictures, and says where; None if there are none."""
+    """Measures and shows a model on its test pictures, and says where; None if there are none.
+
+    `learned` are the pictures that it learned from, None if they are not at hand; see `assess`.
+    """
     if data.test is None:
         print("no test pictures: nothing to evaluate on")
         return None
-    found = assess(detector, cfg, pretrained, state, data, workdir, title)
+    found = assess(detector, cfg, pretrained, state, data, workdir, title, learned)
     print(found)
     print(f"report: {workdir / 'report' / 'index.html'}")
     return found

@@ -64,7 +64,7 @@ def main(words: Sequence[str]) -> None:
     )
     state = learned(detector, cfg, pretrained, data, RunOptions(), workdir, about)
     title = f"{detector.name} on rendered workpieces"
-    found = tested(detector, cfg, pretrained, state, data, workdir, title)
+    found = tested(detector, cfg, pretrained, state, data, workdir, title, data.train)
     for category in found.categories.values() if found else ():
         for kind, metrics in category.kinds.items():
             print(f"image AUROC on {kind} defects: {metrics['image_auroc']:.3f}")

@@ -54,6 +54,24 @@ class Prediction(NamedTuple):
     parts: dict[str, Array] = {}
 
 
+class Nearest(NamedTuple):
+    """Of a batch of images the most anomalous place, and the normal one that is nearest to it.
+
+    Places are top, left, bottom and right, in parts of the picture's sides.
+
+    Attributes:
+      at: the place in the image.
+      distance: between the two, in the method's own units.
+      picture: which training picture, by its number among those that `measure` got.
+      place: where in it.
+    """
+
+    at: Float[Array, "B 4"]
+    distance: Float[Array, "B"]
+    picture: Int[Array, "B"]
+    place: Float[Array, "B 4"]
+
+
 class Stream(NamedTuple):
     """A batch entry that a detector wants besides `image` and `index`.
 
@@ -154,6 +172,7 @@ class _Given(NamedTuple):
     streams: Callable[[Any], tuple[Stream, ...]] = no_streams
     check: Callable[[Any], None] = no_rules
     heldout_loss: Callable[..., Float[Array, "B"]] | None = None
+    nearest: Callable[..., Nearest] | None = None
 
 
 class Detector(_Given):
@@ -215,6 +234,14 @@ class Detector(_Given):
         What a run may select its state by. None: it has none.
         """
         return _taking(super().heldout_loss, 3, pixels.unit)
+
+    @property
+    def nearest(self) -> Callable[..., Nearest] | None:
+        """(cfg, pretrained, state, images) -> Nearest, for people to look at.
+
+        None: it remembers no pictures.
+        """
+        return _taking(super().nearest, 3, pixels.unit)
 
 
 # What stands for a function that a detector lacks; it is asked after by `is`.

@@ -19,6 +19,7 @@ from jaxad import compile
 from jaxad.detector import (
     Detector,
     Images,
+    Nearest,
     Pictures,
     Prediction,
     Scalar,
@@ -198,7 +199,7 @@ def remembered(
     )
     found, number = pool.empty(places, width, 4), 0
     for features in compile.slices(described, (cfg, pretrained), pictures):
-        found = compile.jit(added)(found, features, jnp.int32(number), key)
+        found = compile.jit(added)(cfg, found, features, jnp.int32(number), key)
         number += len(features)
     return found, total
 
@@ -210,16 +211,18 @@ def described(cfg: Config, pretrained: PyTree, images: Images) -> Float[Array, "
 
 
 def added(
+    cfg: Config,
     found: pool.Pool,
     features: Float[Array, "B V h w D"],
     first: Int[Array, ""],
     key: Key[Array, ""],
 ) -> pool.Pool:
     """The pool with further pictures' patches, the first of which is picture number `first`."""
+    views = symmetries.VIEWS[cfg.views]
     count, *grid, width = features.shape
     numbers = first + jnp.arange(count)
     places = jnp.indices((count, *grid)).reshape(4, -1).T
-    tags = places.at[:, 0].add(first)
+    tags = places.at[:, 0].add(first).at[:, 1].set(jnp.asarray(views)[places[:, 1]])
     priorities = pool.priorities(key, numbers, math.prod(grid))
     return pool.merged(found, features.reshape(-1, width), priorities.reshape(-1), tags)
 
@@ -317,6 +320,27 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     return Prediction(map_, score, {"distance": cells})
 
 
+def nearest(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Nearest:
+    """Each image's most anomalous patch, and the patch of a training picture nearest to it."""
+    features, bank = embed(cfg, pretrained, images), bank_of(state.stats)
+    cells = patch_scores(cfg, bank, features)
+    at, query = worst(cells, features)
+    picture, view, row, column = state.stats.origins[neighbours.nearest_rows(bank, query)].T
+    side, coarsest = cells.shape[2], max(extractors.strides(cfg.extractor, layers(cfg)))
+    reach = cfg.patch * coarsest / cfg.size / 2
+
+    def around(row: Int[Array, "B"], column: Int[Array, "B"]) -> Float[Array, "B 4"]:
+        middle = (jnp.stack([row, column, row, column], 1) + 0.5) / side
+        return middle + jnp.array([[-reach, -reach, reach, reach]])
+
+    return Nearest(
+        around(at // side, at % side),
+        cells.max((1, 2)),
+        picture,
+        around(*symmetries.place(row, column, view, side)),
+    )
+
+
 DETECTOR = Detector(
     name="patchcore",
     Config=Config,
@@ -325,4 +349,5 @@ DETECTOR = Detector(
     measure=measure,
     embed=embed,
     check=check,
+    nearest=nearest,
 )

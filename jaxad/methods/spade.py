@@ -18,6 +18,7 @@ from jaxad import compile
 from jaxad.detector import (
     Detector,
     Images,
+    Nearest,
     Pictures,
     Prediction,
     Sample,
@@ -192,10 +193,12 @@ def cell_distances(
     """
     flat = lambda x: x.reshape(x.shape[0], -1, x.shape[-1])
     queries, gallery = flat(features), flat(remembered)
-    between = jax.vmap(lambda rows, some: neighbours.nearest(neighbours.bank(rows), some))
+
+    def between(rows: Float[Array, "N C"], some: Float[Array, "N C"]) -> Float[Array, "N"]:
+        return neighbours.nearest(neighbours.bank(rows), some)
 
     def closer(k: Int[Array, ""], least: Float[Array, "B N"]) -> Float[Array, "B N"]:
-        return jnp.minimum(least, between(gallery[index[:, k]], queries))
+        return jnp.minimum(least, jax.vmap(between)(gallery[index[:, k]], queries))
 
     least = jnp.full(queries.shape[:2], jnp.inf)
     squares = jax.lax.fori_loop(0, count, closer, least)
@@ -224,6 +227,14 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     )
 
 
+def nearest(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Nearest:
+    """The training picture that is nearest to each image, both as a whole."""
+    vectors, _ = embed(cfg, pretrained, images)
+    distances, index = neighbourhood(state.stats, vectors)
+    whole = jnp.tile(jnp.array([[0.0, 0.0, 1.0, 1.0]]), (vectors.shape[0], 1))
+    return Nearest(whole, distances[:, 0], state.stats.numbers[index[:, 0]], whole)
+
+
 DETECTOR = Detector(
     name="spade",
     Config=Config,
@@ -231,4 +242,5 @@ DETECTOR = Detector(
     predict=predict,
     measure=measure,
     check=check,
+    nearest=nearest,
 )

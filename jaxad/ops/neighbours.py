@@ -8,6 +8,7 @@ What is left of it: a squared distance is off by a few millionths of |q - mean|^
 query that is itself a row may so be found a thousandth of its length away from it.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -48,8 +49,8 @@ def bank(
     there = jnp.arange(len(rows)) < count
     wide = jnp.where(there[:, None], rows, 0).astype(jnp.promote_types(rows.dtype, jnp.float32))
     centre = wide.sum(0) / jnp.maximum(count, 1)
-    kept = jnp.where(there[:, None], wide - centre[None], 0).astype(dtype or rows.dtype)
-    return Bank(kept, jnp.where(there, _squares(kept), jnp.inf), centre, count)
+    centred = jnp.where(there[:, None], wide - centre[None], 0)
+    return kept(centred.astype(dtype or rows.dtype), centre, count)
 
 
 def kept(rows: Float[Array, "M D"], centre: Float[Array, "D"], count: Int[Array, ""]) -> Bank:
@@ -64,6 +65,7 @@ def rows_at(bank: Bank, indexes: Int[Array, "*Q"]) -> Float[Array, "*Q D"]:
     return rows + jnp.broadcast_to(bank.centre, rows.shape)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def nearest(
     bank: Bank,
     queries: Float[Array, "Q D"],
@@ -71,6 +73,8 @@ def nearest(
     precision: jax.lax.Precision = EXACT,
 ) -> Float[Array, "Q"]:
     """The squared distance of each query to the row nearest to it; +inf in an empty bank.
+
+    Its gradient is that of the distance to this row, by the queries alone: 2 (q - m).
 
     Args:
       bank: of half precision or not.
@@ -89,6 +93,17 @@ def nearest(
 
     nothing = jnp.full(queries.shape[0], jnp.inf, _kind(bank, queries))
     return jnp.maximum(squares + jax.lax.fori_loop(0, used, closer, nothing), 0)
+
+
+# Through the loop it would keep every tile of the product, and could not be taken backwards where
+# the number of tiles is known only while it runs.
+@nearest.defjvp
+def _nearest_jvp(room, precision, primals, tangents):
+    (bank, queries), (_, moved) = primals, tangents
+    rows = nearest_rows(bank, jax.lax.stop_gradient(queries), room, precision)
+    apart = queries - rows_at(bank, rows).astype(queries.dtype)
+    squares = nearest(bank, queries, room, precision)
+    return squares, (2 * (apart * moved).sum(1)).astype(squares.dtype)
 
 
 def nearest_rows(

@@ -5,7 +5,7 @@ mirrored left to right.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 VIEWS = {  # sets of them
     "as_is": (0,),
@@ -21,10 +21,12 @@ def seen(images: Float[Array, "B S S C"], view: int) -> Float[Array, "B S S C"]:
     return turned[:, :, ::-1] if view % 2 else turned
 
 
-def place(row: int, column: int, view: int, side: int) -> tuple[int, int]:
-    """Where the cell (row, column) of a view lies in the picture itself, of `side` cells."""
-    if view % 2:
-        column = side - 1 - column
-    for _ in range(view // 2):
-        row, column = column, side - 1 - row
+def place(
+    row: Int[Array, "*B"], column: Int[Array, "*B"], view: Int[Array, "*B"], side: int
+) -> tuple[Int[Array, "*B"], Int[Array, "*B"]]:
+    """Where cells (row, column) of views lie in the pictures themselves, of `side` cells a side."""
+    column = jnp.where(view % 2 == 1, side - 1 - column, column)
+    for turn in range(3):
+        more = view // 2 > turn
+        row, column = jnp.where(more, column, row), jnp.where(more, side - 1 - row, column)
     return row, column

@@ -18,11 +18,13 @@ from jaxad.data.view import WHOLE
 from jaxad.detector import Detector, State
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import Evaluation
-from jaxad.report.pages import Report, colour_scale
+from jaxad.report.nearest import comparisons
+from jaxad.report.pages import Report, alarms, colour_scale
 from jaxad.training import record
 
 log = logging.getLogger(__name__)
 
+COMPARED = 200  # alarms, at most, that are shown beside what is nearest to them
 HELD_OUT = 64  # normal pictures, at most, that set the colour scale
 
 
@@ -34,10 +36,22 @@ def assess(
     data: Data,
     workdir: str | os.PathLike[str],
     title: str = "Report",
+    learned: Source | None = None,
 ) -> Evaluation:
     """Evaluates on `data.test` and writes `evaluation.json` and `report/` under `workdir`.
 
-    The colour scale of all heat maps is set from held-out normal pictures.
+    The colour scale of all heat maps is set from held-out normal pictures. Of a detector that
+    remembers pictures the page shows alarms beside what is nearest to them.
+
+    Args:
+      detector: the method.
+      cfg: its settings.
+      pretrained: {name: tree} for `cfg.weights`.
+      state: trained and calibrated.
+      data: the pictures.
+      workdir: the folder to write to.
+      title: of the page.
+      learned: the pictures that the state was measured on; None if they are not at hand.
 
     Raises:
       ValueError: there is no test set, or a picture cannot be read.
@@ -72,7 +86,15 @@ def assess(
     )
     unread = [one for source in (data.train, data.heldout) for one in skipped(source)]
     evaluation = evaluation._replace(left_out=(*unread, *evaluation.left_out))
-    report.finish(evaluation, title)
+    compared = ()
+    if detector.nearest is not None and learned is not None:
+        alarmed = alarms(evaluation.pictures)
+        if len(alarmed) > COMPARED:
+            log.info(
+                "the page compares %d of %d alarms with normal pictures", COMPARED, len(alarmed)
+            )
+        compared = comparisons(detector, cfg, pretrained, state, test, learned, alarmed[:COMPARED])
+    report.finish(evaluation, title, compared)
     record.write_json(folder / "evaluation.json", evaluation.as_dict())
     return evaluation
 

@@ -20,6 +20,8 @@ h2 { font-size: 1.15em; margin-top: 2em }
 figure { display: inline-block; width: 292px; margin: 0 14px 14px 0; vertical-align: top;
          font-size: 12px; overflow-wrap: anywhere }
 figure img { width: 292px; height: 144px }
+figure.wide { width: 588px }
+figure.wide img { width: 588px; height: 144px }
 summary { cursor: pointer; margin: 2em 0 1em }
 </style>
 <h1>$title</h1>
@@ -33,11 +35,20 @@ Left the picture, right its map on the scale of all pictures here: grey up to $l
 nine tenths of held-out normal pixels are; half way at $normal, the highest of them; brightest from
 $high. The outline is the mask's.</p>
 $grid
+$nearest
 <details>
 <summary>Heat maps of $count pictures, highest score first; a click opens one</summary>
 $heat_maps
 </details>
 </html>
+""")
+
+
+COMPARED = Template("""<h2>Alarms, and what is nearest to them among the normal pictures</h2>
+<p>The picture with its most anomalous place framed, that place, the nearest one of the training
+pictures, and where it lies in its own. The clearest alarms come first; a click opens the heat map.
+Two places that look alike are a false alarm, or a defect that the features do not see.</p>
+$figures
 """)
 
 
@@ -56,6 +67,7 @@ def page(
     grid: str,
     heat_maps: Sequence[HeatMap],
     scale: Sequence[str],
+    nearest: Sequence[HeatMap] = (),
 ) -> str:
     """The whole page.
 
@@ -66,6 +78,7 @@ def page(
       grid: path of the best and worst cases.
       heat_maps: of all pictures, in the order to show.
       scale: the numbers at the lowest, middle and highest colour.
+      nearest: alarms beside the normal pictures nearest to them; their pictures are heat maps.
     """
     low, normal, high = scale
     return PAGE.substitute(
@@ -75,15 +88,20 @@ def page(
         grid=f'<img src="{quote(grid)}" alt="best and worst cases">',
         count=len(heat_maps),
         heat_maps="\n".join(map(_figure, heat_maps)),
+        nearest=COMPARED.substitute(figures="\n".join(map(_wide, nearest))) if nearest else "",
         low=low,
         normal=normal,
         high=high,
     )
 
 
-def _figure(heat_map: HeatMap) -> str:
+def _figure(heat_map: HeatMap, kind: str = "", words: str = "heat map") -> str:
     picture, thumbnail = quote(heat_map.picture), quote(heat_map.thumbnail)
     return (
-        f'<figure><a href="{picture}"><img src="{thumbnail}" alt="heat map" loading="lazy"></a>'
-        f"<figcaption>{html.escape(heat_map.caption)}</figcaption></figure>"
+        f'<figure{kind}><a href="{picture}"><img src="{thumbnail}" alt="{words}" loading="lazy">'
+        f"</a><figcaption>{html.escape(heat_map.caption)}</figcaption></figure>"
     )
+
+
+def _wide(heat_map: HeatMap) -> str:
+    return _figure(heat_map, ' class="wide"', "the alarm beside the nearest normal place")

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,11 @@ from jaxad.evaluation.metrics import f1_max
 from jaxad.evaluation.results import Evaluation, Scored
 from jaxad.report import figures, html, panels
 from jaxad.report.heatmap import Scale, colour_scale, overlay
+from jaxad.report.nearest import Comparison
 
 __all__ = ["Report", "Scale", "colour_scale", "overlay"]
 
-PICTURES, THUMBNAILS = "pictures", "thumbnails"  # folders
+PICTURES, THUMBNAILS, NEAREST = "pictures", "thumbnails", "nearest"  # folders
 COLUMNS = 5  # pictures in a row of the grid
 ROWS = 20  # types of defect in the histogram; where there are more, their kinds are shown
 CURVES = {  # file and key in `Category.curves`: title, vertical axis, limit of the area
@@ -73,13 +74,24 @@ class Report:
             pair.save(self._path(THUMBNAILS, index), compress_level=3)
         self._visited.add(index)
 
-    def finish(self, evaluation: Evaluation, title: str = "Report") -> Path:
+    def finish(
+        self,
+        evaluation: Evaluation,
+        title: str = "Report",
+        compared: Iterable[Comparison] = (),
+    ) -> Path:
         """Writes grid, histogram, curves and page; returns the path of the page.
 
         Pictures that were not visited count in the figures, but have no heat map.
+
+        Args:
+          evaluation: of the whole test set.
+          title: of the page.
+          compared: alarms beside the normal pictures nearest to them, in the order to show.
         """
         pictures = evaluation.pictures
         with self._writing():
+            nearest = [self._compared(one, pictures[one.index]) for one in compared]
             self._draw_grid(pictures)
             figures = self._draw_figures(evaluation)
             by_score = sorted(self._visited, key=lambda i: -pictures[i].score)
@@ -92,10 +104,20 @@ class Report:
                 for i in by_score
             ]
             numbers = panels.numbers((self._scale.low, self._scale.normal, self._scale.high))
-            text = html.page(title, str(evaluation), figures, "grid.png", heat_maps, numbers)
+            text = html.page(
+                title, str(evaluation), figures, "grid.png", heat_maps, numbers, nearest
+            )
             path = self._folder / "index.html"
             path.write_text(text, encoding="utf-8", errors="replace")
         return path
+
+    def _compared(self, found: Comparison, picture: Scored) -> html.HeatMap:
+        (self._folder / NEAREST).mkdir(exist_ok=True)
+        found.image.save(self._path(NEAREST, found.index), compress_level=3)
+        name, scored = _caption(*picture)
+        words = f"{name}, {scored}, at distance {found.distance:#.3g} of {_printable(found.normal)}"
+        file = self._file(found.index)
+        return html.HeatMap(f"{PICTURES}/{file}", f"{NEAREST}/{file}", words)
 
     def _draw_grid(self, pictures: Sequence[Scored]) -> None:
         chosen = cases(pictures, COLUMNS, among=self._visited)
@@ -152,16 +174,7 @@ def cases(pictures: Sequence[Scored], count: int, among: Collection[int]) -> dic
       count: how many of each sort, at most.
       among: indices of pictures that may be chosen.
     """
-    scores = np.array([picture.score for picture in pictures])
-    anomalous = np.array([picture.record.label == 1 for picture in pictures])
-    categories = np.array([picture.record.category for picture in pictures])
-    margin = np.zeros(len(pictures))
-    for name in np.unique(categories):
-        members = categories == name
-        _, threshold = f1_max(scores[members], anomalous[members])
-        if np.isnan(threshold):
-            threshold = np.nextafter(scores[members].max(), np.inf)
-        margin[members] = scores[members] - threshold
+    anomalous, margin = _labels_and_margins(pictures)
     alarm = margin >= 0
     allowed = np.isin(np.arange(len(pictures)), list(among))
 
@@ -176,6 +189,29 @@ def cases(pictures: Sequence[Scored], count: int, among: Collection[int]) -> dic
         "False alarms": first(~anomalous & alarm, -margin),
         "Hardest normals without alarm": first(~anomalous & ~alarm, -margin),
     }
+
+
+def alarms(pictures: Sequence[Scored]) -> list[int]:
+    """The indices of all pictures that raise one, as in `cases`, the clearest first."""
+    _, margin = _labels_and_margins(pictures)
+    return [i for i in np.argsort(-margin, kind="stable").tolist() if margin[i] >= 0]
+
+
+def _labels_and_margins(
+    pictures: Sequence[Scored],
+) -> tuple[Bool[NpArray, "N"], Float[NpArray, "N"]]:
+    """Whether pictures are anomalous, and how far their scores are above their threshold."""
+    scores = np.array([picture.score for picture in pictures])
+    anomalous = np.array([picture.record.label == 1 for picture in pictures])
+    categories = np.array([picture.record.category for picture in pictures])
+    margin = np.zeros(len(pictures))
+    for name in np.unique(categories):
+        members = categories == name
+        _, threshold = f1_max(scores[members], anomalous[members])
+        if np.isnan(threshold):
+            threshold = np.nextafter(scores[members].max(), np.inf)
+        margin[members] = scores[members] - threshold
+    return anomalous, margin
 
 
 def groups(pictures: Sequence[Scored]) -> dict[str, Float[NpArray, "_"]]:

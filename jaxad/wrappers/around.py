@@ -30,6 +30,7 @@ def of_inside(detector: Detector) -> Detector:
         train_step=where(detector.train_step, takes_no_steps, inside(detector.train_step)),
         calibrate=where(detector.calibrate, unchanged, inside(detector.calibrate)),
         heldout_loss=where(detector.heldout_loss, None, inside(detector.heldout_loss)),
+        nearest=where(detector.nearest, None, inside(detector.nearest)),
     )
 
 

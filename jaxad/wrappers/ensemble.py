@@ -11,6 +11,7 @@ from jaxad import compile
 from jaxad.detector import (
     Detector,
     Images,
+    Nearest,
     Pictures,
     Prediction,
     State,
@@ -28,8 +29,8 @@ from jaxad.wrappers.around import Around, inside, of_inside, where
 def ensemble(detector: Detector) -> Detector:
     """Several members that differ in their random numbers; the mean of their maps and scores.
 
-    `parts` are "spread", the standard deviation of the members' maps, and "score_spread". Setting
-    `members`: how many.
+    `parts` are "spread", the standard deviation of the members' maps, and "score_spread"; `nearest`
+    is the first member's. Setting `members`: how many.
 
     >>> from jaxad.methods import stfpm
     >>> ensemble(stfpm.DETECTOR).name
@@ -79,6 +80,9 @@ def ensemble(detector: Detector) -> Detector:
         losses = [loss(cfg, pretrained, m, images) for m in members]
         return total(losses) / len(losses)
 
+    def nearest(cfg: Any, pretrained: PyTree, state: State, images: Images) -> Nearest:
+        return inside(detector.nearest)(cfg, pretrained, several(cfg, state)[0], images)
+
     def several(cfg: Any, state: State) -> list[State]:
         learned = state.params, state.stats, state.opt
         return [State(state.step, *nth(learned, i)) for i in range(cfg.members)]
@@ -95,4 +99,5 @@ def ensemble(detector: Detector) -> Detector:
         calibrate=where(detector.calibrate, unchanged, calibrate),
         predict=predict,
         heldout_loss=where(detector.heldout_loss, None, heldout_loss),
+        nearest=where(detector.nearest, None, nearest),
     )

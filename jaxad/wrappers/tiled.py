@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from jaxad.detector import (
     Detector,
     Images,
     ImageSet,
+    Nearest,
     Pictures,
     Prediction,
     State,
@@ -93,6 +94,18 @@ def tiled(detector: Detector) -> Detector:
         losses = inside(detector.heldout_loss)(cfg, pretrained, state, cut(cfg, images))
         return losses.reshape(images.shape[0], -1).mean(1)
 
+    def nearest(cfg: Any, pretrained: PyTree, state: State, images: Images) -> Nearest:
+        found = inside(detector.nearest)(cfg, pretrained, state, cut(cfg, images))
+        each = cfg.tiles**2
+        distances = found.distance.reshape(-1, each)
+        tile = distances.argmax(1)
+        best = jnp.arange(distances.shape[0]) * each + tile
+        at, place = (
+            whole_place(boxes[best], of, cfg)
+            for boxes, of in ((found.at, tile), (found.place, found.picture[best] % each))
+        )
+        return Nearest(at, distances.max(1), found.picture[best] // each, place)
+
     return of_inside(detector)._replace(
         name=f"tiled({detector.name})",
         Config=Config,
@@ -103,6 +116,7 @@ def tiled(detector: Detector) -> Detector:
         calibrate=where(detector.calibrate, unchanged, calibrate),
         predict=predict,
         heldout_loss=where(detector.heldout_loss, None, heldout_loss),
+        nearest=where(detector.nearest, None, nearest),
     )
 
 
@@ -131,6 +145,13 @@ def tiles_of(images: ImageSet, count: int, side: int) -> Any:
     rows = [images[:, y : y + side, x : x + side] for y in starts for x in starts]
     module = jnp if isinstance(images, jax.Array) else np
     return module.stack(rows, 1).reshape(-1, side, side, *images.shape[3:])
+
+
+def whole_place(boxes: Float[Array, "B 4"], tile: Int[Array, "B"], cfg: Any) -> Float[Array, "B 4"]:
+    """Places in tiles of these numbers as places in the whole images, all in parts of sides."""
+    side, step = cfg.inside.size, cfg.inside.size - cfg.overlap
+    corner = step * jnp.stack([tile // cfg.tiles, tile % cfg.tiles], 1)
+    return (jnp.tile(corner, (1, 2)) + side * boxes) / cfg.size
 
 
 def together(maps: Float[Array, "N h h"], count: int, overlap: int) -> Float[Array, "B H H"]:

@@ -31,7 +31,10 @@ def test_the_sweep_has_every_choice_of_layers_once_and_starts_with_the_authors()
 @pytest.mark.slow
 def test_the_sweep_leaves_tables_and_the_spread_over_seeds(tmp_path, capsys):
     category(tmp_path / "one", normal=4)
-    settings = shlex.split("--size 32 --batch-size 2 --steps 2 --seeds 2 --layers pool2,conv4")
+    settings = shlex.split(
+        "--size 32 --batch-size 2 --steps 2 --seeds 2 --layers pool2,conv4 "
+        "--extractor pdn_small --weights pdn_small"
+    )
     words = [str(tmp_path / "out"), "--data", str(tmp_path / "one"), *settings]
     script("sweep_stfpm").main(words)
     lines = (tmp_path / "out" / "summary.txt").read_text().splitlines()

@@ -16,13 +16,14 @@ from jaxad.weights.store import save_pretrained
 
 SMALL_UNIAD = shlex.split(
     "--size 64 --grid 8 --hidden 16 --heads 2 --ffn 16 --batch-size 2 --pool 8 "
-    "--layers pool2,conv4 --encoder-layers 1 --decoder-layers 1 --mask-size 3"
+    "--extractor pdn_small --layers pool2,conv4 --encoder-layers 1 --decoder-layers 1 "
+    "--mask-size 3"
 )
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory, tiny):
-    """The option that names a small random extractor."""
+    """The option that names the weights of a small random extractor."""
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     _, _, pretrained, _, _ = tiny("uniad")
     save_pretrained(folder, jax.device_get(pretrained["tiny"]), {"origin": "random"})

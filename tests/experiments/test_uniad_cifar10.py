@@ -53,7 +53,8 @@ def test_the_experiment_leaves_a_table_of_small_data_results(experiment, tmp_pat
     np.savez(data, **arrays)
     words = (
         "--epochs 1 --seeds 2 --size 64 --grid 8 --hidden 16 --heads 2 --ffn 16 "
-        "--encoder-layers 1 --decoder-layers 1 --mask-size 3 --pool 8 --layers pool2,conv4"
+        "--encoder-layers 1 --decoder-layers 1 --mask-size 3 --pool 8 --layers pool2,conv4 "
+        "--extractor pdn_small --weights pdn_small"
     )
     experiment.main([str(tmp_path / "run"), "--data", str(data), *words.split()])
     printed = capsys.readouterr().out

@@ -11,8 +11,9 @@ from jaxad.methods import feature_reconstruction, uniad
 from jaxad.training.fitting import begun
 
 TINY = feature_reconstruction.Config(
-    size=32, batch_size=2, steps=30, weights=("tiny",), layers=("pool1", "conv4"), grid=4,
-    hidden=8, depth=1, heads=2, ffn=8, pool=4, lr=0.01, weight_decay=0.0,
+    size=32, batch_size=2, steps=30, weights=("tiny",), extractor="pdn_small",
+    layers=("pool1", "conv4"), grid=4, hidden=8, depth=1, heads=2, ffn=8, pool=4,
+    lr=0.01, weight_decay=0.0,
 )  # fmt: skip
 
 every_network = pytest.mark.parametrize("network", ["mlp", "cnn", "transformer"])
@@ -49,7 +50,8 @@ def test_an_image_gives_a_map_of_its_size(network, pretrained, images):
 
 
 def test_features_are_uniads(pretrained, images):
-    other = uniad.Config(size=32, weights=TINY.weights, layers=TINY.layers, grid=TINY.grid)
+    fields = ("size", "weights", "extractor", "layers", "grid")
+    other = uniad.Config(**{field: getattr(TINY, field) for field in fields})
     np.testing.assert_array_equal(
         compile.jit(feature_reconstruction.embed)(TINY, pretrained, images),
         compile.jit(uniad.embed)(other, pretrained, images),

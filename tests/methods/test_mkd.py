@@ -9,9 +9,9 @@ from weights import hwio, nchw, nhwc
 from weights_b import inputs, parameters
 
 from jaxad import compile
-from jaxad.detector import State, check_settings, override
+from jaxad.detector import State, check_settings, override, replace
 from jaxad.methods import mkd
-from jaxad.nets import convert
+from jaxad.nets import convert, extractors
 from jaxad.nets.cloner import Cloner, Stage, guided_relu, stages_like
 from jaxad.nets.squeezenet import SqueezeNet
 from jaxad.ops import maps
@@ -19,7 +19,10 @@ from jaxad.training.fitting import begun
 
 POOLS = ("pool2", "pool3", "pool4", "pool5")
 VGG = mkd.Config(size=64, extractor="vgg16", weights=("vgg16",), scaled=False)
-TINY = mkd.Config(size=32, batch_size=2, steps=40, weights=("tiny",), narrow=4, blur=1.0, lr=1e-2)
+PDN_SMALL = mkd.Config(extractor="pdn_small", weights=("pdn_small",))
+TINY = replace(
+    PDN_SMALL, size=32, batch_size=2, steps=40, weights=("tiny",), narrow=4, blur=1.0, lr=1e-2
+)
 
 
 def close(stored, name, value):
@@ -159,6 +162,33 @@ def test_maps_of_one_stride_have_no_pool_between_them():
         stages_like((8, 12), (8, 4), 2)
 
 
+@pytest.mark.parametrize("signed", [(True, False, False), (False, True, True)])
+def test_a_signed_stage_gives_negative_values_and_leaves_the_rest_as_it_was(signed, key):
+    """Stages after it go on from the rectified map, and so do the statistics of their norms."""
+    shape = (6, 8, 10), (4, 8, 8), 4
+    plain, other = Cloner(stages_like(*shape)), Cloner(stages_like(*shape, signed))
+    assert [stage.signed for stage in other.stages] == [False, *signed]
+    images = jax.random.normal(key, (2, 32, 32, 3))
+    variables = plain.init(key, images)
+    for train in (False, True):
+        maps, moved = plain.apply(variables, images, train, mutable=["batch_stats"])
+        found, moved_too = other.apply(variables, images, train, mutable=["batch_stats"])
+        jax.tree.map(np.testing.assert_array_equal, moved, moved_too)
+        for x, rectified, sign in zip(found, maps, signed, strict=True):
+            np.testing.assert_array_equal(np.maximum(x, 0), rectified)
+            assert (x.min() < 0) == sign
+
+
+def test_the_clone_has_negative_values_where_its_teacher_may_have_them(pretrained, images):
+    cfg = override(TINY, "layers=pool1,pool2,conv4")
+    state = new_state(cfg, pretrained)
+    teacher = jax.jit(mkd.embed)(cfg, pretrained, images)
+    cloned = jax.jit(mkd.cloned, static_argnums=5)
+    student, _ = cloned(cfg, state.params, state.stats, teacher, images, False)
+    for maps_of_one in (teacher, student):
+        assert [bool(x.min() < 0) for x in maps_of_one] == [False, False, True]
+
+
 def test_guided_gradients_are_positive_where_the_rectifier_is_on():
     x, upstream = jnp.array([-1.0, 2.0, 3.0, 0.0]), jnp.array([5.0, 5.0, -5.0, 5.0])
     value, pullback = jax.vjp(guided_relu, x)
@@ -251,6 +281,18 @@ def test_the_clone_of_a_squeezenet_has_its_unpadded_maps_shapes():
     assert [x.shape for x in student] == [x.shape for x in teacher]
 
 
+def test_the_clone_of_the_default_teacher_has_signed_maps_of_its_shapes():
+    cfg = mkd.Config(size=64)
+    image = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
+    network = extractors.extractor(cfg.extractor).network({})
+    variables = {cfg.weights[0]: jax.eval_shape(network.init, jax.random.key(0), image)}
+    teacher = jax.eval_shape(lambda v, x: mkd.embed(cfg, v, x), variables, image)
+    clone = mkd._clone(cfg, [x.shape[-1] for x in teacher])
+    assert all(stage.signed == stage.matched for stage in clone.stages)
+    student, _ = jax.eval_shape(clone.init_with_output, jax.random.key(0), image)
+    assert [x.shape for x in student] == [x.shape for x in teacher]
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -269,7 +311,7 @@ def test_the_clone_of_a_squeezenet_has_its_unpadded_maps_shapes():
 )
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
-        check_settings(mkd.DETECTOR, override(mkd.Config(), setting))
+        check_settings(mkd.DETECTOR, override(PDN_SMALL, setting))
 
 
 def test_the_defaults_and_the_papers_teacher_are_sound():

@@ -99,7 +99,7 @@ def test_both_forms_of_a_run_predict_the_same(tiny, key):
 
 
 def test_the_order_of_the_pictures_does_not_count(tiny, key):
-    cfg, pretrained, state, data = measured(tiny, key)
+    cfg, _, state, data = measured(tiny, key)
     turned = image_set(data.train, cfg.size)[::-1].copy()
     _, _, other, _ = measured(tiny, key, turned)
     for a, b in zip(jax.tree.leaves(state.stats), jax.tree.leaves(other.stats), strict=True):
@@ -110,7 +110,7 @@ def test_too_few_or_too_many_pictures_name_the_way_out(tiny, key):
     one = np.zeros((1, 64, 64, 3), np.uint8)
     with pytest.raises(ValueError, match=r"^1 normal picture: PaDiM needs 2 .* PatchCore works"):
         measured(tiny, key, one)
-    with pytest.raises(ValueError, match="pictures=2, but there are 6 .* as many or more, or 0"):
+    with pytest.raises(ValueError, match=r"pictures=2, but there are 6 .* as many or more, or 0"):
         measured(tiny, key, pictures=2)
 
 

@@ -198,7 +198,6 @@ def test_a_few_pictures_are_enough_and_turned_ones_make_more(learned, striped, c
     turned = learned(pictures=pictures, views="all")
     cells = int(plain[2].stats.count)
     assert int(turned[2].stats.count) > cells or cells == plain[0].capacity
-    cfg, pretrained, state, _ = turned
     quarter = np.rot90(pictures, 1, (1, 2)).copy()
     found = [
         float(compile.predict(DETECTOR)(c, p, s, quarter).score.mean())
@@ -234,7 +233,7 @@ def test_banks_of_several_categories_are_searched_at_once(learned):
 
 
 def test_features_that_are_not_finite_are_refused(learned, tiny, key):
-    _, cfg, pretrained, data, _ = tiny("patchcore")
+    _, cfg, pretrained, _, _ = tiny("patchcore")
     spoiled = jax.tree.map(lambda x: x * jnp.nan, pretrained)
     state = compile.init(DETECTOR)(cfg, spoiled, key)
     with pytest.raises(FloatingPointError, match="features of pdn_small are not finite"):

@@ -8,9 +8,9 @@ from weights import images as draw_images
 from weights import nchw, nhwc, parameters
 
 from jaxad import compile
-from jaxad.detector import check_settings, override
+from jaxad.detector import check_settings, override, replace
 from jaxad.methods import reverse_distillation as rd
-from jaxad.nets import convert
+from jaxad.nets import convert, extractors
 from jaxad.nets.convert.reversed import place
 from jaxad.nets.pdn import PDN
 from jaxad.nets.resnet import resnet18, resnet50, wide_resnet50_2
@@ -29,7 +29,8 @@ WIDE = ReversedResNet(
     Decoder((256, 512, 1024), (2, 2), (3, 4, 6), True, 128),
 )
 PREFIXES = {"bottleneck": "bn", "decoder": "decoder"}  # as the authors save them
-TINY = rd.Config(size=32, batch_size=2, steps=40, weights=("tiny",), blur=1.0)
+PDN_SMALL = rd.Config(extractor="pdn_small", weights=("pdn_small",))
+TINY = replace(PDN_SMALL, size=32, batch_size=2, steps=40, weights=("tiny",), blur=1.0)
 
 
 def reference(golden):
@@ -155,6 +156,19 @@ def test_the_decoder_mirrors_its_encoder(network, units):
     assert [x.shape for x in decoded] == [x.shape for x in encoded]
 
 
+def test_the_decoder_of_the_default_encoder_restores_signed_maps_of_its_shapes():
+    cfg = rd.Config(size=64)
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    network = extractors.extractor(cfg.extractor).network({})
+    variables = {cfg.weights[0]: jax.eval_shape(network.init, jax.random.key(0), image)}
+    bottleneck, decoder = rd._network(cfg, variables)
+    assert decoder.signed == (True, True, True)
+    encoded = jax.eval_shape(lambda v, x: rd.embed(cfg, v, x), variables, image)
+    code, _ = jax.eval_shape(bottleneck.init_with_output, jax.random.key(0), encoded)
+    decoded, _ = jax.eval_shape(decoder.init_with_output, jax.random.key(0), code)
+    assert [x.shape for x in decoded] == [x.shape for x in encoded]
+
+
 def test_wide_networks_have_the_authors_number_of_parameters():
     cfg = rd.Config(extractor="wide_resnet50_2", weights=("wide",))
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
@@ -202,7 +216,13 @@ def test_steps_move_every_parameter_and_reduce_the_loss(cosine, pretrained, key)
 )
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
-        check_settings(rd.DETECTOR, override(rd.Config(), setting))
+        check_settings(rd.DETECTOR, override(PDN_SMALL, setting))
+
+
+@pytest.mark.parametrize("extractor", ["efficientnet_lite0", "mobilenet_v2", "resnet18"])
+def test_the_defaults_and_other_encoders_are_sound(extractor):
+    assert rd.Config().extractor == "efficientnet_lite0"
+    check_settings(rd.DETECTOR, rd.Config(extractor=extractor, weights=(extractor,)))
 
 
 def test_maps_that_do_not_divide_each_other_are_refused(pretrained):
@@ -228,13 +248,32 @@ def test_more_maps_than_the_encoder_has_stages_take_the_last_stages_blocks():
     assert rd._network(cfg, weights).decoder.units == (2, 2, 2, 2)
 
 
-def test_maps_with_negative_values_are_told(caplog):
-    check_settings(rd.DETECTOR, rd.Config())
-    assert not caplog.text
-    check_settings(rd.DETECTOR, override(rd.Config(), "layers=pool1,pool2,conv4"))
-    assert "layers=conv4 of pdn_small have negative values" in caplog.text
-    check_settings(rd.DETECTOR, override(rd.Config(), "extractor=mobilenet_v2"))
-    assert "layers=block1,block3,block6,block13 of mobilenet_v2" in caplog.text
+@pytest.mark.parametrize("signed", [(True, False, True), (False, True, False)])
+def test_signed_maps_of_the_decoder_are_negative_and_the_others_are_as_they_were(signed, key):
+    """Stages after a signed one go on from the rectified map."""
+    code = jax.random.normal(key, (2, 2, 2, 16))
+    plain, other = Decoder((4, 6, 8)), Decoder((4, 6, 8), signed=signed)
+    variables = plain.init(key, code)
+    maps, found = plain.apply(variables, code), other.apply(variables, code)
+    for x, rectified, sign in zip(found, maps, signed, strict=True):
+        np.testing.assert_array_equal(np.maximum(x, 0), rectified)
+        assert (x.min() < 0) == sign
+
+
+def test_signed_layers_are_restored_more_closely_than_a_rectifier_could(pretrained, key):
+    cfg = override(TINY, ["layers=pool1,pool2,conv4", "lr=0.02"])
+    state = new_state(cfg, pretrained)
+    images = jax.random.uniform(key, (2, 32, 32, 3))
+    encoded = jax.jit(rd.embed)(cfg, pretrained, images)
+    batch, step = {"image": images, "features": encoded}, compile.jit(rd.train_step)
+    for _ in range(40):
+        state, metrics = step(cfg, pretrained, state, batch, key)
+    network = rd._network(cfg, pretrained)
+    decoded, _ = jax.jit(network.restored)(state.params, state.stats, encoded)
+    for maps_of_one in (encoded, decoded):
+        assert [bool(x.min() < 0) for x in maps_of_one] == [False, False, True]
+    (nearest,) = rd.cosine_losses(encoded[2:], (jnp.maximum(encoded[2], 0),), cfg.cosine)
+    assert metrics["conv4"] < 0.5 * nearest  # of all maps without negative values
 
 
 def test_dead_features_give_no_nan(pretrained, images, key):

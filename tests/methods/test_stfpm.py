@@ -12,7 +12,7 @@ from weights import images as draw_images
 from weights import nchw, nhwc, parameters
 
 from jaxad import compile
-from jaxad.detector import State, check_settings, override
+from jaxad.detector import State, check_settings, override, replace
 from jaxad.methods import stfpm
 from jaxad.nets import convert
 from jaxad.nets.pdn import PDN
@@ -21,7 +21,10 @@ from jaxad.training.fitting import begun
 
 LAYERS = ("layer1", "layer2", "layer3")
 PAPER = stfpm.Config(size=128, extractor="resnet18", weights=("teacher",), batch_size=2)
-SMALL = stfpm.Config(size=32, batch_size=2, steps=40, weights=("tiny",), lr=0.1, weight_decay=0.0)
+PDN_SMALL = stfpm.Config(extractor="pdn_small", weights=("pdn_small",))
+SMALL = replace(
+    PDN_SMALL, size=32, batch_size=2, steps=40, weights=("tiny",), lr=0.1, weight_decay=0.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +224,11 @@ def test_a_new_residual_student_is_drawn_as_torchvisions():
 )
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
-        check_settings(stfpm.DETECTOR, override(stfpm.Config(), setting))
+        check_settings(stfpm.DETECTOR, override(PDN_SMALL, setting))
+
+
+def test_the_defaults_are_sound():
+    check_settings(stfpm.DETECTOR, stfpm.Config())
 
 
 def test_weights_of_another_network_are_refused(pretrained):

@@ -15,8 +15,9 @@ from jaxad.nets import extractors
 from jaxad.training.fitting import begun
 
 TINY = uniad.Config(
-    size=32, batch_size=2, steps=10, weights=("tiny",), layers=("pool1", "conv4"), grid=4,
-    hidden=8, heads=2, ffn=8, encoder_layers=1, decoder_layers=1, mask_size=3, pool=4,
+    size=32, batch_size=2, steps=10, weights=("tiny",), extractor="pdn_small",
+    layers=("pool1", "conv4"), grid=4, hidden=8, heads=2, ffn=8, encoder_layers=1,
+    decoder_layers=1, mask_size=3, pool=4,
 )  # fmt: skip
 
 

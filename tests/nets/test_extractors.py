@@ -71,6 +71,19 @@ def test_extractors_own_layers_are_the_default():
     assert extractors.strides("mobilenet_v2", ("head", "stem")) == (32, 2)
 
 
+def test_signed_maps_are_those_with_negative_values(key):
+    assert extractors.signed("resnet18", ()) == (False,) * 3
+    assert extractors.signed("efficientnet_lite0", ()) == (True,) * 3
+    assert extractors.signed("mobilenet_v2", ("block13", "head", "stem")) == (True, False, False)
+    with pytest.raises(ValueError, match="no map 'block1'"):
+        extractors.signed("efficientnet_lite0", ("block1",))
+    x, run = jax.random.uniform(key, (1, SIDE, SIDE, 3)), jax.jit(features, static_argnums=(0, 1))
+    for name in ("pdn_small", "efficientnet_lite0"):
+        layers = extractors.every(name)
+        maps = run(name, layers, jax.jit(EXTRACTORS[name].network({}).init)(key, x), x)
+        assert extractors.signed(name, layers) == tuple(bool(x.min() < 0) for x in maps)
+
+
 def test_layer4_is_there_where_the_weights_have_it(key):
     x = jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), "float32")
     whole = jax.eval_shape(resnet18(layer4=True).init, key, x)

@@ -238,3 +238,16 @@ def test_patchcore_score_weighed_by_the_neighbours_of_the_nearest_row(scored):
         share = np.exp(apart - apart.max(1, keepdims=True))
         weight = 1 - share[:, 0] / share.sum(1) if b > 1 else 1
         check(golden, f"score_b{b}", weight * np.sqrt(distances.max(1)))
+
+
+@pytest.mark.parametrize("room", [neighbours.ROOM, 64])
+def test_the_gradient_is_that_of_the_distance_to_the_nearest_row(room):
+    rng = np.random.default_rng(5)
+    rows, queries = rng.normal(size=(40, 6)), rng.normal(size=(7, 6))
+    weights = rng.normal(size=7)
+    bank = neighbours.bank(jnp.float32(rows), 37)
+    weighed = lambda q: (neighbours.nearest(bank, q, room) * jnp.float32(weights)).sum()
+    found = jax.jit(jax.grad(weighed))(jnp.float32(queries))
+    squares = ((queries[:, None] - rows[None, :37]) ** 2).sum(-1)
+    want = 2 * (queries - rows[squares.argmin(1)]) * weights[:, None]
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4)

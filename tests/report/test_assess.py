@@ -35,3 +35,28 @@ def test_weights_that_are_not_finite_name_the_picture(tiny, trained, tmp_path):
     params = jax.tree.map(lambda x: x * float("nan"), spoiled.params)
     with pytest.raises((FloatingPointError, ValueError), match="finite"):
         assess(detector, cfg, pretrained, spoiled._replace(params=params), data, tmp_path)
+
+
+def test_alarms_stand_beside_the_normal_place_that_is_nearest(tiny, trained, tmp_path):
+    detector, cfg, pretrained, data, _ = tiny("patchcore")
+    state = trained("patchcore")
+    assess(detector, cfg, pretrained, state, data, tmp_path, learned=data.train)
+    page = (tmp_path / "report" / "index.html").read_text()
+    drawn = sorted((tmp_path / "report" / "nearest").iterdir())
+    assert len(drawn) == 3  # the painted ones
+    assert page.count('class="wide"') == 3
+    assert "nearest to them among the normal pictures" in page
+    assert any(f"of {record.name}" in page for record in data.train.records)
+    for picture in drawn:
+        assert f"nearest/{picture.name}" in page
+        with Image.open(picture) as image:
+            image.verify()
+
+
+@pytest.mark.parametrize("name", ["patchcore", "stfpm"])
+def test_without_the_pictures_it_learned_from_no_comparison_is_shown(name, tiny, trained, tmp_path):
+    detector, cfg, pretrained, data, _ = tiny(name)
+    learned = data.train if name == "stfpm" else None
+    assess(detector, cfg, pretrained, trained(name), data, tmp_path, learned=learned)
+    assert not (tmp_path / "report" / "nearest").exists()
+    assert "nearest to them" not in (tmp_path / "report" / "index.html").read_text()
