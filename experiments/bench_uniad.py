@@ -23,11 +23,12 @@ from jaxad.methods import uniad
 from jaxad.nets.pdn import PDN
 
 CHANNELS = 272
+BASE = uniad.Config(extractor="pdn_small", weights=("pdn_small",))  # drawn: no file is read
 
 
 def main(words: Sequence[str]) -> None:
     """Prints the table."""
-    (cfg,) = asked(words, "python experiments/bench_uniad.py", __doc__, settings=uniad.Config())
+    (cfg,) = asked(words, "python experiments/bench_uniad.py", __doc__, settings=BASE)
     check_settings(uniad.DETECTOR, cfg)
     device = jax.devices()[0]
     print(f"jax {jax.__version__} on {device.device_kind} ({device.platform}); {cfg}\n")

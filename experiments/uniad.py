@@ -3,9 +3,10 @@
     python experiments/uniad.py FOLDER,FOLDER,... RUN [--epochs 1000 ...]
 
 Its extractor is EfficientNet-B4, made of the published file by `jaxad weights convert
-efficientnet-b4-6ed6700e.pth efficientnet_b4`; `--extractor pdn_small --weights pdn_small` needs no
-file. The paper reports 96.5 image and 96.8 pixel AUROC on MVTec AD, of the epoch that is best on
-the test pictures; here the last state counts. Ours: docs/results/uniad.md.
+efficientnet-b4-6ed6700e.pth efficientnet_b4`; `--extractor efficientnet_lite0 --weights
+efficientnet_lite0` needs none. The paper reports 96.5 image and 96.8 pixel AUROC on MVTec AD, of
+the epoch that is best on the test pictures; here the last state counts. Ours:
+docs/results/uniad.md.
 """
 
 from jaxad.cli import train

@@ -16,8 +16,13 @@ WRAPPED = [f"{wrapper}({name})" for wrapper in WRAPPERS for name in DETECTORS]
 
 
 @pytest.mark.parametrize("name", [*DETECTORS, *WRAPPED, "tiled(tiled(stfpm))"])
-def test_a_rate_is_read_by_every_method_and_wrapper(name):
+def test_a_number_is_read_by_every_method_and_wrapper(name):
     detector = named(name)
+    if "lr" not in settings(detector.Config()):  # a method without steps
+        (cfg,) = asked(["--blur", "2.5"], "", settings=detector.Config())
+        assert cfg.blur == 2.5
+        assert values(cfg) == values(override(detector.Config(), "blur=2.5"))
+        return
     prefix = "--inside.inside.lr" if name.startswith("tiled(tiled") else "--lr"
     (cfg,) = asked([prefix, "3e-4"], "", settings=detector.Config())
     assert cfg.lr == 3e-4

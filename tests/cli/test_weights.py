@@ -180,7 +180,7 @@ def test_efficientnets_are_told_apart_by_their_channels(variant):
     }
     del params[f"block{len(blocks) - 1}"]
     with pytest.raises(ValueError, match="other channels than these weights"):
-        networks.efficientnet_variant(params)
+        networks.efficientnet_scaling(params)
 
 
 def test_provenance_is_written_down(run, tmp_path):

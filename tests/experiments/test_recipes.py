@@ -11,8 +11,8 @@ from PIL import Image
 from scripts import EXPERIMENTS, category
 
 RECIPES = (
-    "daad", "diffusionad", "diffusionad_small", "efficientad", "mkd", "reverse_distillation",
-    "stfpm", "uniad", "uninformed_students",
+    "daad", "diffusionad", "diffusionad_small", "efficientad", "mahalanobis", "mkd", "padim",
+    "patchcore", "reverse_distillation", "spade", "stfpm", "uniad", "uninformed_students",
 )  # fmt: skip
 TINY_DIFFUSIONAD = shlex.split(
     "--size 32 --batch-size 2 --width 8 --multipliers 1,2 --attention 16 --heads 2 --groups 4 "

@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import pytest
 
 from jaxad import compile
+from jaxad.detector import takes_no_steps
 from jaxad.methods import DETECTORS
 
 pytestmark = pytest.mark.gpu
 
 every_detector = pytest.mark.parametrize("name", list(DETECTORS))
+STEPPING = [name for name, x in DETECTORS.items() if x.train_step is not takes_no_steps]
 FACTORS = (1.0, 0.5, 2.0)  # of the learning rate, one for each member
 
 
@@ -65,7 +67,7 @@ def test_a_network_in_bfloat16_is_near_that_in_float32(stored, too_far):
     assert not wrong, "\n".join(wrong)
 
 
-@every_detector
+@pytest.mark.parametrize("name", STEPPING)
 def test_a_scan_of_steps_is_the_host_loop(name, too_far):
     with jax.default_matmul_precision("highest"):
         detector, cfg, pretrained, state, batches, key = gpu_reference.subject(name)
@@ -76,7 +78,7 @@ def test_a_scan_of_steps_is_the_host_loop(name, too_far):
 
 @pytest.mark.parametrize(
     ("name", "shared"),
-    [*((name, True) for name in DETECTORS), ("feature_reconstruction", False), ("uniad", False)],
+    [*((name, True) for name in STEPPING), ("feature_reconstruction", False), ("uniad", False)],
 )
 def test_members_at_once_are_members_one_by_one(name, shared, too_far):
     with jax.default_matmul_precision("highest"):
