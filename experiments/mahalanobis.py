@@ -16,6 +16,8 @@ if __name__ == "__main__":
         mahalanobis.DETECTOR,
         mahalanobis.Config(
             size=380, extractor="efficientnet_b4", weights=("efficientnet_b4",),
-            layers=("stem", "block1", "block5", "block9", "block15", "block21", "block29", "block31"),
+            layers=(
+                "stem", "block1", "block5", "block9", "block15", "block21", "block29", "block31",
+            ),
         ),
     )  # fmt: skip

@@ -4,8 +4,8 @@
 
 Its network is a wide ResNet-50, made of the published file, with its last stage, by `jaxad weights
 convert wide_resnet50_2-95faca4d.pth wide_resnet50_2 --kind resnet_layer4`. The authors cut 224
-pixels out of the middle of 256, here pictures are whole. The paper reports 85.5 image and 96.0 pixel AUROC on MVTec AD; ours:
-docs/results/memory.md.
+pixels out of the middle of 256, here pictures are whole. The paper reports 85.5 image and 96.0
+pixel AUROC on MVTec AD; ours: docs/results/memory.md.
 """
 
 from jaxad.cli import train

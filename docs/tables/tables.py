@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import tables_of_comparison as comparison
 import tables_of_distillation as distillation
+import tables_of_memory as of_memory
 import tables_of_readme as readme
 import tables_of_reconstruction as reconstruction
 from tables_read import Rows
@@ -53,6 +54,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "daad_digits": reconstruction.daad_digits,
     "daad_mnist": reconstruction.daad_mnist,
     "daad_cifar10": reconstruction.daad_cifar10,
+    "memory_folders": of_memory.memory_folders,
     "cookies": comparison.cookies,
     "distillation_defects": distillation.distillation_defects,
     "distillation_folders": comparison.distillation_folders,

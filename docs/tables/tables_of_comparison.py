@@ -38,12 +38,17 @@ def index() -> Rows:
         "reverse_distillation": runs(REVERSE["cookies"]),
         "mkd": runs("mkd_cookies"),
         "uninformed_students": runs("uninformed_students_cookies"),
+        "patchcore": runs("patchcore_cookies"),
     }
     cookies = {page: f"{spread(of['image_auroc'])} on cookies" for page, of in on_cookies.items()}
     daad = spread(models("daad_workpieces")["image_auroc"])
     memory = stored("bench_memory_256_px")["resident_gb"]
     return [
         ["page", "headline number (image AUROC, mean ± standard deviation over seeds)"],
+        [
+            "[PatchCore, PaDiM, SPADE, Mahalanobis](memory.md)",
+            f"{cookies['patchcore']}: PatchCore, 256 px, 15 seconds",
+        ],
         ["[EfficientAD](efficientad.md)", f"{cookies['efficientad']}: 256 px, 1000 steps"],
         [
             "[UniAD](uniad.md)",

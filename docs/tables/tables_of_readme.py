@@ -24,8 +24,20 @@ def methods() -> Rows:
     diffusion = score(runs("diffusionad_cookies_guided", 2)[auroc], "diffusionad")
     daad = score(models("daad_workpieces")[auroc], "daad")
     plain = score(models("autoencoder_workpieces")[auroc], "daad")
+    patchcore, padim, spade, mahalanobis = (
+        score(runs(f"{name}_cookies", seeds)[auroc], "memory")
+        for name, seeds in (("patchcore", 3), ("padim", 1), ("spade", 1), ("mahalanobis", 1))
+    )
     return [
         ["method", "paper", f"image AUROC here: {NOTE}"],
+        ["`patchcore`", "Roth et al., CVPR 2022", f"{patchcore} cookies, no training"],
+        ["`padim`", "Defard et al., ICPR 2021", f"{padim} cookies, no training, one seed"],
+        ["`spade`", "Cohen and Hoshen, 2020", f"{spade} cookies, no training, one seed"],
+        [
+            "`mahalanobis`",
+            "Rippel et al., ICPR 2020",
+            f"{mahalanobis} cookies, no training, one seed",
+        ],
         ["`efficientad`", "Batzner et al., WACV 2024", f"{efficientad} cookies, 1000 steps"],
         ["`uniad`", "You et al., NeurIPS 2022", f"{uniad} one model for three folders"],
         [

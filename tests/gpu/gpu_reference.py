@@ -4,9 +4,9 @@
 
 Writes tests/gpu/cpu_numbers.json: at the tiny settings of the tests, from fixed keys and pictures,
 the loss terms of three train steps, the state after the first and the third, and the maps and
-scores before and after them; of methods without steps, the maps and scores. A tree is told by one number a leaf, its product with a fixed vector
-of signs: the squared differences of these numbers, summed, are expected to be the trees' squared
-distance. Takes two to four minutes on two cores.
+scores before and after them; of methods without steps, the maps and scores. A tree is told by one
+number a leaf, its product with a fixed vector of signs: the squared differences of these numbers,
+summed, are expected to be the trees' squared distance. Takes two to four minutes on two cores.
 
 With --rounded nothing is written: the same is computed with the operands of every product and
 convolution rounded to so many bits of mantissa, 22 for a float32 that lost its last, 10 for
