@@ -75,7 +75,8 @@ def main(words: Sequence[str]) -> None:
     found["search"] = search(options)
     for out in map(pathlib.Path, outs):
         made_with = {"load_before": load, "cores": os.cpu_count(), **circumstances()}
-        write_json(out, {**vars(options), **found, "made_with": made_with})
+        settings = {name: x for name, x in vars(options).items() if name != "torch_python"}
+        write_json(out, {**settings, **found, "made_with": made_with})
 
 
 def mixture(count: int, width: int) -> jax.Array:
