@@ -82,12 +82,11 @@ def train_batches(
             memory -= need if need <= memory else 0
         order = grain.MapDataset.source(_Numbered(pictures[name])).shuffle(seed=_seed(seed, name))
         orders[name] = order.repeat(EPOCHS)
-    if len(data.train) < cfg.batch_size:
+    if cfg.steps and len(data.train) < cfg.batch_size:
         logging.getLogger(__name__).warning(
-            "%d training pictures are fewer than a batch of %d: batches repeat pictures",
-            len(data.train),
-            cfg.batch_size,
-        )
+            "batches of %d repeat pictures: there are %d to learn from",
+            cfg.batch_size, len(data.train),
+        )  # fmt: skip
     paired = {stream.name: pictures[stream.name] for stream in streams if stream.paired}
     examples = orders.pop("image").map_with_index(_WithStreams(orders, paired))
     return _read_ahead(examples.batch(cfg.batch_size), workers, features)

@@ -145,8 +145,8 @@ def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -
     """
     if len(pictures) < 2:
         raise ValueError(
-            f"{len(pictures)} normal picture: PaDiM needs 2 or more to see how pictures vary; "
-            "PatchCore works with one"
+            "PaDiM needs 2 normal pictures or more to see how they vary, and there is "
+            f"{len(pictures)}; PatchCore works with one"
         )
     arguments = cfg, pretrained, state.stats.kept
     if cfg.pictures:

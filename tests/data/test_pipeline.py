@@ -162,7 +162,7 @@ def test_a_set_smaller_than_the_batch_is_said_and_repeated(caplog):
     assert [len(batch["index"]) for batch in batches] == [8, 8, 8]
     assert (np.bincount(indices(batches)) == 8).all()
     assert len(caplog.messages) == 1
-    assert "3 training pictures are fewer than a batch of 8" in caplog.messages[0]
+    assert "batches of 8 repeat pictures: there are 3 to learn from" in caplog.messages[0]
 
 
 def test_an_empty_set_is_an_error():
