@@ -106,8 +106,8 @@ def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -
     """
     if len(pictures) < FEWEST:
         raise ValueError(
-            f"{len(pictures)} normal pictures: Mahalanobis distances need {FEWEST} or more to see "
-            "how pictures vary; PatchCore works with one"
+            f"Mahalanobis distances need {FEWEST} normal pictures or more to see how they vary, "
+            f"given are {len(pictures)}; PatchCore works with one"
         )
     found = compile.over_set(pooled, (cfg, pretrained), pictures)
     frozen.check_features(found, cfg.extractor)

@@ -145,7 +145,7 @@ def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -
     """
     if len(pictures) < 2:
         raise ValueError(
-            "PaDiM needs 2 normal pictures or more to see how they vary, and there is "
+            "PaDiM needs 2 normal pictures or more to see how they vary, given is "
             f"{len(pictures)}; PatchCore works with one"
         )
     arguments = cfg, pretrained, state.stats.kept

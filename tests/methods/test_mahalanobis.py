@@ -101,7 +101,7 @@ def test_a_larger_fixed_shrinkage_makes_unusual_directions_count_less(tiny, key)
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_pictures_name_the_way_out(tiny, key, count):
     pictures = np.zeros((count, 64, 64, 3), np.uint8)
-    with pytest.raises(ValueError, match=f"need 3 normal .* there are {count}; PatchCore works"):
+    with pytest.raises(ValueError, match=f"need 3 normal .* given are {count}; PatchCore works"):
         measured(tiny, key, pictures)
 
 

@@ -108,7 +108,7 @@ def test_the_order_of_the_pictures_does_not_count(tiny, key):
 
 def test_too_few_or_too_many_pictures_name_the_way_out(tiny, key):
     one = np.zeros((1, 64, 64, 3), np.uint8)
-    with pytest.raises(ValueError, match="PaDiM needs 2 normal .* there is 1; PatchCore works"):
+    with pytest.raises(ValueError, match="PaDiM needs 2 normal .* given is 1; PatchCore works"):
         measured(tiny, key, one)
     with pytest.raises(ValueError, match=r"pictures=2, but there are 6 .* as many or more, or 0"):
         measured(tiny, key, pictures=2)
