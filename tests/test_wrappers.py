@@ -276,3 +276,23 @@ def test_tiles_of_pictures_are_read_in_any_slices(striped):
     assert len(tiles) == len(whole) == 24
     for some in (slice(0, 8), slice(8, 16), slice(3, 5), slice(21, 40), slice(None)):
         np.testing.assert_array_equal(tiles[some], whole[some])
+
+
+@every_wrapper
+def test_what_is_nearest_is_told_by_wrappers_too(name, tiny):
+    """Of noise, so that every patch is nearest to itself."""
+    inside, cfg, pretrained, _, _ = tiny("patchcore")
+    wrap, settings = WRAPPERS[name]
+    outside = wrap(inside)
+    cfg = outside.Config(inside=override(cfg, "capacity=4096"), **settings)
+    noise = np.random.default_rng(0).integers(0, 256, (3, cfg.size, cfg.size, 3), np.uint8)
+    state = outside.measure(
+        cfg, pretrained, outside.init(cfg, pretrained, jax.random.key(0)), noise
+    )
+    found = compile.of_pictures(outside.nearest)(cfg, pretrained, state, noise)
+    np.testing.assert_array_equal(found.picture, np.arange(3))
+    np.testing.assert_allclose(found.place, found.at, atol=1e-5)
+    middle = (found.at[:, :2] + found.at[:, 2:]) / 2
+    assert ((middle > 0) & (middle < 1)).all()
+    plain = wrap(tiny("stfpm")[0])
+    assert plain.nearest is None

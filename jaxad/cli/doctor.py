@@ -18,7 +18,7 @@ from jaxad.data import workpieces
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.methods import autoencoder
 from jaxad.training.fitting import fit
-from jaxad.weights import store
+from jaxad.weights import packages, store
 
 HELP = """usage: jaxad doctor
 
@@ -78,12 +78,17 @@ def optional() -> Iterator[str]:
 
 
 def weights() -> Iterator[str]:
-    """The weight sets that are found, and their terms."""
-    found = store.available()
-    for name in found:
+    """The weight sets that are found, and their terms.
+
+    Raises:
+      ValueError: the file of one that a Python package holds is damaged.
+    """
+    for name in store.available():
+        if name in packages.installed():
+            packages.checked(name)
         yield f"weights    {name}: {store.terms(name)}"
-    if not found:
-        yield "weights    none found; see `jaxad weights --help`"
+    if missing := packages.PACKAGES.keys() - packages.installed().keys():
+        yield f"optional   {', '.join(sorted(missing))}: pip install '{packages.EXTRA}'"
 
 
 def trial() -> str:

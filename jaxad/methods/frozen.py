@@ -7,7 +7,7 @@ from jaxtyping import PyTree
 from jaxad.nets import extractors
 
 FEWEST_CELLS = 2  # on a side of the coarsest layer
-WIDEST = 8  # strides of two layers that still describe one patch
+WIDEST = 8  # strides of two layers that still describe one patch; the papers' are at most 4 apart
 
 
 def check_layers(extractor: str, layers: tuple[str, ...], size: int) -> None:

@@ -38,10 +38,12 @@ FEWEST = 3  # pictures: of two, Ledoit and Wolf's covariance has no inverse
 class Config:
     """Settings; the defaults are the paper's but for the extractor and the image size.
 
-    The paper's: `--extractor efficientnet_b4 --weights efficientnet_b4 --size 380` and, as layers,
-    the stem and the last block of each stage: stem,block1,block5,block9,block15,block21,block29,
-    block31.
+    The paper's is EfficientNet-B4 at 380 pixels: `--extractor efficientnet_b4 --weights
+    efficientnet_b4 --size 380 --layers stem,block1,block5,block9,block15,block21,block29,block31`.
     """
+
+    # Differs from the reference: the paper's ninth level, the convolution before the classifier, is
+    # no part of the EfficientNet here; the EfficientNet-Lite here has it.
 
     size: int = static(256, least=1)  # image side in pixels
     batch_size: int = static(8, least=1)  # nothing is learned in batches
@@ -52,7 +54,7 @@ class Config:
     combine: Literal["sum", "mean"] = static("sum")  # of the levels: paper, code; the same ranking
     # Of covariances: Ledoit and Wolf's (paper), or `shrinkage`.
     estimator: Literal["ledoit_wolf", "fixed"] = static("ledoit_wolf")
-    shrinkage: Scalar = scalar(0.1, above=0, most=1)  # where it is fixed
+    shrinkage: Scalar = scalar(0.1, above=0, most=1)  # where it is fixed; no paper's
     blur: Scalar = scalar(4.0, least=0, most=maps.MOST_BLUR)  # deviation in pixels, of the map
 
 
@@ -68,9 +70,11 @@ def check(cfg: Config) -> None:
     frozen.check_size(cfg.extractor, layers(cfg), cfg.size, fewest=1)
 
 
-def layers(cfg: Config) -> tuple[str, ...]:
-    """The levels."""
-    return extractors.select(cfg.extractor, cfg.layers or extractors.every(cfg.extractor))
+def layers(cfg: Config, pretrained: PyTree | None = None) -> tuple[str, ...]:
+    """The levels; of an extractor's own choice those that the weights, if given, have."""
+    if cfg.layers or pretrained is None:
+        return extractors.select(cfg.extractor, cfg.layers or extractors.every(cfg.extractor))
+    return extractors.reached(cfg.extractor, weights_of(pretrained, cfg.weights[0]))
 
 
 def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
@@ -88,7 +92,7 @@ def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
 def embed(cfg: Config, pretrained: PyTree, images: Images) -> tuple[Float[Array, "B _ _ _"], ...]:
     """The levels' maps."""
     return extractors.features(
-        cfg.extractor, layers(cfg), weights_of(pretrained, cfg.weights[0]), images
+        cfg.extractor, layers(cfg, pretrained), weights_of(pretrained, cfg.weights[0]), images
     )
 
 
@@ -101,7 +105,7 @@ def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -
     """The Gaussians of all levels.
 
     Raises:
-      ValueError: there are fewer than three pictures, or all are the same.
+      ValueError: there are fewer than three pictures, or they vary too little.
       FloatingPointError: features are not finite.
     """
     if len(pictures) < FEWEST:
@@ -111,12 +115,14 @@ def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -
         )
     found = compile.over_set(pooled, (cfg, pretrained), pictures)
     frozen.check_features(found, cfg.extractor)
-    if all(bool((level == level[:1]).all()) for level in found):
-        raise ValueError(
-            f"all {len(pictures)} normal pictures have the same features: they do not vary; give "
-            "pictures that do"
-        )
-    return state._replace(stats=compile.jit(gaussians)(cfg, found))
+    levels = compile.jit(gaussians)(cfg, found)
+    for name, level in zip(layers(cfg, pretrained), levels, strict=True):
+        if not bool(jnp.isfinite(level.factor).all()):
+            raise ValueError(
+                f"the {len(pictures)} normal pictures vary too little: their covariance at {name} "
+                "has no inverse; give more pictures that differ, or estimator=fixed"
+            )
+    return state._replace(stats=levels)
 
 
 def gaussians(cfg: Config, levels: tuple[Float[Array, "N _"], ...]) -> tuple[Level, ...]:
@@ -127,9 +133,7 @@ def gaussians(cfg: Config, levels: tuple[Float[Array, "N _"], ...]) -> tuple[Lev
             covariance, _ = gaussian.ledoit_wolf(x)
         else:
             covariance = gaussian.shrunk(gaussian.sample_covariance(x), cfg.shrinkage)
-        # A level that does not vary at all tells nothing: any factor makes its distances 0 or huge.
-        safe = covariance + gaussian.TINY * jnp.eye(len(covariance))
-        return Level(x.mean(0), jnp.linalg.cholesky(safe))
+        return Level(x.mean(0), jnp.linalg.cholesky(covariance))
 
     return tuple(map(one, levels))
 
@@ -160,7 +164,9 @@ def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Pr
     scale = 1 / len(found) if cfg.combine == "mean" else 1.0
     score = scale * total(distance for distance, _ in found)
     map_ = scale * total(maps.resize(shares, shape) for _, shares in found)
-    parts = {name: distance for name, (distance, _) in zip(layers(cfg), found, strict=True)}
+    parts = {
+        name: distance for name, (distance, _) in zip(layers(cfg, pretrained), found, strict=True)
+    }
     return Prediction(maps.gaussian_blur(map_, cfg.blur), score, parts)
 
 

@@ -28,7 +28,7 @@ from jaxad.detector import (
     static,
 )
 from jaxad.methods import students
-from jaxad.methods.students import RECTIFIED, Pyramid
+from jaxad.methods.students import Pyramid
 from jaxad.nets import extractors
 from jaxad.nets.applied import output
 from jaxad.nets.cloner import Cloner, stages_like
@@ -40,7 +40,7 @@ from jaxad.weights.store import weights_of
 
 AT_ONCE = 256  # noisy images whose gradients are taken together
 LAYERS = {  # where the extractor's own choice leaves some out
-    **RECTIFIED,
+    "pdn_small": ("pool1", "pool2", "conv4"),
     "squeezenet": ("conv1", "fire4", "fire8", "fire9"),
     "squeezenet1_0": ("conv1", "fire4", "fire8", "fire9"),
 }

@@ -32,6 +32,9 @@ from jaxad.nets import extractors, patch_features
 from jaxad.ops import gaussian, maps
 from jaxad.weights.store import weights_of
 
+COPIES = 5  # of the covariances, while those of slices are put together
+EXACT = jax.lax.Precision.HIGHEST
+
 
 @config
 class Config:
@@ -51,8 +54,8 @@ class Config:
     channels: int = static(100, least=1)  # that are kept, at random (section IV.C)
     # How coarse maps are enlarged: the code repeats cells.
     enlarged: Literal["nearest", "bilinear"] = static("nearest")
-    # 0, or more pictures than there are, and fewer than channels: what the same distance takes is
-    # then (channels + pictures) x pictures numbers a place, and not channels x channels.
+    # 0, or as many pictures as there are or more, but fewer than channels: what the same distance
+    # takes is then (channels + pictures) x pictures numbers a place, and not channels x channels.
     pictures: int = static(0, least=0)
     epsilon: Scalar = scalar(0.01, above=0)  # added to variances (section III.B)
     blur: Scalar = scalar(4.0, least=0, most=maps.MOST_BLUR)  # deviation in pixels (code)
@@ -73,12 +76,14 @@ class Rows(NamedTuple):
       deviations: Y; rows beyond the count of pictures are 0.
       factor: lower Cholesky factor of epsilon (N - 1) I + Y Y'.
       ridge: epsilon (N - 1).
+      epsilon: added to variances.
     """
 
     mean: Float[Array, "h w C"]
     deviations: Float[Array, "h w N C"]
     factor: Float[Array, "h w N N"]
     ridge: Float[Array, ""]
+    epsilon: Float[Array, ""]
 
 
 class Stats(NamedTuple):
@@ -91,6 +96,11 @@ class Stats(NamedTuple):
 def check(cfg: Config) -> None:
     """Raises ValueError for settings that cannot work, and says what would."""
     frozen.check_layers(cfg.extractor, layers(cfg), cfg.size)
+    if cfg.pictures >= cfg.channels:
+        raise ValueError(
+            f"pictures={cfg.pictures}: expected less than channels={cfg.channels}, or 0 for a "
+            "covariance at every place, which then takes less"
+        )
 
 
 def layers(cfg: Config) -> tuple[str, ...]:
@@ -103,6 +113,7 @@ def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
 
     Raises:
       ValueError: the weights are not the extractor's, or the layers have fewer channels.
+      MemoryError: the Gaussians do not fit the device.
     """
     images = jax.ShapeDtypeStruct((1, cfg.size, cfg.size, 3), jnp.float32)
     _, height, width, there = jax.eval_shape(embed, cfg, pretrained, images).shape
@@ -113,11 +124,18 @@ def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
         )
     kept = jax.random.choice(key, there, (cfg.channels,), replace=False)
     c, n = cfg.channels, cfg.pictures
+    numbers = height * width * (n * (c + n) if n else c * c)
+    compile.check_fits(
+        4 * COPIES * numbers,
+        f"PaDiM with {height} x {width} places and channels={c}",
+        "set fewer channels, coarser layers or, for few pictures, their number as pictures",
+    )
     mean = jnp.zeros((height, width, c))
     places = Gaussians(mean, jnp.broadcast_to(jnp.eye(c), (height, width, c, c)))
     if n:
         factor = jnp.broadcast_to(jnp.eye(n), (height, width, n, n))
-        places = Rows(mean, jnp.zeros((height, width, n, c)), factor, jnp.float32(1))
+        one = jnp.float32(1)
+        places = Rows(mean, jnp.zeros((height, width, n, c)), factor, one, one)
     return State(jnp.int32(0), {}, Stats(kept, places), ())
 
 
@@ -159,7 +177,7 @@ def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -
     else:
         parts = map(compile.jit(gaussian.moments), compile.slices(described, arguments, pictures))
         places = compile.jit(of_moments)(cfg, functools.reduce(compile.jit(gaussian.merged), parts))
-    frozen.check_features(places.mean, cfg.extractor)
+    frozen.check_features(places, cfg.extractor)
     return state._replace(stats=state.stats._replace(places=places))
 
 
@@ -174,15 +192,14 @@ def of_rows(cfg: Config, features: Float[Array, "B h w C"]) -> Rows:
     mean = features.mean(0)
     rows = jnp.moveaxis(features - mean[None], 0, 2)
     rows = jnp.pad(rows, ((0, 0), (0, 0), (0, cfg.pictures - count), (0, 0)))
-    ridge = cfg.epsilon * jnp.float32(count - 1)
-    products = jnp.einsum("hwnc,hwmc->hwnm", rows, rows)
+    epsilon = jnp.float32(cfg.epsilon)
+    ridge = epsilon * (count - 1)
+    products = jnp.einsum("hwnc,hwmc->hwnm", rows, rows, precision=EXACT)
     ridges = ridge * jnp.broadcast_to(jnp.eye(cfg.pictures), products.shape)
-    return Rows(mean, rows, jnp.linalg.cholesky(products + ridges), ridge)
+    return Rows(mean, rows, jnp.linalg.cholesky(products + ridges), ridge, epsilon)
 
 
-def distance(
-    cfg: Config, places: Gaussians | Rows, features: Float[Array, "B h w C"]
-) -> Float[Array, "B h w"]:
+def distance(places: Gaussians | Rows, features: Float[Array, "B h w C"]) -> Float[Array, "B h w"]:
     """Mahalanobis distance of every cell to the Gaussian of its place.
 
     With Y the pictures' deviations, r = x - Y' w, w = (epsilon (N - 1) I + Y Y')^-1 Y x, the
@@ -191,19 +208,21 @@ def distance(
     x = features - places.mean[None]
     if isinstance(places, Gaussians):
         return gaussian.mahalanobis(x, places.factor)
-    columns = jnp.einsum("hwnc,bhwc->hwnb", places.deviations, x)
+    columns = jnp.einsum("hwnc,bhwc->hwnb", places.deviations, x, precision=EXACT)
     solve = functools.partial(jax.lax.linalg.triangular_solve, places.factor, left_side=True)
     weights = solve(solve(columns, lower=True), lower=True, transpose_a=True)
-    rest = x - jnp.einsum("hwnc,hwnb->bhwc", places.deviations, weights)
+    rest = x - jnp.einsum("hwnc,hwnb->bhwc", places.deviations, weights, precision=EXACT)
     squares = jnp.square(rest).sum(-1)
     inside = places.ridge * jnp.moveaxis(jnp.square(weights).sum(2), -1, 0)
-    return jnp.sqrt(jnp.maximum((squares + inside) / cfg.epsilon, gaussian.TINY**2))
+    return gaussian.root((squares + inside) / places.epsilon)
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:
     """Distances enlarged and blurred, and the map's maximum; part: the distances of the cells."""
+    # Differs from the reference: maps keep their values; the code then scales those of a test set
+    # together to [0, 1], which changes no ranking.
     kept, places = state.stats
-    cells = distance(cfg, places, described(cfg, pretrained, kept, images))
+    cells = distance(places, described(cfg, pretrained, kept, images))
     map_ = maps.gaussian_blur(maps.resize(cells, maps.sides(images)), cfg.blur)
     return Prediction(map_, map_.max((1, 2)), {"distance": cells})
 

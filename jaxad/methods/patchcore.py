@@ -4,7 +4,7 @@ The memory bank holds a few of the training pictures' patch features, chosen so 
 others is far from all of them. Any patch may resemble any other: positions do not count.
 
 Roth, Pemula, Zepeda, Schoelkopf, Brox & Gehler, CVPR 2022 (arXiv:2106.08265). "Code" is theirs,
-amazon-science/patchcore-inspection; "anomalib" is the other implementation that is compared with.
+amazon-science/patchcore-inspection, and "anomalib" another.
 """
 
 import logging
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 MOST_NEIGHBOURS = 64  # that a sweep may weigh a score with
 STARTS = 10  # rows that the first distances of the authors' code are to
-COPIES = 4  # of the patches, while some are chosen
+COPIES = 4  # of the patches or rows in float32, while some are chosen
 
 
 # Differs from the reference: the number of rows in the bank is a setting, theirs is a share of all
@@ -63,8 +63,10 @@ class Config:
     channels: int = static(1024, least=1)  # of the authors' embedding
     pretrain_channels: int = static(1024, least=1)  # of each of its layers
     patch: int = static(3, least=1)  # cells on a side (section 3.1)
-    capacity: int = static(4000, least=1)  # rows in the bank at most
-    sample: int = static(60_000, least=1)  # patches that it is chosen from; of more, at random
+    # Rows in the bank at most: of 200 pictures' patches at stride 8 two in a hundred.
+    capacity: int = static(4000, least=1)
+    # Differs from the reference: patches that it is chosen from; of more, so many at random.
+    sample: int = static(60_000, least=1)
     # "row": what is chosen first is a random patch (anomalib); "mean": distances begin as the mean
     # ones to ten random patches (code).
     start: Literal["row", "mean"] = static("row")
@@ -127,7 +129,7 @@ def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
     width = jax.eval_shape(embed, cfg, pretrained, images).shape[-1]
     number = jnp.dtype(cfg.bank).itemsize
     compile.check_fits(
-        cfg.capacity * (width * number + 16),
+        cfg.capacity * (width * (number + COPIES * 4) + 16),
         f"a bank of capacity={cfg.capacity} rows of {width} numbers",
         "set a smaller capacity, bank=float16, or layers of fewer channels",
     )
@@ -173,14 +175,22 @@ def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -
     else:
         chosen = compile.jit(selected)(cfg, patches, jax.random.fold_in(key, 1))
         log.info(
-            "the bank has %d of %d patches of %d pictures; no other is farther than %.3g from it",
-            int(chosen.count), total, len(pictures), float(chosen.radius),
-        )  # fmt: skip
+            "the bank has %d of %d patches of %d pictures", int(chosen.count), total, len(pictures)
+        )
+        if cfg.start == "row" and not cfg.projection:
+            log.info(
+                "of the %d that it was chosen from none is farther than %.3g from it",
+                there, float(chosen.radius),
+            )  # fmt: skip
         if int(chosen.count) < cfg.capacity:
             log.info(
                 "it has place for %d, but all other patches equal one that it has", cfg.capacity
             )
     stats = compile.jit(filled)(cfg, state.stats, patches, chosen)
+    if not bool(jnp.isfinite(stats.rows).all()):
+        raise FloatingPointError(
+            f"features of {cfg.extractor} are too large for bank={cfg.bank}: take bfloat16"
+        )
     return state._replace(stats=stats)
 
 
@@ -295,7 +305,7 @@ def weight(bank: neighbours.Bank, query: Float[Array, "B D"], count: Scalar) -> 
     Args:
       bank: to search.
       query: q, the patch that is farthest from the bank.
-      count: b; 1 weighs nothing.
+      count: b; where it is 1, or the bank has a single row, nothing is weighed.
 
     Source: equation 7.
     """
@@ -305,8 +315,9 @@ def weight(bank: neighbours.Bank, query: Float[Array, "B D"], count: Scalar) -> 
     counted = (jnp.arange(most)[None] < count) & jnp.isfinite(near)
     distances = gaussian.length(query[:, None] - neighbours.rows_at(bank, around))
     nearest = gaussian.length(query - own)
-    exponents = jnp.where(counted, distances - nearest[:, None], -jnp.inf)
-    return jnp.where(count < 2, 1.0, 1 - 1 / jnp.exp(exponents).sum(1))
+    exponents = jnp.where(counted, distances, -jnp.inf)
+    share = jnp.exp(nearest - jax.nn.logsumexp(exponents, axis=1))
+    return jnp.where(counted.sum(1) < 2, 1.0, 1 - share)
 
 
 def predict(cfg: Config, pretrained: PyTree, state: State, images: Images) -> Prediction:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxad import optim
 from jaxad.detector import Detector, Images, Prediction, Scalar, State, config, scalar, static
 from jaxad.methods import students
-from jaxad.methods.students import FEWEST_CELLS, RECTIFIED, Pyramid
+from jaxad.methods.students import FEWEST_CELLS, Pyramid
 from jaxad.nets import extractors
 from jaxad.nets.resnet import ResNet
 from jaxad.nets.reversed_resnet import ReversedResNet, reversed_resnet
@@ -66,7 +66,7 @@ def check(cfg: Config) -> None:
 
 def layers(cfg: Config) -> tuple[str, ...]:
     """The layers that are restored."""
-    return extractors.pyramid(cfg.extractor, cfg.layers or RECTIFIED.get(cfg.extractor, ()))
+    return extractors.pyramid(cfg.extractor, cfg.layers)
 
 
 def init(cfg: Config, pretrained: PyTree, key: Array) -> State:

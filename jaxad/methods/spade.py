@@ -36,6 +36,8 @@ from jaxad.weights.store import weights_of
 
 log = logging.getLogger(__name__)
 
+COPIES = 4  # of what is remembered, while slices are put together
+
 Cells = tuple[Float[Array, "_ _ _ _"], ...]  # of pictures, layer by layer
 
 
@@ -56,7 +58,8 @@ class Config:
     layers: tuple[str, ...] = static(())  # whose cells are compared; none for strides 8 and 16
     pooled: str | None = static(None)  # the layer that finds pictures; none for the deepest
     together: bool = static(False)  # layers as one vector a cell (paper), or each by itself (code)
-    capacity: int = static(200, least=1)  # pictures that are remembered; of more, some
+    # Differs from the reference: pictures that are remembered; of more, so many, spread evenly.
+    capacity: int = static(200, least=1)
     neighbours: Scalar = scalar(5.0, least=1)  # K, whole numbers
     # Of the K distances to pictures: "distance", their mean (code); "squared", that of squares.
     score: Literal["distance", "squared"] = static("distance")
@@ -93,10 +96,12 @@ def layers(cfg: Config) -> tuple[str, ...]:
     return extractors.select(cfg.extractor, names)
 
 
-def deepest(cfg: Config) -> str:
-    """The layer whose pooled features find pictures."""
-    name = cfg.pooled or extractors.every(cfg.extractor)[-1]
-    return extractors.select(cfg.extractor, (name,))[0]
+def deepest(cfg: Config, pretrained: PyTree | None = None) -> str:
+    """The layer whose pooled features find pictures: the last that the weights, if given, have."""
+    if cfg.pooled or pretrained is None:
+        name = cfg.pooled or extractors.every(cfg.extractor)[-1]
+        return extractors.select(cfg.extractor, (name,))[0]
+    return extractors.reached(cfg.extractor, weights_of(pretrained, cfg.weights[0]))[-1]
 
 
 def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
@@ -110,7 +115,7 @@ def init(cfg: Config, pretrained: PyTree, key: Array) -> State:
     vector, cells = jax.eval_shape(embed, cfg, pretrained, images)
     numbers = vector.size + sum(x.size for x in cells)
     compile.check_fits(
-        4 * cfg.capacity * numbers,
+        4 * COPIES * cfg.capacity * numbers,
         f"capacity={cfg.capacity} pictures of {numbers} numbers",
         "set a smaller capacity, or layers of fewer cells",
     )
@@ -124,7 +129,7 @@ def embed(cfg: Config, pretrained: PyTree, images: Images) -> tuple[Float[Array,
     """The pooled features of pictures, and the layers whose cells are compared."""
     *cells, last = extractors.features(
         cfg.extractor,
-        (*layers(cfg), deepest(cfg)),
+        (*layers(cfg), deepest(cfg, pretrained)),
         weights_of(pretrained, cfg.weights[0]),
         images,
     )
@@ -146,9 +151,9 @@ def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -
             "neighbours=%g, but only %d pictures are remembered: the nearest %d count",
             cfg.neighbours, there, there,
         )  # fmt: skip
-    found = compile.over_set(embed, (cfg, pretrained), sample)
-    frozen.check_features(found, cfg.extractor)
-    return state._replace(stats=filled(cfg, *found, sample.places))
+    vectors, cells = compile.over_set(embed, (cfg, pretrained), sample)
+    frozen.check_features((vectors, cells), cfg.extractor)
+    return state._replace(stats=filled(cfg, vectors, cells, sample.places))
 
 
 def filled(
@@ -189,8 +194,12 @@ def cell_distances(
 ) -> Float[Array, "B h w"]:
     """Distance of each cell to the nearest cell, at any position, of the first `count` pictures.
 
+    It has no gradient: how many pictures there are to look at is known only while it runs.
+
     Source: section 3.3, with one nearest cell.
     """
+    # Differs from the reference: the code leaves out the pictures' last (K h w) mod 100 cells, and
+    # adds 1e-6 to differences.
     flat = lambda x: x.reshape(x.shape[0], -1, x.shape[-1])
     queries, gallery = flat(features), flat(remembered)
 

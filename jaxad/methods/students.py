@@ -14,7 +14,6 @@ from jaxad.detector import Scalar
 
 Pyramid = tuple[Float[Array, "B _ _ _"], ...]  # maps of several layers, finest first
 FEWEST_CELLS = 4  # on a side of the coarsest map
-RECTIFIED = {"pdn_small": ("pool1", "pool2", "conv3")}  # maps without negative values
 LEAST_VARIANCE = 1e-12  # of a channel; a constant one would have no correlation
 
 

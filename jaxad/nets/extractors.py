@@ -93,6 +93,17 @@ def every(name: str) -> tuple[str, ...]:
     return tuple(extractor(name).strides)
 
 
+def reached(name: str, variables: PyTree) -> tuple[str, ...]:
+    """Of `every` layer those that these weights have: published ones may end before the last.
+
+    Raises:
+      ValueError: there is no such extractor, or the weights are another network's.
+    """
+    images = jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), "float32")
+    found = jax.eval_shape(network(name, variables).apply, variables, images)
+    return tuple(layer for layer in every(name) if layer in found)
+
+
 def last_of(name: str, wanted: Sequence[int]) -> tuple[str, ...]:
     """The last layer of each of these strides, as far as the extractor `name` has them.
 

@@ -27,7 +27,8 @@ class Coreset(NamedTuple):
     indexes: Int[Array, "S"]
     distances: Float[Array, "S"]  # of each choice to those before it; they never grow
     count: Int[Array, ""]  # fewer than S where all vectors were at distance 0 by then
-    radius: Float[Array, ""]  # the largest distance of a vector to the chosen ones
+    # The largest distance of a vector to the chosen ones or, if that is less, its `first`.
+    radius: Float[Array, ""]
 
 
 def greedy(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 TINY = 1e-12  # below it a distance has no gradient
+EXACT = jax.lax.Precision.HIGHEST
 
 
 class Moments(NamedTuple):
@@ -27,7 +28,8 @@ def moments(x: Float[Array, "N *P C"]) -> Moments:
     """The moments of vectors along the first axis."""
     mean = x.mean(0)
     centred = x - mean[None]
-    return Moments(jnp.float32(len(x)), mean, jnp.einsum("n...c,n...d->...cd", centred, centred))
+    scatter = jnp.einsum("n...c,n...d->...cd", centred, centred, precision=EXACT)
+    return Moments(jnp.float32(len(x)), mean, scatter)
 
 
 def merged(one: Moments, other: Moments) -> Moments:
@@ -77,7 +79,7 @@ def ledoit_wolf(x: Float[Array, "N C"]) -> tuple[Float[Array, "C C"], Float[Arra
 def sample_covariance(x: Float[Array, "N C"]) -> Float[Array, "C C"]:
     """The covariance of vectors, which divides by their number."""
     centred = x - x.mean(0, keepdims=True)
-    return centred.T @ centred / len(x)
+    return jnp.matmul(centred.T, centred, precision=EXACT) / len(x)
 
 
 def shrunk(

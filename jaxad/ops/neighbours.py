@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 ROOM = 2**22  # numbers in a tile of the product, 16 MB in float32
@@ -119,6 +120,7 @@ def nearest_rows(
     return k_nearest(bank, queries, 1, room, precision)[1][:, 0]
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
 def k_nearest(
     bank: Bank,
     queries: Float[Array, "Q D"],
@@ -129,7 +131,8 @@ def k_nearest(
     """Squared distances of each query to the `k` rows nearest to it, ascending, and which they are.
 
     Of rows at the same distance the first comes first. Where the bank has fewer than `k` rows, the
-    distances that remain are +inf and their indexes 0. Arguments are those of `nearest`.
+    distances that remain are +inf and their indexes 0. Arguments and gradients are those of
+    `nearest`.
     """
     queries, squares = _centred(bank, queries)
     size, used = _tiles(bank, queries.shape[0], room)
@@ -151,6 +154,15 @@ def k_nearest(
     nothing = far, jnp.zeros(shape, jnp.int32)
     offsets, indexes = jax.lax.fori_loop(0, used, closer, nothing)
     return jnp.maximum(squares[:, None] + offsets, 0), indexes
+
+
+@k_nearest.defjvp
+def _k_nearest_jvp(k, room, precision, primals, tangents):
+    (bank, queries), (_, moved) = primals, tangents
+    squares, rows = k_nearest(bank, queries, k, room, precision)
+    apart = queries[:, None] - rows_at(bank, rows).astype(queries.dtype)
+    slopes = jnp.where(jnp.isfinite(squares), 2 * (apart * moved[:, None]).sum(2), 0)
+    return (squares, rows), (slopes.astype(squares.dtype), np.zeros(rows.shape, jax.dtypes.float0))
 
 
 def _squares(x: Float[Array, "N D"]) -> Float[Array, "N"]:

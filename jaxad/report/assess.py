@@ -86,16 +86,15 @@ def assess(
     )
     unread = [one for source in (data.train, data.heldout) for one in skipped(source)]
     evaluation = evaluation._replace(left_out=(*unread, *evaluation.left_out))
-    compared = ()
-    if detector.nearest is not None and learned is not None:
-        alarmed = alarms(evaluation.pictures)
-        if len(alarmed) > COMPARED:
-            log.info(
-                "the page compares %d of %d alarms with normal pictures", COMPARED, len(alarmed)
-            )
-        compared = comparisons(detector, cfg, pretrained, state, test, learned, alarmed[:COMPARED])
-    report.finish(evaluation, title, compared)
     record.write_json(folder / "evaluation.json", evaluation.as_dict())
+    compared, alarmed = [], alarms(evaluation.pictures)
+    if detector.nearest is not None and learned is not None:
+        arguments = detector, cfg, pretrained, state, test, learned, alarmed[:COMPARED]
+        try:
+            compared = list(comparisons(*arguments))
+        except (OSError, ValueError) as error:  # a picture that cannot be read any more
+            log.warning("alarms are not shown beside normal pictures: %s", error)
+    report.finish(evaluation, title, compared, len(alarmed))
     return evaluation
 
 

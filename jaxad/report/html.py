@@ -21,7 +21,7 @@ figure { display: inline-block; width: 292px; margin: 0 14px 14px 0; vertical-al
          font-size: 12px; overflow-wrap: anywhere }
 figure img { width: 292px; height: 144px }
 figure.wide { width: 588px }
-figure.wide img { width: 588px; height: 144px }
+figure.wide img { width: auto; height: 144px }
 summary { cursor: pointer; margin: 2em 0 1em }
 </style>
 <h1>$title</h1>
@@ -45,9 +45,10 @@ $heat_maps
 
 
 COMPARED = Template("""<h2>Alarms, and what is nearest to them among the normal pictures</h2>
-<p>The picture with its most anomalous place framed, that place, the nearest one of the training
-pictures, and where it lies in its own. The clearest alarms come first; a click opens the heat map.
-Two places that look alike are a false alarm, or a defect that the features do not see.</p>
+<p>$which: the picture with its most anomalous place framed, that place, the nearest one of the
+training pictures, and where it lies in its own; of methods that compare whole pictures, the two
+pictures. A click opens the heat map. Where the two places look alike the alarm is probably false,
+or the network sees a difference that people do not.</p>
 $figures
 """)
 
@@ -68,6 +69,7 @@ def page(
     heat_maps: Sequence[HeatMap],
     scale: Sequence[str],
     nearest: Sequence[HeatMap] = (),
+    alarmed: int = 0,
 ) -> str:
     """The whole page.
 
@@ -79,6 +81,7 @@ def page(
       heat_maps: of all pictures, in the order to show.
       scale: the numbers at the lowest, middle and highest colour.
       nearest: alarms beside the normal pictures nearest to them; their pictures are heat maps.
+      alarmed: how many alarms there are in all.
     """
     low, normal, high = scale
     return PAGE.substitute(
@@ -88,7 +91,7 @@ def page(
         grid=f'<img src="{quote(grid)}" alt="best and worst cases">',
         count=len(heat_maps),
         heat_maps="\n".join(map(_figure, heat_maps)),
-        nearest=COMPARED.substitute(figures="\n".join(map(_wide, nearest))) if nearest else "",
+        nearest=_compared(nearest, alarmed),
         low=low,
         normal=normal,
         high=high,
@@ -101,6 +104,14 @@ def _figure(heat_map: HeatMap, kind: str = "", words: str = "heat map") -> str:
         f'<figure{kind}><a href="{picture}"><img src="{thumbnail}" alt="{words}" loading="lazy">'
         f"</a><figcaption>{html.escape(heat_map.caption)}</figcaption></figure>"
     )
+
+
+def _compared(nearest: Sequence[HeatMap], alarmed: int) -> str:
+    if not nearest:
+        return ""
+    few = len(nearest) < alarmed
+    which = f"The clearest {len(nearest)} of {alarmed} alarms" if few else "The clearest first"
+    return COMPARED.substitute(figures="\n".join(map(_wide, nearest)), which=which)
 
 
 def _wide(heat_map: HeatMap) -> str:

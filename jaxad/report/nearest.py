@@ -53,10 +53,14 @@ def comparisons(
       test: where the pictures are.
       learned: what `measure` got.
       indices: of pictures in `test`.
+
+    Raises:
+      OSError, ValueError: a picture cannot be read.
     """
     if detector.nearest is None:
         raise ValueError(f"{detector.name} remembers no pictures")
     nearest = compile.of_pictures(detector.nearest)
+    several = len({record.category for record in learned.records}) > 1
     for start in range(0, len(indices), cfg.batch_size):
         some = indices[start : start + cfg.batch_size]
         squares = [square(test, i, cfg.size) for i in some]
@@ -67,7 +71,9 @@ def comparisons(
             at, distance, picture, place = (x[i] for x in found)
             normal = square(learned, int(picture), cfg.size)
             image = drawn(squares[i], at, normal, place)
-            yield Comparison(index, learned.records[picture].name, float(distance), image)
+            of = learned.records[picture]
+            name = f"{of.category}/{of.name}" if several else of.name
+            yield Comparison(index, name, float(distance), image)
 
 
 def square(source: Source, index: int, size: int) -> UInt8[NpArray, "{size} {size} 3"]:
@@ -79,13 +85,23 @@ def square(source: Source, index: int, size: int) -> UInt8[NpArray, "{size} {siz
 def drawn(
     image: UInt8[NpArray, "S S 3"], at: Box, normal: UInt8[NpArray, "S S 3"], place: Box
 ) -> Image.Image:
-    """Side by side: the picture, its place enlarged, the normal one's, the normal picture."""
+    """Side by side: the picture, its place enlarged, the normal one's, the normal picture.
+
+    Only the two pictures, where the places are they.
+    """
     parts = [outlined(image, at), cut(image, at), cut(normal, place), outlined(normal, place)]
+    if is_whole(at) and is_whole(place):
+        parts = [cut(image, at), cut(normal, place)]
     step = THUMBNAIL + PAIR_GAP
     canvas = Image.new("RGB", (len(parts) * step - PAIR_GAP, THUMBNAIL), PAPER)
     for i, part in enumerate(parts):
         canvas.paste(part, (i * step, 0))
     return canvas
+
+
+def is_whole(box: Box) -> bool:
+    """Whether the place is the whole picture."""
+    return bool((box[:2] <= 0).all() and (box[2:] >= 1).all())
 
 
 def outlined(image: UInt8[NpArray, "S S 3"], box: Box) -> Image.Image:

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,8 @@ class Report:
     """Writes the heat map of each picture as it comes, and a page about all of them at the end.
 
     In the folder: `index.html`, `grid.png`, `histogram.png`, a PNG for each curve, and
-    `pictures/<index>_<name>.png` with a small one in `thumbnails/`. Files of an evaluation before
+    `pictures/<index>_<name>.png` with a small one in `thumbnails/`; of methods that remember
+    pictures, alarms beside the normal ones in `nearest/`. Files of an evaluation before
     are overwritten where names are equal; others stay and are not in the page. Nothing of the
     pictures is kept in memory.
 
@@ -78,7 +79,8 @@ class Report:
         self,
         evaluation: Evaluation,
         title: str = "Report",
-        compared: Iterable[Comparison] = (),
+        compared: Sequence[Comparison] = (),
+        alarmed: int = 0,
     ) -> Path:
         """Writes grid, histogram, curves and page; returns the path of the page.
 
@@ -88,6 +90,7 @@ class Report:
           evaluation: of the whole test set.
           title: of the page.
           compared: alarms beside the normal pictures nearest to them, in the order to show.
+          alarmed: how many alarms there are, of which these are the clearest.
         """
         pictures = evaluation.pictures
         with self._writing():
@@ -105,7 +108,7 @@ class Report:
             ]
             numbers = panels.numbers((self._scale.low, self._scale.normal, self._scale.high))
             text = html.page(
-                title, str(evaluation), figures, "grid.png", heat_maps, numbers, nearest
+                title, str(evaluation), figures, "grid.png", heat_maps, numbers, nearest, alarmed
             )
             path = self._folder / "index.html"
             path.write_text(text, encoding="utf-8", errors="replace")
@@ -192,9 +195,18 @@ def cases(pictures: Sequence[Scored], count: int, among: Collection[int]) -> dic
 
 
 def alarms(pictures: Sequence[Scored]) -> list[int]:
-    """The indices of all pictures that raise one, as in `cases`, the clearest first."""
+    """The indices of all pictures that raise one, as in `cases`, the clearest first.
+
+    Of several categories first the clearest of each, then their second ones, and so on.
+    """
     _, margin = _labels_and_margins(pictures)
-    return [i for i in np.argsort(-margin, kind="stable").tolist() if margin[i] >= 0]
+    found, seen = [], dict.fromkeys((picture.record.category for picture in pictures), 0)
+    for i in np.argsort(-margin, kind="stable").tolist():
+        if margin[i] >= 0:
+            category = pictures[i].record.category
+            found.append((seen[category], i))
+            seen[category] += 1
+    return [i for _, i in sorted(found, key=lambda place: place[0])]
 
 
 def _labels_and_margins(

@@ -76,7 +76,7 @@ def member_bytes(
     state = checkpoint.abstract_state(detector, cfg, pretrained)
     # Twice: a stacked state is written anew while the one before is still there.
     need = 2 * sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(state))
-    if compile.executor() is compile.IN_TURNS:
+    if compile.executor() is compile.IN_TURNS or not cfg.steps:
         return need
     found = compile.step_memory(detector, cfg, pretrained, state, batch(), jax.random.key(0))
     return need + found.temp_size_in_bytes

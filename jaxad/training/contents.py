@@ -71,6 +71,23 @@ def kept(folder: pathlib.Path, several: Sequence[Data]) -> Iterator[None]:
         _write(folder, several, before, whole)
 
 
+def same(folder: pathlib.Path, data: Data) -> bool:
+    """Whether the training pictures are those that the run in a folder learned from.
+
+    By the names, sizes and times or checksums of their files; pictures without files are told
+    apart by the run's record alone.
+    """
+    before = _written(folder)
+    now = {n: stamp for n, stamp in _stamps([data]).items() if n.startswith("train/")}
+    for name, stamp in now.items():
+        then = before.get(name)
+        if then is None or then.size != stamp.size:
+            return False
+        if then.modified != stamp.modified and then.checksum != _summed(stamp):
+            return False
+    return True
+
+
 def _write(
     folder: pathlib.Path, several: Sequence[Data], before: Stamps, whole: bool = False
 ) -> None:

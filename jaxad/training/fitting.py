@@ -217,9 +217,15 @@ def run_keys(key: Array) -> tuple[Array, Array, Array]:
 def begun(
     detector: Detector, cfg: Any, pretrained: PyTree, pictures: Pictures, key: Array
 ) -> State:
-    """The state before the first step: new, and measured over the training pictures."""
+    """The state before the first step: new, and measured over the training pictures.
+
+    Raises:
+      FloatingPointError: it is not finite.
+    """
     state = compile.init(detector)(cfg, pretrained, key)
-    return detector.measure(cfg, pretrained, state, pictures)
+    state = detector.measure(cfg, pretrained, state, pictures)
+    compile.check_finite(state)
+    return state
 
 
 @contextlib.contextmanager
@@ -239,7 +245,8 @@ def opened(
     # Workers keep pictures of their own.
     read = Resized if workers else budget.pictures
     train = read(data.train, cfg.size)
-    features = frozen_features(detector, cfg, pretrained, train, cache, budget.limit)
+    kept = cache if cfg.steps else None  # nothing else reads them
+    features = frozen_features(detector, cfg, pretrained, train, kept, budget.limit)
     batches = iter(train_batches(detector, cfg, data, key, workers, features, train, budget.left))
     with contextlib.closing(batches):
         yield Sets(train, heldout, batches)

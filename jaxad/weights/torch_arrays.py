@@ -8,7 +8,7 @@ from jaxad.weights.torch_pickle import Refused
 from jaxad.weights.torch_tensors import Tensor
 
 # A file names a storage as often as it likes. No published weights come near this.
-COPIES = 16  # of a number, in tensors that share it
+COPIES = 16  # of its numbers, in tensors that share them
 
 
 def decode(buffer: bytes | memoryview, dtype: str) -> np.ndarray:
@@ -18,21 +18,27 @@ def decode(buffer: bytes | memoryview, dtype: str) -> np.ndarray:
     return np.frombuffer(buffer, dtype)
 
 
+def itemsize(dtype: str) -> int:
+    """The bytes that a number takes in the file; `dtype` as in `decode`."""
+    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+
+
 def arrays(tensors: dict[str, Tensor], buffers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Each tensor as an array of its own; `buffers` are the storages' numbers by their keys.
 
     Raises:
       ValueError: a tensor reaches outside its storage or has more numbers than it.
-      Refused: the tensors share their numbers so often that they may be meant to fill the memory.
+      Refused: the tensors share their numbers so often, or are so many without any, that they may
+        be meant to fill the memory.
     """
     room = COPIES * sum(map(len, buffers.values()))
     found = {}
     for name, tensor in tensors.items():
         storage = tensor.storage
         found[name] = _array(tensor, buffers[storage.key][storage.start : storage.stop])
-        room -= found[name].size
+        room -= max(found[name].size, 1 + len(tensor.shape))  # an empty one takes memory too
         if room < 0:
-            raise Refused(f"has tensors that share each number more than {COPIES} times")
+            raise Refused(f"has tensors of more than {COPIES} times the numbers that it holds")
     return found
 
 

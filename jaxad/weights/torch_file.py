@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxad.weights.torch_arrays import arrays, decode
 from jaxad.weights.torch_legacy import legacy_state_dict
-from jaxad.weights.torch_pickle import Refused
+from jaxad.weights.torch_pickle import Refused, shown
 from jaxad.weights.torch_tensors import read_tensors
 
 
@@ -38,13 +38,20 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     except Refused as error:
         raise ValueError(f"{path} {error}") from None
     except Exception as error:  # a damaged pickle may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} is damaged ({reason}): download it again") from error
+        reason = f"{type(error).__name__}: {shown(error, 300)}"
+        raise ValueError(f"{path} is damaged ({reason}): download it again") from None
 
 
 def _state_dict(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
-    if sum(member.file_size for member in archive.infolist()) > size:
-        raise Refused("unpacks to more than its own size, and torch.save does not compress")
+    members = archive.infolist()
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+            raise Refused(
+                f"has a compressed part, {shown(member.filename)}, and torch.save does not "
+                "compress: unpack it, and in PyTorch save it anew"
+            )
+    if sum(member.file_size for member in members) > size:
+        raise Refused("unpacks to more than its own size, so its parts overlap")
     pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise Refused("is a zip, but not one of torch.save: it has no data.pkl")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxad.weights.torch_arrays import arrays, decode
-from jaxad.weights.torch_pickle import Refused, unpickle
+from jaxad.weights.torch_arrays import arrays, decode, itemsize
+from jaxad.weights.torch_pickle import Refused, shown, unpickle
 from jaxad.weights.torch_tensors import Storage, read_tensors
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -62,9 +62,9 @@ def _checked_keys(keys: Any, storages: dict[str, Storage]) -> list[str]:
     if len(listed) < len(keys):
         raise ValueError("its list of storages names one twice")
     for key in listed - storages.keys():
-        raise ValueError(f"its list of storages names {key}, which nothing describes")
+        raise ValueError(f"its list of storages names {shown(key)}, which nothing describes")
     for key in storages.keys() - listed:
-        raise ValueError(f"its list of storages lacks {key}")
+        raise ValueError(f"its list of storages lacks {shown(key)}")
     return keys
 
 
@@ -75,21 +75,17 @@ def _buffers(
     for key in keys:
         storage = storages[key]
         if len(content) < 8:
-            raise ValueError(f"it ends before storage {key}")
+            raise ValueError(f"it ends before storage {shown(key)}")
         count = int.from_bytes(content[:8], "little", signed=True)
         if count != storage.count:
             raise ValueError(
-                f"storage {key} has {count} numbers, but {storage.count} are described"
+                f"storage {shown(key)} has {count} numbers, but {storage.count} are described"
             )
-        stop = 8 + count * _size(storage.dtype)
+        stop = 8 + count * itemsize(storage.dtype)
         if len(content) < stop:
-            raise ValueError(f"it ends inside storage {key}")
+            raise ValueError(f"it ends inside storage {shown(key)}")
         buffers[key] = decode(content[8:stop], storage.dtype)
         content = content[stop:]
     if content:
         raise ValueError(f"{len(content)} bytes follow the last storage")
     return buffers
-
-
-def _size(dtype: str) -> int:
-    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize

@@ -3,7 +3,7 @@
 import io
 from typing import Any, NamedTuple
 
-from jaxad.weights.torch_pickle import Refused, set_entry, unpickle
+from jaxad.weights.torch_pickle import ENTRIES, Dictionaries, Refused, listed, shown, unpickle
 
 STORAGES = {
     "DoubleStorage": "<f8",
@@ -19,9 +19,7 @@ STORAGES = {
 }
 DTYPES = frozenset(STORAGES.values())
 STATE_DICTS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep the weights
-
-# A file names one dictionary again and again by two bytes. No published weights come near this.
-ENTRIES = 1_000_000  # of the dictionaries inside a checkpoint
+DIMENSIONS = 8  # of a tensor: no published weights come near this
 
 
 class Storage(NamedTuple):
@@ -54,7 +52,13 @@ def read_tensors(file: io.BytesIO) -> tuple[dict[str, Tensor], dict[str, Storage
       Exception: the pickle is damaged.
     """
     storages: dict[str, Storage] = {}
-    content = unpickle(file, KNOWN, lambda described: _storage(described, storages))
+    dictionaries = Dictionaries()
+
+    def ordered(items: Any = ()) -> dict[Any, Any]:
+        return _ordered_dict(items, dictionaries)
+
+    known = KNOWN | {("collections", "OrderedDict"): ordered}
+    content = unpickle(file, known, lambda x: _storage(x, storages), dictionaries)
     return _named_tensors(content), storages
 
 
@@ -67,13 +71,14 @@ def _named_tensors(content: Any) -> dict[str, Tensor]:
             break
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     parts = {part: inside for part, inside in content.items() if isinstance(inside, dict)}
-    if sum(map(len, parts.values())) > ENTRIES:
+    # A file names one dictionary again and again by two bytes.
+    if len(content) + sum(map(len, parts.values())) > ENTRIES:
         raise Refused(f"has more than {ENTRIES} values by name, which weights do not need")
     for part, inside in parts.items():
         named = {f"{part}.{name}": x for name, x in inside.items() if isinstance(x, Tensor)}
         tensors |= named
     if not tensors:
-        names = ", ".join(map(str, content)) or "nothing"
+        names = listed(content) or "nothing"
         raise Refused(
             f"has no tensors by name, but: {names}; save the network's state_dict() alone"
         )
@@ -94,11 +99,25 @@ def _storage(described: Any, storages: dict[str, Storage]) -> Storage:
         case _:
             raise Refused("describes a storage in an unknown way")
     if not (0 <= count < 2**63 and 0 <= start <= start + size <= count):
-        raise ValueError(f"storage {key} has an impossible size")
+        raise ValueError(f"storage {shown(key)} has an impossible size")
     storage = Storage(key, dtype, count, start, start + size)
     if storages.setdefault(key, storage)[:3] != storage[:3]:
-        raise ValueError(f"storage {key} is described in two ways")
+        raise ValueError(f"storage {shown(key)} is described in two ways")
     return storage
+
+
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
+    if not isinstance(storage, Storage):
+        raise ValueError("a tensor without a storage")
+    if not isinstance(shape, tuple) or not isinstance(strides, tuple):
+        raise ValueError("a tensor without a shape")
+    if len(shape) > DIMENSIONS:
+        raise Refused(f"has a tensor of more than {DIMENSIONS} dimensions")
+    if len(shape) != len(strides):
+        raise ValueError("a tensor whose shape and strides differ in length")
+    if not all(isinstance(x, int) and abs(x) < 2**63 for x in (offset, *shape, *strides)):
+        raise ValueError("a tensor whose place and shape are not of whole numbers")
+    return Tensor(storage, offset, shape, strides)
 
 
 def _rebuild_tensor_v2(
@@ -112,32 +131,33 @@ def _rebuild_tensor_v2(
 ) -> Tensor:
     if metadata:  # lazy negation and conjugation
         raise Refused("has a tensor that is a lazy view: save clones instead")
-    if not isinstance(storage, Storage) or not isinstance(offset, int):
-        raise ValueError("a tensor without a storage")
-    if not isinstance(shape, tuple) or not isinstance(strides, tuple) or len(shape) > 64:
-        raise ValueError("a tensor without a shape")
-    if not all(isinstance(size, int) and abs(size) < 2**63 for size in (*shape, *strides)):
-        raise ValueError("a tensor whose shape is not of whole numbers")
-    return Tensor(storage, offset, shape, strides)
+    return _rebuild_tensor(storage, offset, shape, strides)
 
 
 def _rebuild_parameter(data: Any, requires_grad: Any, backward_hooks: Any) -> Any:
     return data
 
 
-def _ordered_dict(items: Any = ()) -> dict[Any, Any]:
+def _size(sizes: Any = ()) -> tuple[Any, ...]:
+    if not isinstance(sizes, tuple):  # of a list the file could ask for a copy every few bytes
+        raise ValueError("a size of something that is no tuple")
+    return sizes
+
+
+def _ordered_dict(items: Any, dictionaries: Dictionaries) -> dict[Any, Any]:
     dictionary: dict[Any, Any] = {}
     if items != ():  # of Python 2
         if not isinstance(items, list):
             raise ValueError("an ordered dictionary of something that is no list")
         for key, value in items:
-            set_entry(dictionary, key, value)
+            dictionaries.set_entry(dictionary, key, value)
         items.clear()  # as good as moved: the file could ask for a copy every few bytes
     return dictionary
 
 
 KNOWN = {
-    ("collections", "OrderedDict"): _ordered_dict,
+    ("torch", "Size"): _size,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,  # up to PyTorch 0.3
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     **{("torch", name): dtype for name, dtype in STORAGES.items()},

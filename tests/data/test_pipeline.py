@@ -43,6 +43,7 @@ class Numbered:
 class Config:
     size: int = 4
     batch_size: int = 3
+    steps: int = 1
 
 
 def detector(*streams):

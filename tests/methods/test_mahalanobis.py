@@ -105,6 +105,8 @@ def test_too_few_pictures_name_the_way_out(tiny, key, count):
         measured(tiny, key, pictures)
 
 
-def test_pictures_that_do_not_vary_are_refused(tiny, key):
-    with pytest.raises(ValueError, match="all 5 normal pictures have the same features"):
-        measured(tiny, key, np.full((5, 64, 64, 3), 9, np.uint8))
+def test_pictures_that_vary_too_little_are_refused(tiny, key):
+    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    for images in (np.full((5, 64, 64, 3), 9, np.uint8), noise[[0, 0, 1, 1]]):
+        with pytest.raises(ValueError, match=r"normal pictures vary too little: .* at pool2"):
+            measured(tiny, key, images)

@@ -9,7 +9,8 @@ import pytest
 import weights_b
 from weights import images, nchw, nhwc, parameters
 
-from jaxad import compile
+from jaxad import compile, sweep, training
+from jaxad.data.pictures import image_set
 from jaxad.detector import check_settings, override
 from jaxad.methods import patchcore
 from jaxad.methods.patchcore import Config, Stats
@@ -134,7 +135,6 @@ def test_patchcore_chooses_and_scores_images(from_images):
 @pytest.fixture
 def learned(tiny, key):
     """Settings -> what a detector with them learned of the tiny pictures, and those."""
-    from jaxad.data.pictures import image_set
 
     def learned(pictures=None, **settings):
         _, cfg, pretrained, data, _ = tiny("patchcore")
@@ -191,19 +191,66 @@ def test_constant_pictures_leave_one_row_and_the_log_says_so(learned, caplog):
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_a_few_pictures_are_enough_and_turned_ones_make_more(learned, striped, count):
-    pictures = np.stack(
-        [item["image"] for item in map(striped(64).train.__getitem__, range(count))]
-    )
-    plain, *_ = learned(pictures=pictures), None
-    turned = learned(pictures=pictures, views="all")
-    cells = int(plain[2].stats.count)
-    assert int(turned[2].stats.count) > cells or cells == plain[0].capacity
-    quarter = np.rot90(pictures, 1, (1, 2)).copy()
-    found = [
-        float(compile.predict(DETECTOR)(c, p, s, quarter).score.mean())
-        for c, p, s, _ in (plain, turned)
-    ]
-    assert found[1] < found[0]
+    train = striped(64).train
+    pictures = np.stack([train[i]["image"] for i in range(count)])
+    quarter, scores = np.rot90(pictures, 1, (1, 2)).copy(), []
+    for views, several in (("as_is", 1), ("all", 8)):
+        cfg, pretrained, state, _ = learned(pictures, views=views, capacity=3000)
+        cells = patches_of(cfg, pretrained, pictures)[..., 0].size
+        assert int(state.stats.count) == min(several * cells, 3000)
+        scores.append(compile.predict(DETECTOR)(cfg, pretrained, state, quarter).score.mean())
+    assert scores[1] < scores[0]
+
+
+def test_of_a_training_picture_the_nearest_place_is_its_own(learned):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    cfg, pretrained, state, _ = learned(noise, capacity=2000)
+    found = compile.of_pictures(DETECTOR.nearest)(cfg, pretrained, state, noise)
+    np.testing.assert_array_equal(found.picture, np.arange(4))
+    np.testing.assert_allclose(found.place, found.at, atol=1e-6)
+    turned = np.rot90(noise, 1, (1, 2)).copy()
+    cfg, pretrained, state, _ = learned(noise, capacity=8192, views="turns")
+    found = compile.of_pictures(DETECTOR.nearest)(cfg, pretrained, state, turned)
+    np.testing.assert_array_equal(found.picture, np.arange(4))
+    top, left, bottom, right = found.at.T  # of a picture turned counterclockwise
+    np.testing.assert_allclose(found.place.T, [left, 1 - bottom, right, 1 - top], atol=1e-5)
+
+
+def test_a_bank_of_one_row_has_a_score_by_every_rule(learned):
+    for score in ("plain", "paper", "authors"):
+        cfg, pretrained, state, pictures = learned(capacity=1, score=score)
+        found = compile.predict(DETECTOR)(cfg, pretrained, state, 255 - pictures)
+        assert (found.score > 0).all()
+
+
+def test_a_run_with_a_half_bank_is_read_back_as_it_was_saved(learned, tiny, key, tmp_path):
+    _, cfg, pretrained, data, _ = tiny("patchcore")
+    cfg = dataclasses.replace(cfg, bank="bfloat16")
+    arguments = DETECTOR, cfg, pretrained, data, key, tmp_path
+    saved, again = training.run(*arguments), training.run(*arguments)
+    for one, other in zip(jax.tree.leaves(saved), jax.tree.leaves(again), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+def test_features_too_large_for_a_half_bank_are_refused(learned, tiny, key):
+    _, cfg, pretrained, data, _ = tiny("patchcore")
+    large = jax.tree.map(lambda x: x * 40.0, pretrained)
+    cfg = dataclasses.replace(cfg, bank="float16")
+    state = compile.init(DETECTOR)(cfg, large, key)
+    with pytest.raises(FloatingPointError, match="too large for bank=float16: take bfloat16"):
+        DETECTOR.measure(cfg, large, state, image_set(data.train, cfg.size))
+
+
+def test_sweeps_plan_members_without_steps_on_accelerators_too(tiny, monkeypatch):
+    detector, cfg, pretrained, data, _ = tiny("patchcore")
+    monkeypatch.setattr(compile, "executor", lambda: compile.TOGETHER)
+    configs = sweep.grid(cfg, blur=[1.0, 2.0])
+    keys = jax.random.split(jax.random.key(0), 1)
+    members = sweep.fit(detector, configs, pretrained, data, keys)
+    monkeypatch.undo()
+    scores = sweep.evaluate(detector, configs, pretrained, members, data.test)
+    assert "image_auroc" in str(sweep.text(configs, scores))
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])

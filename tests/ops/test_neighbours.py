@@ -251,3 +251,19 @@ def test_the_gradient_is_that_of_the_distance_to_the_nearest_row(room):
     squares = ((queries[:, None] - rows[None, :37]) ** 2).sum(-1)
     want = 2 * (queries - rows[squares.argmin(1)]) * weights[:, None]
     np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("room", [neighbours.ROOM, 64])
+def test_the_gradients_of_several_rows_are_those_of_the_distances_to_them(room):
+    rng = np.random.default_rng(6)
+    rows, queries, weights = (rng.normal(size=size) for size in ((40, 6), (7, 6), (7, 3)))
+
+    def weighed(bank, q):  # a bank that is an argument: its count is known while it runs
+        return (neighbours.k_nearest(bank, q, 3, room)[0] * jnp.float32(weights)).sum()
+
+    bank = neighbours.bank(jnp.float32(rows), 37)
+    found = jax.jit(jax.grad(weighed, 1))(bank, jnp.float32(queries))
+    apart = queries[:, None] - rows[None, :37]
+    order = (apart**2).sum(-1).argsort(1)[:, :3, None]
+    want = 2 * (np.take_along_axis(apart, order, 1) * weights[..., None]).sum(1)
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4)

@@ -42,6 +42,11 @@ def test_the_frame_lies_around_the_place():
     np.testing.assert_allclose([*low, *high], [0.25, 0.5, 0.75, 1.0], atol=0.03)
 
 
+def test_whole_pictures_stand_side_by_side_alone():
+    box = np.array([0.0, 0.0, 1.0, 1.0])
+    assert drawn(halves(), box, halves(), box).width < 3 * THUMBNAIL
+
+
 def test_four_parts_stand_side_by_side():
     box = np.array([0.0, 0.0, 0.5, 0.5])
     image = drawn(halves(), box, 255 - halves(), box)

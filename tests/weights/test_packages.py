@@ -105,8 +105,13 @@ def test_a_folder_of_the_same_name_comes_first(tmp_path):
     assert "Apache-2.0" in store.terms("efficientnet_lite1", tmp_path)
 
 
-def test_without_the_package_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setattr(packages, "_folders", dict)
+def test_without_the_package_the_error_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setattr(packages, "_folders", lambda: {"efficientnet_lite0": tmp_path})
+
+    def missing(name):
+        raise packages.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(packages.metadata, "version", missing)
     with pytest.raises(
         FileNotFoundError, match=r"no weights 'efficientnet_lite0'.*jaxad\[imagenet\]"
     ):

@@ -13,7 +13,7 @@ import pytest
 
 from jaxad.nets.patch_network import PatchNetwork
 from jaxad.nets.pdn import PDN
-from jaxad.weights import store
+from jaxad.weights import packages, store
 from jaxad.weights.store import check_tree, load_pretrained, save_pretrained
 
 ABOUT = {"origin": "drawn", "licence": "Apache-2.0", "command": "make --it"}
@@ -39,6 +39,7 @@ def elsewhere(tmp_path_factory, monkeypatch):
     monkeypatch.chdir(place)
     monkeypatch.delenv("JAXAD_CHECKPOINTS", raising=False)
     monkeypatch.setattr(store, "__file__", str(place / "clone/jaxad/weights/store.py"))
+    monkeypatch.setattr(packages, "_folders", dict)
     return place
 
 
@@ -159,7 +160,7 @@ def test_available_sets_are_those_that_are_found_by_name(tmp_path, elsewhere, mo
         save_pretrained(place / "net", draw(), {"licence": f"of {place.name}"})
     save_pretrained(elsewhere / "checkpoints" / "other", draw(), {})
     found = store.available()
-    assert found["net"] == tmp_path / "net"
+    assert found["net"] == tmp_path / "net" / "weights.npz"
     assert set(found) == {"net", "other"}
     assert store.terms("net") == f"of {tmp_path.name}"
     assert "unknown" in store.terms("other")
