@@ -47,8 +47,8 @@ def _state_dict(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
             raise Refused(
-                f"has a compressed part, {shown(member.filename)}, and torch.save does not "
-                "compress: unpack it, and in PyTorch save it anew"
+                f"has a compressed part, {shown(member.filename)}, as torch.save never writes: "
+                "save the network's state_dict() anew from PyTorch"
             )
     if sum(member.file_size for member in members) > size:
         raise Refused("unpacks to more than its own size, so its parts overlap")

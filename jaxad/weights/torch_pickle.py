@@ -181,7 +181,7 @@ def _known(known: Mapping[tuple[str, str], Any], module: Any, name: Any) -> Any:
         raise ValueError("a name that is no text")
     if (module, name) in known:
         return known[module, name]
-    full = shown(f"{module[:100]}.{name}")
+    full = shown(f"{module}.{name}")
     if module.startswith(("torch.nn.", "torchvision.", "__torch__")):
         raise Refused(
             f"holds a whole network ({full}), not its weights alone, and reading it "

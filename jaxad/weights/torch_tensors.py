@@ -53,10 +53,7 @@ def read_tensors(file: io.BytesIO) -> tuple[dict[str, Tensor], dict[str, Storage
     """
     storages: dict[str, Storage] = {}
     dictionaries = Dictionaries()
-
-    def ordered(items: Any = ()) -> dict[Any, Any]:
-        return _ordered_dict(items, dictionaries)
-
+    ordered = lambda items=(): _ordered_dict(items, dictionaries)
     known = KNOWN | {("collections", "OrderedDict"): ordered}
     content = unpickle(file, known, lambda x: _storage(x, storages), dictionaries)
     return _named_tensors(content), storages
