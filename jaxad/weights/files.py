@@ -27,7 +27,7 @@ SAFETENSORS = {
     "BOOL": "?",
 }
 # A file may state lengths that fill the memory. No published weights come near these.
-HEADER = 25_000_000  # bytes of JSON
+HEADER = 10_000_000  # bytes of JSON
 UNPACKED = 20  # times its own size: what a compressed file may hold,
 SMALL = 100_000_000  # or bytes, if these are more
 
@@ -117,7 +117,7 @@ class _Entry(NamedTuple):
     end: int
 
 
-def _entry(name: str, about: dict[str, Any]) -> _Entry:
+def _entry(name: str, about: Any) -> _Entry:
     dtype, shape = SAFETENSORS[about["dtype"]], about["shape"]
     begin, end = about["data_offsets"]
     if not isinstance(shape, list) or len(shape) > DIMENSIONS:

@@ -16,12 +16,13 @@ LITERALS = {  # the operations that state a plain value
     *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),  # STRING: of Python 2
     *("BINBYTES", "SHORT_BINBYTES"),
 }
-HARMFUL = "it may be harmful; if you trust it, save the network's state_dict() alone from PyTorch"
+ALONE = "save the network's state_dict() alone from PyTorch"
+HARMFUL = f"it may be harmful; if you trust it, {ALONE}"
 
 # A file names a part by two bytes as often as it likes, and what is made of it grows with the
 # square of the file's size; so does the time for entries whose numbers are chosen to collide. No
 # published weights come near these.
-OPERATIONS = 10_000_000  # of a pickle
+OPERATIONS = 2_000_000  # of a pickle: a tensor takes about 40
 ENTRIES = 100_000  # of the dictionaries of a pickle, all together
 NAME = 500  # characters
 
@@ -32,7 +33,8 @@ class Refused(Exception):
 
 def shown(value: Any, length: int = 100) -> str:
     """Text of a file as a message may have it: of printable characters, and not for ever."""
-    text = ascii(str(value)[: length + 1])[1:-1]
+    start = str(value)[: length + 1]
+    text = "".join(x if x.isascii() and x.isprintable() else ascii(x)[1:-1] for x in start)
     return text if len(text) <= length else f"{text[:length]}..."
 
 
@@ -62,17 +64,13 @@ class Dictionaries:
         whole = isinstance(key, int) and -(2**63) <= key < 2**63
         if not whole and not isinstance(key, str):
             raise Refused(
-                "has a dictionary with names that are neither text nor small whole numbers: save "
-                "the network's state_dict() alone"
+                f"has dictionaries with names neither text nor small whole numbers: {ALONE}"
             )
         if isinstance(key, str) and len(key) > NAME:
             raise Refused(f"has a name of more than {NAME} characters")
         self.entries += 1
         if self.entries > ENTRIES:
-            raise Refused(
-                f"has dictionaries of more than {ENTRIES} entries, which weights do not need: save "
-                "the network's state_dict() alone"
-            )
+            raise Refused(f"has dictionaries of more than {ENTRIES} entries: {ALONE}")
         dictionary[key] = value
 
 
@@ -172,7 +170,7 @@ def _operations(file: io.BytesIO) -> Iterator[tuple[str, Any]]:
     # A file in memory gives no more than it has, whatever length it states.
     for count, (operation, argument, _) in enumerate(pickletools.genops(file)):
         if count == OPERATIONS:
-            raise Refused(f"has a pickle of more than {OPERATIONS} operations")
+            raise Refused(f"has a pickle of more than {OPERATIONS} operations: {ALONE}")
         yield operation.name, argument
 
 

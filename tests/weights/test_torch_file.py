@@ -36,7 +36,8 @@ def name(module, attribute):
 
 
 def text(value):
-    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+    data = value.encode()
+    return b"X" + len(data).to_bytes(4, "little") + data
 
 
 def numbers(*values):
@@ -212,8 +213,22 @@ def test_tensor_of_more_numbers_than_its_storage_is_refused(write):
 
 def test_tensors_cannot_share_their_numbers_for_ever(write):
     path = write(dictionary({str(i): tensor((6,), (1,)) for i in range(17)}))
-    with pytest.raises(ValueError, match="share each number more than 16 times"):
+    with pytest.raises(ValueError, match="more than 16 times the numbers that it holds"):
         read_state_dict(path)
+
+
+def test_tensors_without_numbers_cannot_be_many(write):
+    empty = tensor((0, *7 * (1,)), 8 * (1,))
+    path = write(dictionary({str(i): empty for i in range(11)}))  # room for 16 * 6, each takes 9
+    with pytest.raises(ValueError, match="more than 16 times the numbers that it holds"):
+        read_state_dict(path)
+    arrays = read_state_dict(write(dictionary({str(i): empty for i in range(10)})))
+    assert [array.shape for array in arrays.values()] == 10 * [(0, *7 * (1,))]
+
+
+def test_tensor_of_many_dimensions_is_refused(write):
+    with pytest.raises(ValueError, match="a tensor of more than 8 dimensions"):
+        read_state_dict(write(dictionary({"a": tensor(9 * (1,), 9 * (1,))})))
 
 
 def test_lazily_negated_tensor_is_refused(write):
@@ -242,12 +257,48 @@ def test_unknown_storage_type_is_refused(write):
 def test_plain_values_are_as_pickle_reads_them(protocol):
     values = [None, True, False, 0, 255, 65536, -1, 2**40, -(2**70), 1.5, "", "\u00e9", 300 * "a"]
     values += [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [[1], [2]], {}, {"a": 1}, {2: "b"}]
+    values += [{140234866358480: 1, -5: 2}]  # an optimizer's names once were addresses
     values += [{str(i): i for i in range(600)}, list(range(2001)), collections.OrderedDict(c=3)]
     values += [values[-1], values[-2]]
     values += [b"", b"abc", bytes(300)] if protocol > 2 else []
-    file = io.BytesIO(pickle.dumps(values, protocol) + b"what follows")
-    assert torch_pickle.unpickle(file, torch_tensors.KNOWN) == values
-    assert file.read() == b"what follows"
+    for dumps in (pickle.dumps, pickle._dumps):  # that in C and that in Python
+        file = io.BytesIO(dumps(values, protocol) + b"what follows")
+        assert torch_pickle.unpickle(file, {("collections", "OrderedDict"): dict}) == values
+        assert file.read() == b"what follows"
+
+
+def test_parts_are_numbered_from_0_or_from_1(write):
+    for first in (0, 1):
+        memo = [b"q" + bytes([first + i]) for i in range(3)]
+        pairs = b"".join(text(str(i)) + put + b"Ns" for i, put in enumerate(memo))
+        value = b"}" + pairs + text("a") + tensor((6,), (1,)) + b"s"
+        assert list(read_state_dict(write(value))) == ["a"]
+
+
+@pytest.mark.parametrize("index", [2, 255, 2**20, 2**32 - 1])
+def test_parts_numbered_out_of_order_are_refused(write, index):
+    put = b"r" + index.to_bytes(4, "little")
+    with pytest.raises(ValueError, match="parts are not numbered in their order"):
+        read_state_dict(write(b"}" + text("a") + put + b"Ns"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        dictionary({str(i): b"N" for i in range(100)}),
+        b"}(" + b"".join(text(str(i)) + b"N" for i in range(100)) + b"u",
+        b"](" + 2 * dictionary({str(i): b"N" for i in range(50)}) + b"e",
+        b"}" + 100 * b"K\x01Ns",  # one entry, set again and again
+        name("collections", "OrderedDict") + b"](" + 100 * b"K\x01N\x86" + b"e\x85R",
+    ],
+)
+def test_entries_of_all_dictionaries_are_counted(write, monkeypatch, value):
+    monkeypatch.setattr(torch_pickle, "ENTRIES", 99)
+    with pytest.raises(ValueError, match="dictionaries of more than 99 entries"):
+        read_state_dict(write(value))
+    monkeypatch.setattr(torch_pickle, "ENTRIES", 100)
+    with pytest.raises(ValueError, match=r"not a state dict|no tensors by name"):
+        read_state_dict(write(value))
 
 
 def test_lengths_of_the_pickle_take_no_memory(write):
@@ -268,6 +319,12 @@ def test_names_that_take_for_ever_to_hash_are_refused(write):
         read_state_dict(write(b"}(" + deep[:-2] + b"tNs"))
 
 
+@pytest.mark.parametrize("key", [b"N", b"G" + bytes(8), b")", b"K\x01K\x02\x86"])
+def test_names_of_other_types_are_refused_with_the_way_out(write, key):
+    with pytest.raises(ValueError, match=r"neither text nor .*: save the network's state_dict\(\)"):
+        read_state_dict(write(b"}" + key + b"Ns"))
+
+
 def test_pickle_that_goes_on_and_on_is_refused(write, monkeypatch):
     monkeypatch.setattr(torch_pickle, "OPERATIONS", 99)
     with pytest.raises(ValueError, match="a pickle of more than 99 operations"):
@@ -277,16 +334,51 @@ def test_pickle_that_goes_on_and_on_is_refused(write, monkeypatch):
 def test_dictionary_named_again_and_again_is_refused(write, monkeypatch):
     monkeypatch.setattr(torch_tensors, "ENTRIES", 99)
     inside = dictionary({"a": tensor((6,), (1,))}) + b"q\0"
-    again = dictionary({str(i): b"h\0" for i in range(99)})
+    again = dictionary({str(i): b"h\0" for i in range(49)})
     with pytest.raises(ValueError, match="more than 99 values by name"):
         read_state_dict(write(b"}" + text("first") + inside + b"s" + again[1:]))
 
 
-def test_zip_that_unpacks_to_more_than_itself_is_refused(tmp_path):
+def test_names_at_the_top_are_counted_too(write, monkeypatch):
+    monkeypatch.setattr(torch_tensors, "ENTRIES", 2)
+    entries = {str(i): tensor((1,), (1,), offset=i) for i in range(3)}
+    with pytest.raises(ValueError, match="more than 2 values by name"):
+        read_state_dict(write(dictionary(entries)))
+
+
+@pytest.mark.parametrize("part", ["data.pkl", "byteorder", "data/0"])
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressed_part_is_refused_before_it_is_unpacked(write, part, kind):
+    path = write(dictionary({"a": tensor((6,), (1,))}), {"1": np.zeros(10**6)})
+    with zipfile.ZipFile(path) as archive:
+        parts = {info.filename: archive.read(info) for info in archive.infolist()}
+    parts |= {f"weights/{part}": 3 * 10**6 * b"N"}
+    with zipfile.ZipFile(path, "w") as archive:
+        for filename, content in parts.items():
+            packed = kind if filename == f"weights/{part}" else zipfile.ZIP_STORED
+            archive.writestr(filename, content, packed)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"has a compressed part, weights/{part}, as"):
+        read_state_dict(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_part_that_claims_to_be_larger_than_it_lies_is_refused(write):
+    path = write(dictionary({"a": tensor((6,), (1,))}))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("weights/version", b"3")
+        archive.getinfo("weights/data/0").file_size += 1
+    with pytest.raises(ValueError, match="has a compressed part, weights/data/0, as"):
+        read_state_dict(path)
+
+
+def test_zip_whose_parts_overlap_is_refused(tmp_path):
     path = tmp_path / "weights.pth"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("weights/data.pkl", 10**6 * b"N")
-    with pytest.raises(ValueError, match="unpacks to more than its own size"):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weights/data.pkl", 1000 * b"N")
+        archive.filelist += 2 * archive.filelist
+    with pytest.raises(ValueError, match=r"more than its own size, so its parts overlap"):
         read_state_dict(path)
 
 
@@ -344,3 +436,36 @@ def test_zip_of_something_else_is_recognised(tmp_path):
         archive.writestr("readme.txt", "hello")
     with pytest.raises(ValueError, match=r"no data\.pkl"):
         read_state_dict(tmp_path / "teacher.pth")
+
+
+EVIL = "\x1b[2J\u202e" + 400 * "\u00e9"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        dictionary({EVIL + str(i): b"N" for i in range(1000)}),
+        name("\x1b[2J" + 400 * "e", "system"),
+        name("torch.nn.\x1b[2J" + 400 * "e", "Sequential"),
+        b"\x8c\x04\x1b[2J" + text(EVIL) + b"\x93",
+        dictionary({"a": tensor((1,), (1,), key=EVIL)}),  # which there is not
+        dictionary({"a": tensor((1,), (1,), key=100 * EVIL)}),
+        b"](" + tensor((), (), key=EVIL) + tensor((), (), key=EVIL, kind="IntStorage") + b"e",
+        b"I" + EVIL.encode() + b"\n",
+    ],
+)
+def test_text_of_the_file_reaches_a_message_cut_and_printable(write, value):
+    path = write(value)
+    with pytest.raises(ValueError, match=r"\\x1b\[2J") as caught:
+        read_state_dict(path)
+    message = str(caught.value).removeprefix(str(path))
+    assert message.isascii()
+    assert message.isprintable()
+    assert len(message) < 1300
+    assert caught.value.__cause__ is None
+
+
+def test_ten_names_are_listed_and_the_others_counted(write):
+    entries = {f"name{i}": b"N" for i in range(12)}
+    with pytest.raises(ValueError, match=r"but: name0, .*name8, name9, and 2 more; save"):
+        read_state_dict(write(dictionary(entries)))

@@ -21,7 +21,8 @@ def name(module, attribute):
 
 
 def text(value):
-    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+    data = value.encode()
+    return b"X" + len(data).to_bytes(4, "little") + data
 
 
 def whole(value):
@@ -57,6 +58,15 @@ def tensor(shape, strides, offset=0, storage=storage()):  # noqa: B008, a consta
     sizes = values(*map(whole, shape)), values(*map(whole, strides))
     arguments = values(storage, whole(offset), *sizes, b"\x89", HOOKS)
     return name("torch._utils", "_rebuild_tensor_v2") + arguments + b"R"
+
+
+def tensor_of_0_3(shape, strides, offset=0, size=b"R", text=text):
+    """A tensor as PyTorch wrote it up to its version 0.3; `size`: how torch.Size was called."""
+    sizes = name("torch", "Size") + values(values(*map(whole, shape))) + size
+    described = text("storage"), name("torch", "FloatStorage"), text("0"), text("cpu"), whole(6)
+    lying = values(*described, b"N") + b"Q"
+    arguments = values(lying, whole(offset), sizes, values(*map(whole, strides)))
+    return name("torch._utils", "_rebuild_tensor") + arguments + b"R"
 
 
 def parameter(data):
@@ -209,6 +219,25 @@ def test_dictionary_of_python_2_is_read(read):
     np.testing.assert_array_equal(arrays["a"], SIX)
 
 
+@pytest.mark.parametrize("size", [b"R", b"\x81"])  # by __reduce__ or, before it, by __new__
+def test_tensors_of_pytorch_0_3_are_read(read, size):
+    entries = {"a": tensor_of_0_3((2, 2), (1, 3), 1, size), "b": tensor_of_0_3((), (), 5, size)}
+    arrays = read(legacy(ordered(entries)))
+    np.testing.assert_array_equal(arrays["a"], SIX[[[1, 4], [2, 5]]], strict=True)
+    np.testing.assert_array_equal(arrays["b"], np.array(5, np.float32), strict=True)
+
+
+def test_file_of_python_2_is_read(read):
+    def string(value):  # as its pickles have a text
+        return b"U" + bytes([len(value)]) + value.encode()
+
+    pair = b"](" + string("a") + tensor_of_0_3((6,), (1,), text=string) + b"eq\x01"
+    pairs = b"](" + pair + b"eq\x02"  # its parts are numbered from 1
+    value = name("collections", "OrderedDict") + pairs + b"\x85Rq\x03"
+    arrays = read(legacy(value, listed=b"](" + string("0") + b"e"))
+    np.testing.assert_array_equal(arrays["a"], SIX, strict=True)
+
+
 def test_sizes_of_the_machines_types_do_not_matter(read):
     assert list(read(legacy(machine=MACHINE | {"type_sizes": b"N"}))) == ["a"]
 
@@ -256,6 +285,7 @@ def one(**described):
     return ordered({"a": tensor((6,), (1,), storage=storage(**described))})
 
 
+EVIL = "\x1b[2J" + 10**4 * "\u00e9"
 VIEW = values(text("1"), whole(4), whole(3))
 DEEP = b"()q\0" + 100 * b"h\0h\0\x86q\0" + b"t"  # tuples of 2**100 tuples
 
@@ -306,14 +336,22 @@ DEEP = b"()q\0" + 100 * b"h\0h\0\x86q\0" + b"t"  # tuples of 2**100 tuples
         (legacy(ordered({"a": tensor((7,), (0,))})), "more numbers than its storage"),
         (legacy(ordered({"a": tensor((0, 2**62), (1, 1))})), "is damaged"),
         (legacy(ordered({"a": tensor((1,), (1, 1))})), "is damaged"),
-        (legacy(ordered({"a": tensor(65 * (1,), 65 * (1,))})), "without a shape"),
+        (legacy(ordered({"a": tensor(9 * (1,), 9 * (1,))})), "more than 8 dimensions"),
         (legacy(ordered({"a": tensor((2**70, 0), (1, 1))})), "not of whole numbers"),
-        (legacy(dictionary({str(i): tensor((6,), (0,)) for i in range(17)})), "more than 16 times"),
+        (legacy(ordered({"a": tensor((1,), (1,), 2**70)})), "not of whole numbers"),
+        (legacy(ordered({"a": tensor((0,), (1, 1))})), "differ in length"),
+        (legacy(ordered({"a": tensor_of_0_3((7,), (1,))})), "outside its storage"),
+        (legacy(name("torch", "Size") + b"](K\2e\x85R"), "of something that is no tuple"),
+        (legacy(name("torch", "Size") + DEEP + b"R"), "is damaged"),
+        (legacy(name("torch", "FloatStorage") + b")\x81"), "is damaged"),  # NEWOBJ
+        (legacy(dictionary({str(i): tensor((6,), (0,)) for i in range(17)})), "than 16 times"),
         (legacy(b"}" + DEEP + b"Ns"), "neither text nor small whole numbers"),
         (legacy(b"}\x8a\x09" + 8 * b"\xff" + b"\0Ns"), "neither text nor small whole"),
         (legacy(b"}" + text(501 * "a") + b"Ns"), "a name of more than 500 characters"),
         (legacy(b"]q\0" + 99 * b"h\0a"), "not a state dict"),
-        (legacy(b"Nr\xff\xff\xff\xff"), "not a state dict"),  # an index of the memo
+        (legacy(b"Nr\xff\xff\xff\xff"), "not numbered in their order"),  # of the memo
+        (legacy(b"](" + storage(EVIL) + storage(EVIL, 7) + b"e"), "in two ways"),
+        (legacy(listed=strings("0", EVIL)), r"names \\x1b\[2J(\\xe9)+\S*\.\.\., which nothing"),
         (legacy(b"X\xff\xff\xff\xff"), "is damaged"),  # lengths of text, bytes, a number
         (legacy(b"\x8d" + HUGE.to_bytes(8, "little")), "is damaged"),
         (legacy(b"\x8e" + HUGE.to_bytes(8, "little")), "is damaged"),
@@ -329,8 +367,10 @@ DEEP = b"()q\0" + 100 * b"h\0h\0\x86q\0" + b"t"  # tuples of 2**100 tuples
 def test_wrong_file_is_refused_and_takes_no_memory(read, content, message):
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match=rf"old\.pth .*{message}"):
+        with pytest.raises(ValueError, match=rf"old\.pth .*{message}") as caught:
             read(content)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 1000
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
