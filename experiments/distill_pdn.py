@@ -19,8 +19,8 @@ checkpoints/README.md):
         runs/teacher --size 128 --batch-size 4 --steps 4250 --lr 5e-4 --cosine true \
         --smallest-crop 0.35
     python experiments/distill_pdn.py efficientnet_lite0 photographs,rendered \
-        runs/teacher --size 128 --batch-size 4 --steps 8000 --lr 5e-4 --cosine true \
-        --smallest-crop 0.15
+        runs/teacher --size 128 --batch-size 4 --steps 5000 --lr 5e-4 --cosine true \
+        --smallest-crop 0.2
 """
 
 import pathlib

@@ -4,7 +4,6 @@ import pathlib
 import shutil
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from jaxad.cli.errors import Usage
 from jaxad.cli.learn import described, learned, tested
@@ -13,13 +12,12 @@ from jaxad.cli.run_options import DataOptions, RunOptions
 from jaxad.cli.script import prepare
 from jaxad.data import workpieces
 from jaxad.data.textures import Textures
-from jaxad.detector import Detector, check_settings
-from jaxad.methods import daad, efficientad
+from jaxad.detector import check_settings
+from jaxad.methods import efficientad
 from jaxad.nets.extractors import load_for
 from jaxad.weights import store
 
 DEFAULT = "runs/quickstart"
-TEACHER = "pdn_small"
 DESCRIPTION = """Learns what a normal workpiece looks like from rendered pictures, which need no
 download, finds structural defects (scratches, dents) and logical ones (a part missing, too many,
 elsewhere), and leaves a page with every picture's heat map: RUN/report/index.html.
@@ -31,11 +29,6 @@ RUN: the folder to write to; runs/quickstart, made anew, by default."""
 SMALL = efficientad.Config(
     size=128, autoencoder_kernel=4, student_width=64, steps=450, lr=1e-3, p_hard=0.99
 )
-# The method for an installation without weights, which the package does not carry.
-WITHOUT_TEACHER = daad.Config(
-    size=64, batch_size=16, steps=1000, adversarial=False, widths=(16, 32, 64), rates=(1, 1, 1),
-    items=(50, 50, 50), discriminator_widths=(16, 32, 64), smoothing=2.0, score="max", lr=1e-3,
-)  # fmt: skip
 
 
 def main(words: Sequence[str]) -> None:
@@ -44,16 +37,15 @@ def main(words: Sequence[str]) -> None:
     places, rest = leading(words)
     if len(places) > 1:
         raise Usage(f"{' '.join(places)!r}: expected one folder to write to")
-    detector, cfg = chosen()
-    (cfg,) = asked(rest, "jaxad quickstart [RUN]", DESCRIPTION, settings=cfg)
+    detector = efficientad.DETECTOR
+    (cfg,) = asked(rest, "jaxad quickstart [RUN]", DESCRIPTION, settings=SMALL)
     check_settings(detector, cfg)
     prepare()
     workdir = pathlib.Path(places[0] if places else DEFAULT)
     if not places:
         shutil.rmtree(workdir, ignore_errors=True)
     data = workpieces.load("plate", size=cfg.size)
-    if detector.streams(cfg):
-        data = data.with_streams(aux=Textures(size=2 * cfg.size))
+    data = data.with_streams(aux=Textures(size=2 * cfg.size))
     counts = f"{len(data.train)} normal workpieces to learn from, {len(data.test_set())} to test on"
     print(f"{detector.name}: {counts}")
     for name in cfg.weights:
@@ -70,9 +62,3 @@ def main(words: Sequence[str]) -> None:
             print(f"image AUROC on {kind} defects: {metrics['image_auroc']:.3f}")
     print(f"look at {workdir}/report/index.html   ({time.monotonic() - start:.0f} s in all)")
 
-
-def chosen() -> tuple[Detector, Any]:
-    """EfficientAD where its teacher is found; otherwise DAAD, which begins with no weights."""
-    if TEACHER in store.available():
-        return efficientad.DETECTOR, SMALL
-    return daad.DETECTOR, WITHOUT_TEACHER

@@ -58,7 +58,7 @@ class Config:
     autoencoder_kernel: int = static(8, 1)  # table 8; its bottleneck is one cell at 32 * 8 pixels
     steps: int = static(70_000, least=0)  # algorithm 1
     batch_size: int = static(1, least=1)  # algorithm 1
-    weights: tuple[str, ...] = static(("pdn_small",), count=1)  # the teacher
+    weights: tuple[str, ...] = static(("pdn_free",), count=1)  # the teacher
     penalty: bool = static(True)  # L_pen, section 3.2; off only for an ablation
     map_norm: Literal["quantile", "gaussian", "none"] = static("quantile")  # section 3.4, table 4
     # As nelson1425/EfficientAD: normalise, combine, border, enlarge. "resize_first" is anomalib's.

@@ -51,7 +51,7 @@ class Config:
     batch_size: int = static(1, least=1)
     steps: int = static(24_200, least=0)  # 100 epochs of 242 images, MVTec AD's average
     # Of the teachers, one for each scale
-    weights: tuple[str, ...] = static(("pdn_small",), fewest=1)
+    weights: tuple[str, ...] = static(("pdn_free",), fewest=1)
     students: int = static(3, least=2)  # M, of each teacher; half of the score is their variance
     # A descriptor for every pixel. Differs from the reference when off: one for every 4 pixels for
     # patches of 33, every 8 for 65, which takes a 16th and a 64th of the time.

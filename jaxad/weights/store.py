@@ -62,8 +62,8 @@ def load_pretrained(names: Sequence[str] | str, folder: Folder | None = None) ->
 
     A name with a slash in it is the path of a weight set. Any other is looked for in `folder`, in
     $JAXAD_CHECKPOINTS, in `checkpoints/` of the current directory, in `checkpoints/` of the clone
-    that this package runs from, then among the Python packages of `weights.packages`; the first
-    one wins.
+    that this package runs from, in what is installed with it, then among the Python packages of
+    `weights.packages`; the first one wins.
 
     Raises:
       FileNotFoundError: no such set, or `folder` or $JAXAD_CHECKPOINTS is not a folder; the message
@@ -212,7 +212,7 @@ def _places(folder: Folder | None) -> list[Path]:
                 raise FileNotFoundError(f"there is no folder of weights {place}")
             places.append(place)
     package = Path(__file__).resolve().parents[1]
-    places += [Path.cwd() / "checkpoints", package.parent / "checkpoints"]
+    places += [Path.cwd() / "checkpoints", package.parent / "checkpoints", package / "checkpoints"]
     return list(dict.fromkeys(places))
 
 

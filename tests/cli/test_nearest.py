@@ -36,7 +36,7 @@ def page(folder):
 
 
 def test_training_and_evaluation_show_what_is_nearest_with_odd_names_escaped(run, capsys):
-    data, folder, _ = run
+    _, folder, _ = run
     assert page(folder).count('class="wide"') == 2
     assert "b&scratch" not in page(folder)
     assert main(["evaluate", str(folder)]) == 0

@@ -7,14 +7,8 @@ import pytest
 
 from jaxad.cli import doctor, quickstart
 from jaxad.cli.main import main
-from jaxad.detector import check_settings, override
-from jaxad.methods import daad, efficientad
-from jaxad.weights import store
-
-
-@pytest.fixture
-def without_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_places", lambda folder: [tmp_path / "nowhere"])
+from jaxad.detector import check_settings
+from jaxad.methods import efficientad
 
 
 @pytest.fixture
@@ -24,33 +18,8 @@ def small(monkeypatch):
     monkeypatch.setattr(quickstart.workpieces, "load", few)
 
 
-def test_settings_of_both_can_work():
+def test_its_settings_can_work():
     check_settings(efficientad.DETECTOR, quickstart.SMALL)
-    check_settings(daad.DETECTOR, quickstart.WITHOUT_TEACHER)
-
-
-def test_the_method_is_that_whose_weights_are_found(without_weights, monkeypatch):
-    assert quickstart.chosen() == (daad.DETECTOR, quickstart.WITHOUT_TEACHER)
-    monkeypatch.setattr(store, "available", lambda: {"pdn_small": None})
-    assert quickstart.chosen() == (efficientad.DETECTOR, quickstart.SMALL)
-
-
-@pytest.mark.slow
-def test_it_runs_without_any_weights(without_weights, small, tmp_path, capsys):
-    tiny = override(quickstart.WITHOUT_TEACHER, ["steps=2", "batch_size=2"])
-    quickstart_settings = pytest.MonkeyPatch()
-    quickstart_settings.setattr(quickstart, "WITHOUT_TEACHER", tiny)
-    try:
-        assert main(["quickstart", str(tmp_path / "run")]) == 0
-    finally:
-        quickstart_settings.undo()
-    printed = capsys.readouterr().out
-    assert "image AUROC on structural defects" in printed
-    assert "image AUROC on logical defects" in printed
-    assert (tmp_path / "run" / "report" / "index.html").exists()
-    about = json.loads((tmp_path / "run" / "run.json").read_text())["about"]
-    assert about["data"] == "workpieces/plate"
-    assert about["weights"] == {}
 
 
 @pytest.mark.slow
@@ -58,8 +27,12 @@ def test_with_its_teacher_it_prints_the_licence(small, tmp_path, capsys):
     words = ["--steps", "4", "--size", "64", "--autoencoder-kernel", "2"]
     assert main(["quickstart", str(tmp_path / "run"), *words]) == 0
     printed = capsys.readouterr().out
-    assert "licence of its network pdn_small: research only" in printed
+    assert "licence of its network pdn_free: Apache-2.0" in printed
     assert "image AUROC on structural defects" in printed
+    assert "image AUROC on logical defects" in printed
+    assert (tmp_path / "run" / "report" / "index.html").exists()
+    about = json.loads((tmp_path / "run" / "run.json").read_text())["about"]
+    assert about["data"] == "workpieces/plate"
 
 
 def test_the_doctor_names_versions_devices_and_licences_and_trains(capsys):
@@ -83,5 +56,5 @@ def test_methods_are_listed_with_paper_streams_and_weights(capsys):
     assert main(["methods"]) == 0
     printed = capsys.readouterr().out
     assert "Batzner, Heckler & Koenig, WACV 2024 (arXiv:2303.14535)." in printed
-    assert "streams: aux; weights: pdn_small (found)" in printed
+    assert "streams: aux; weights: pdn_free (found)" in printed
     assert "flipped(METHOD)" in printed

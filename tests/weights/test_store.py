@@ -305,6 +305,7 @@ def test_first_leaf_that_differs_is_named(change, message):
 @pytest.mark.parametrize(
     ("name", "network", "side"),
     [
+        ("pdn_free", PDN(), 64),
         ("pdn_small", PDN(), 64),
         ("patch_17", PatchNetwork(17), 17),
         ("patch_33", PatchNetwork(33), 33),
