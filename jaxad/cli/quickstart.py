@@ -61,4 +61,3 @@ def main(words: Sequence[str]) -> None:
         for kind, metrics in category.kinds.items():
             print(f"image AUROC on {kind} defects: {metrics['image_auroc']:.3f}")
     print(f"look at {workdir}/report/index.html   ({time.monotonic() - start:.0f} s in all)")
-

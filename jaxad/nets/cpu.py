@@ -11,8 +11,9 @@ without overlap as a product of matrices (`reversed_resnet.TransposedConv`), whi
 maxima of 2 x 2 cells in pairs (`segmentation`), which are for the gradient's sake.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -78,7 +79,11 @@ conv = Form(plain=lax.conv_general_dilated, cpu=_padded_before)
 
 
 # A depthwise convolution takes XLA 10 to 40 times as long as the sum of shifted products that it
-# is, which becomes one loop: 182 ms for 5 ms at 8 x 64 x 64 x 192, kernel 5.
+# is, which becomes one loop: 182 ms for 5 ms at 8 x 64 x 64 x 192, kernel 5. Its gradient takes 8
+# to 20 times as long as below, where that by the input is such a sum again.
+Spans = tuple[tuple[int, int], ...]
+
+
 def _shifted_products(
     x: Features,
     kernel: Float[Array, "k l 1 C"],
@@ -88,20 +93,72 @@ def _shifted_products(
     rhs_dilation: Sequence[int] = (1, 1),
     **options: Any,
 ) -> Pooled:
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    sides = zip(x.shape[1:3], kernel.shape[:2], strides, rhs_dilation, strict=True)
-    taps = [_spans(*one) for one in sides]
-    return total(
-        x[:, rows, columns] * _wide(kernel[i, j, 0])
-        for i, rows in enumerate(taps[0])
-        for j, columns in enumerate(taps[1])
-    )
+    sides = tuple((before, after) for before, after in padding)
+    return _depthwise(x, kernel, tuple(strides), sides, tuple(rhs_dilation))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _depthwise(
+    x: Features,
+    kernel: Float[Array, "k l 1 C"],
+    strides: tuple[int, ...],
+    padding: Spans,
+    apart: tuple[int, ...],
+) -> Pooled:
+    taps = _taps(x, kernel, strides, padding, apart)
+    return total(x * _wide(kernel[i, j, 0]) for (i, j), x in taps)
+
+
+def _taps(
+    x: Features, kernel: Array, strides: Sequence[int], padding: Spans, apart: Sequence[int]
+) -> Iterator[tuple[tuple[int, int], Pooled]]:
+    """Of each tap of the kernel its place and the cells that it is multiplied with."""
+    borders = [(0, 0, 0), *((*sides, 0) for sides in padding), (0, 0, 0)]  # negative ones cut off
+    x = lax.pad(x, jnp.zeros((), x.dtype), borders)
+    sides = zip(x.shape[1:3], kernel.shape[:2], strides, apart, strict=True)
+    rows, columns = (_spans(*one) for one in sides)
+    for i, j in itertools.product(range(len(rows)), range(len(columns))):
+        yield (i, j), x[:, rows[i], columns[j]]
 
 
 def _spans(side: int, taps: int, stride: int, apart: int) -> list[slice]:
     """Of each tap of a kernel, the cells along one axis that it is multiplied with."""
     last = (side - apart * (taps - 1) - 1) // stride * stride
     return [slice(start, start + last + 1, stride) for start in range(0, apart * taps, apart)]
+
+
+def _depthwise_forward(
+    x: Features, kernel: Array, strides: tuple[int, ...], padding: Spans, apart: tuple[int, ...]
+) -> tuple[Pooled, tuple[Array, Array]]:
+    return _depthwise(x, kernel, strides, padding, apart), (x, kernel)
+
+
+def _depthwise_backward(
+    strides: tuple[int, ...],
+    padding: Spans,
+    apart: tuple[int, ...],
+    kept: tuple[Array, Array],
+    of_y: Pooled,
+) -> tuple[Array, Array]:
+    x, kernel = kept
+    cells = of_y.size // of_y.shape[-1]
+    sums = [cells * _channel_mean(x * of_y) for _, x in _taps(x, kernel, strides, padding, apart)]
+    of_kernel = jnp.stack(sums).reshape(kernel.shape)
+
+    gaps = [(0, 0, 0), *((0, 0, stride - 1) for stride in strides), (0, 0, 0)]
+    spread = lax.pad(of_y, jnp.zeros((), of_y.dtype), gaps)
+    reaches = [distance * (side - 1) for distance, side in zip(apart, kernel.shape, strict=False)]
+    borders = tuple(
+        (reach - before, old + before - new)
+        for reach, (before, _), old, new in zip(
+            reaches, padding, x.shape[1:3], spread.shape[1:3], strict=True
+        )
+    )
+    turned = kernel[::-1, ::-1]
+    return _depthwise(spread, turned, (1, 1), borders, apart), of_kernel
+
+
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 depthwise = Form(plain=lax.conv_general_dilated, cpu=_shifted_products)

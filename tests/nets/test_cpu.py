@@ -67,6 +67,7 @@ CASES = {  # name of a form: what is computed by it, from which arrays
         (convolved(((0, 1), (0, 1)), stride=2, groups=4), (X, normal(1, 3, 3, 1, 4))),
         (convolved(((1, 2), (2, 2)), stride=2, groups=4), (X, normal(1, 5, 5, 1, 4))),
         (convolved(((0, 0), (0, 0)), stride=3, groups=4), (X, normal(1, 1, 2, 1, 4))),
+        (convolved(((3, 0), (1, 4)), stride=2, groups=4), (X, normal(1, 2, 3, 1, 4))),
         (convolved(((2, 2), (2, 2)), dilation=2, groups=4), (X, normal(1, 3, 3, 1, 4))),
     ],
     "max_pool": [
