@@ -41,7 +41,8 @@ COPIES = 4  # of the patches or rows in float32, while some are chosen
 
 
 # Differs from the reference: the number of rows in the bank is a setting, theirs is a share of all
-# patches (0.25, 0.1 or 0.01), which would compile another program for every size of a set.
+# patches (0.25, 0.1 or 0.01), which would compile another program for every size of a set; and of a
+# set with more patches than `sample` it is chosen among a random part.
 @config
 class Config:
     """Settings; the defaults are the paper's but for the extractor, the bank and the crop.
@@ -65,8 +66,7 @@ class Config:
     patch: int = static(3, least=1)  # cells on a side (section 3.1)
     # Rows in the bank at most: of 200 pictures' patches at stride 8 two in a hundred.
     capacity: int = static(4000, least=1)
-    # Differs from the reference: patches that it is chosen from; of more, so many at random.
-    sample: int = static(60_000, least=1)
+    sample: int = static(60_000, least=1)  # patches that it is chosen from; of more, at random
     # "row": what is chosen first is a random patch (anomalib); "mean": distances begin as the mean
     # ones to ten random patches (code).
     start: Literal["row", "mean"] = static("row")

@@ -41,6 +41,7 @@ COPIES = 4  # of what is remembered, while slices are put together
 Cells = tuple[Float[Array, "_ _ _ _"], ...]  # of pictures, layer by layer
 
 
+# Differs from the reference: of more pictures than `capacity` so many are kept, spread evenly.
 @config
 class Config:
     """Settings; the defaults are the code's but for the extractor and the crop.
@@ -58,8 +59,7 @@ class Config:
     layers: tuple[str, ...] = static(())  # whose cells are compared; none for strides 8 and 16
     pooled: str | None = static(None)  # the layer that finds pictures; none for the deepest
     together: bool = static(False)  # layers as one vector a cell (paper), or each by itself (code)
-    # Differs from the reference: pictures that are remembered; of more, so many, spread evenly.
-    capacity: int = static(200, least=1)
+    capacity: int = static(200, least=1)  # pictures that are remembered; of more, some
     neighbours: Scalar = scalar(5.0, least=1)  # K, whole numbers
     # Of the K distances to pictures: "distance", their mean (code); "squared", that of squares.
     score: Literal["distance", "squared"] = static("distance")

@@ -94,7 +94,8 @@ def available(folder: Folder | None = None) -> dict[str, Path]:
     """{name: file} of the weight sets that `load_pretrained` finds by name."""
     found = [path for place in _places(folder) for path in sorted(place.glob(f"*/{WEIGHTS}"))]
     # The first place wins.
-    return packages.installed() | {path.parent.name: path for path in reversed(found)}
+    there = packages.installed() | {path.parent.name: path for path in reversed(found)}
+    return dict(sorted(there.items()))
 
 
 def terms(name: str, folder: Folder | None = None) -> str:
