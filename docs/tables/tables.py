@@ -55,6 +55,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "daad_mnist": reconstruction.daad_mnist,
     "daad_cifar10": reconstruction.daad_cifar10,
     "memory_folders": of_memory.memory_folders,
+    "lite_students": of_memory.lite_students,
     "backbones": of_memory.backbones,
     "memory_bank": of_memory.memory_bank,
     "cookies": comparison.cookies,

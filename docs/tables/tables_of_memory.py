@@ -58,3 +58,19 @@ def memory_bank() -> Rows:
         ],
         ["PyTorch's `cdist().min(1)`", f"{search['torch']:.3f}", "in turns with it"],
     ]
+
+
+def lite_students() -> Rows:
+    """Methods that train, on the same features: cookies, one seed."""
+    titles = {
+        "reverse_distillation": "reverse distillation",
+        "stfpm": "STFPM",
+        "uniad": "UniAD",
+        "mkd": "MKD",
+        "uninformed_students": "Uninformed Students, teacher `pdn_free`",
+    }
+    rows = [["method", *METRICS.values()]]
+    for name, title in titles.items():
+        found = runs(f"lite_{name}_cookies", 1)
+        rows.append([title, *(spread(found[metric]) for metric in METRICS)])
+    return rows
