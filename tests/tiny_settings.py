@@ -111,6 +111,7 @@ def tiny_mkd() -> Tiny:
 
     cfg = mkd.Config(
         size=64, batch_size=2, steps=80, weights=("tiny",), extractor="pdn_small",
+        layers=("pool1", "pool2", "conv3"),
         narrow=8, blur=2.0, lr=1e-2,
     )  # fmt: skip
     return Tiny(cfg, tiny_pdn)

@@ -31,7 +31,7 @@ class Plain:
         raise NotImplementedError
 
 
-CFG = types.SimpleNamespace(size=8, batch_size=4)
+CFG = types.SimpleNamespace(steps=1, size=8, batch_size=4)
 
 
 def detector(*streams):
