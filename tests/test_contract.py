@@ -30,6 +30,7 @@ from jaxad.training import fitting
 
 every_detector = pytest.mark.parametrize("name", list(DETECTORS))
 STEPPING = [name for name, x in DETECTORS.items() if x.train_step is not takes_no_steps]
+LONG = ("diffusionad",)  # compiles for longer than the others
 DRAWS_NOTHING = ("spade", "mahalanobis")  # of what they learn nothing is random
 every_detector_with_steps = pytest.mark.parametrize("name", STEPPING)
 every_detector_without_steps = pytest.mark.parametrize(
@@ -195,7 +196,9 @@ def test_init_needs_no_data_and_suits_every_transformation(name, tiny, key):
     assert kinds(jax.jit(init, out_shardings=shardings).lower(key).out_info) == kinds(shapes)
 
 
-@every_detector_with_steps
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in STEPPING]
+)
 def test_vmapped_init_and_step_match_single_ones(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
     pictures = image_set(data.train, cfg.size)

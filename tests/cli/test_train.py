@@ -46,6 +46,7 @@ def test_a_run_leaves_a_model_its_report_and_a_record_of_where_everything_came_f
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == before
 
 
+@pytest.mark.slow
 def test_several_categories_get_a_model_each_or_one_together(root, tmp_path, capsys):
     both = f"{root / 'one'},{root / 'two'}"
     assert main(["train", "autoencoder", both, str(tmp_path / "each"), *SMALL]) == 0
@@ -88,6 +89,7 @@ def test_epochs_become_steps_and_rendered_pictures_need_no_folder(tmp_path, caps
     assert main(["evaluate", str(tmp_path / "run")]) == 0  # the same pictures are rendered again
 
 
+@pytest.mark.slow
 def test_a_complete_run_goes_on_when_more_steps_are_asked_for(root, tmp_path, capsys):
     words = ["train", "autoencoder", str(root / "one"), str(tmp_path / "run"), *SMALL[:-1]]
     assert main([*words, "2"]) == 0

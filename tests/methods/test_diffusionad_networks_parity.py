@@ -112,6 +112,7 @@ def test_diffusionad_seg_equals_the_reference(golden, name):
     close(stored, "b6", nchw(inner["encoder_5"]["__call__"][0]))
 
 
+@pytest.mark.slow
 def test_diffusionad_seg_small_training_mode_equals_the_reference(golden):
     stored = golden("diffusionad_seg_small")
     network = SegmentationUNet(stored.info["settings"]["base_channels"])

@@ -237,7 +237,7 @@ def test_efficientad_map_raw_distances_equal_the_reference(prepared):
     close(stored, "raw_ae", global_[:, None])
 
 
-@pytest.mark.parametrize("setting", ["paper", "loud"])
+@pytest.mark.parametrize("setting", ["paper", pytest.param("loud", marks=pytest.mark.slow)])
 def test_adam_small_twenty_steps_follow_the_reference(golden, setting):
     stored = golden("adam_small")
     settings = stored.info["settings"][setting]

@@ -231,6 +231,7 @@ def test_the_gradient_is_the_scores_slope(pretrained, images):
     assert score.shape == (3,)
 
 
+@pytest.mark.slow
 def test_smooth_gradients_of_little_noise_are_plain_ones(pretrained, images, monkeypatch):
     state = new_state(TINY, pretrained)
     cfg = override(TINY, ["saliency=smooth", "copies=3", "noise=1e-6"])

@@ -28,6 +28,7 @@ def test_a_new_unet_estimates_zero(key, noisy):
     np.testing.assert_array_equal(estimate, jnp.zeros_like(noisy[0]))
 
 
+@pytest.mark.slow
 def test_the_paper_s_unet_has_132_million_parameters(key, noisy):
     shapes = jax.eval_shape(UNet().init, key, jnp.zeros((1, 256, 256, 3)), jnp.zeros(1, jnp.int32))
     assert sum(x.size for x in jax.tree.leaves(shapes)) == 131_654_403
@@ -77,6 +78,7 @@ def test_without_skips_the_way_up_does_not_see_the_way_down(key, noisy):
     assert shapes["up_3"]["conv1"]["conv"]["kernel"].shape == (3, 3, 8, 8)
 
 
+@pytest.mark.slow
 def test_segmentation_running_statistics_move_in_training_only(key):
     network = SegmentationUNet(2)
     x = jax.random.uniform(key, (2, 32, 32, 6))

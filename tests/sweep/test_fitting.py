@@ -187,6 +187,7 @@ def test_data_that_no_team_needs_any_more_are_let_go(job):
     assert held.left == before - kept.nbytes
 
 
+@pytest.mark.slow
 def test_what_is_done_leaves_the_device(job, states_on_device):
     """However many teams there are, one team's states live on the device at a time."""
     detector, configs, pretrained, data, keys = job

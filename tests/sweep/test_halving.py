@@ -57,6 +57,7 @@ def test_cuts_must_rise_from_the_first_step_to_before_the_last(job, at):
         sweep.halve(*job, at=at)
 
 
+@pytest.mark.slow
 def test_a_team_that_waits_is_not_on_the_device(job, states_on_device):
     """Between cuts, and while others train: the states of one team at a time."""
     detector, configs, pretrained, data, keys = job

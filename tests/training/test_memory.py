@@ -49,6 +49,7 @@ def test_pictures_are_kept_while_they_fit_and_read_after(striped, caplog):
     assert "6 pictures are read whenever they are needed" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_run_that_keeps_nothing_equals_one_that_keeps_all(job):
     detector, cfg, pretrained, data = job
     counted = data._replace(train=Counted(data.train), heldout=Counted(data.heldout))

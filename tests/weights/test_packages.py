@@ -68,6 +68,7 @@ def test_efficientnet_lite_published_weights_are_read_as_they_were_written(golde
     np.testing.assert_allclose(list(sums.values()), list(said["abs_sum"].values()), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_efficientnet_lite_published_logits_are_those_of_the_package(golden):
     golden = golden("efficientnet_lite_published")
     for variant in ("lite0", "lite2"):
