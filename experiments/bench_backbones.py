@@ -11,18 +11,16 @@ Random weights. They take turns, torch in a process of its own, and the fastest 
 Takes two minutes on two cores. Look at `uptime` first: a neighbour moves ratios.
 """
 
-import importlib.util
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from bench_memory_bank import in_torch
 
 from jaxad import compile
 from jaxad.cli import script
@@ -76,7 +74,7 @@ class Options:
     """Settings of the benchmark."""
 
     pictures: int = static(8, 1)  # of a forward pass
-    size: int = static(256, 32)  # their side in pixels
+    size: int = static(256, 256)  # their side in pixels; EfficientAD needs as many
     rounds: int = static(12, 1)
     torch_python: str | None = static(None)  # a Python that has torch; none for this one
 
@@ -126,7 +124,7 @@ def forward(options: Options) -> dict[str, dict[str, float]]:
         tasks = {
             "jax": lambda run=run, variables=variables: run(variables, images).block_until_ready()
         }
-        found[name] = fastest(tasks, options, in_torch(options, blocks))
+        found[name] = fastest(tasks, options, torch_of(options, blocks))
         said = f"{name}, {options.pictures} pictures: {1e3 * found[name]['jax']:.0f} ms"
         if "torch" in found[name]:
             torch = found[name]["torch"]
@@ -181,25 +179,10 @@ def fastest(
     return best
 
 
-def in_torch(options: Options, blocks: Blocks) -> Callable[[], float] | None:
-    """A function that runs the network in torch and gives its seconds; None without torch."""
-    if options.torch_python is None and importlib.util.find_spec("torch") is None:
-        return None
-    child = subprocess.Popen(
-        [options.torch_python or sys.executable, "-c", TORCH, json.dumps(blocks),
-         str(options.pictures), str(options.size)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert child.stdin is not None
-    assert child.stdout is not None
-    stdin, stdout = child.stdin, child.stdout
-
-    def run() -> float:
-        stdin.write("\n")
-        stdin.flush()
-        return float(stdout.readline())
-
-    return run
+def torch_of(options: Options, blocks: Blocks) -> Callable[[], float] | None:
+    """The network in torch; None without it."""
+    arguments = [json.dumps(blocks), str(options.pictures), str(options.size)]
+    return in_torch(TORCH, arguments, options.torch_python)
 
 
 if __name__ == "__main__":

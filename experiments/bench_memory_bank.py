@@ -168,7 +168,8 @@ def search(options: Options) -> dict[str, float]:
         "nearest": lambda: nearest(bank, queries).block_until_ready(),
     }
     best = dict.fromkeys(tasks, float("inf"))
-    torch = in_torch(options)
+    sizes = [str(x) for x in (options.queries, options.chosen, options.width)]
+    torch = in_torch(TORCH, sizes, options.torch_python)
     for _ in range(options.rounds + 1):  # the first compiles; its times are never the fastest
         for name, task in tasks.items():
             start = time.perf_counter()
@@ -182,13 +183,18 @@ def search(options: Options) -> dict[str, float]:
     return best
 
 
-def in_torch(options: Options) -> Callable[[], float] | None:
-    """A function that runs torch's search and gives its seconds; None without torch."""
-    if options.torch_python is None and importlib.util.find_spec("torch") is None:
+def in_torch(code: str, arguments: Sequence[str], python: str | None) -> Callable[[], float] | None:
+    """A function that runs a task in torch and gives its seconds; None without torch.
+
+    Args:
+      code: of a process that does the task for every line it reads, and prints its seconds.
+      arguments: of the process.
+      python: one that has torch; None for this one, if it has.
+    """
+    if python is None and importlib.util.find_spec("torch") is None:
         return None
-    sizes = map(str, (options.queries, options.chosen, options.width))
     child = subprocess.Popen(
-        [options.torch_python or sys.executable, "-c", TORCH, *sizes],
+        [python or sys.executable, "-c", code, *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert child.stdin is not None
