@@ -33,6 +33,9 @@ STEPPING = [name for name, x in DETECTORS.items() if x.train_step is not takes_n
 LONG = ("diffusionad",)  # compiles for longer than the others
 DRAWS_NOTHING = ("spade", "mahalanobis")  # of what they learn nothing is random
 every_detector_with_steps = pytest.mark.parametrize("name", STEPPING)
+every_detector_with_steps_long_ones_slow = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in STEPPING]
+)
 every_detector_without_steps = pytest.mark.parametrize(
     "name", [name for name in DETECTORS if name not in STEPPING]
 )
@@ -196,9 +199,7 @@ def test_init_needs_no_data_and_suits_every_transformation(name, tiny, key):
     assert kinds(jax.jit(init, out_shardings=shardings).lower(key).out_info) == kinds(shapes)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in STEPPING]
-)
+@every_detector_with_steps_long_ones_slow
 def test_vmapped_init_and_step_match_single_ones(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
     pictures = image_set(data.train, cfg.size)
@@ -245,7 +246,7 @@ def test_the_same_key_gives_the_same_bits_and_another_key_does_not(name, tiny):
     assert any((a != b).any() for a, b in pairs)
 
 
-@every_detector_with_steps
+@every_detector_with_steps_long_ones_slow
 def test_a_run_resumed_from_disk_equals_one_that_never_stopped(name, tiny, finished, tmp_path):
     """From two thirds of its steps on, with what an interruption there would have left."""
     detector, cfg, pretrained, data, _ = tiny(name)

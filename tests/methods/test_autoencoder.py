@@ -83,22 +83,22 @@ def test_steps_reduce_the_loss(loss, state, images):
 
 @pytest.mark.parametrize("kernel", [3, 4])
 def test_each_level_of_the_encoder_halves_the_sides(kernel):
-    x = jnp.zeros((2, 16, 24, 3))
-    maps, _ = Encoder((4, 5, 6), kernel).init_with_output(jax.random.key(0), x)
+    x, key = jnp.zeros((2, 16, 24, 3)), jax.random.key(0)
+    maps, _ = jax.eval_shape(Encoder((4, 5, 6), kernel).init_with_output, key, x)
     assert [y.shape for y in maps] == [(2, 8, 12, 4), (2, 4, 6, 5), (2, 2, 3, 6)]
     *skips, last = maps
-    restored, _ = Decoder((4, 5, 6)).init_with_output(jax.random.key(0), last, skips)
+    restored, _ = jax.eval_shape(Decoder((4, 5, 6)).init_with_output, key, last, skips)
     assert restored.shape == x.shape
 
 
 def test_without_memory_only_the_last_level_reaches_the_decoder(images):
     network = ImageAutoencoder((4, 6), (0, 0), (0, 0))
-    variables = network.init(jax.random.key(0), images)
+    variables = jax.eval_shape(network.init, jax.random.key(0), images)
     kernel = variables["params"]["decoder"]["conv1"]["conv"]["kernel"]
     assert kernel.shape == (3, 3, 6, 4)
     assert set(variables["params"]) == {"encoder", "decoder"}
     network = ImageAutoencoder((4, 6), (2, 2), (3, 3))
-    variables = network.init(jax.random.key(0), images)
+    variables = jax.eval_shape(network.init, jax.random.key(0), images)
     kernel = variables["params"]["decoder"]["conv1"]["conv"]["kernel"]
     assert kernel.shape == (3, 3, 6 + 4, 4)
     assert {"memory1", "memory2"} < set(variables["params"])

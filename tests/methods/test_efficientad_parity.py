@@ -196,7 +196,7 @@ def torch_name(path):
     [
         ("normalise_first", 4, ""),
         ("resize_first", 4, ""),
-        ("resize_first", 0, "_no_border"),
+        pytest.param("resize_first", 0, "_no_border", marks=pytest.mark.slow),
     ],
 )
 def test_efficientad_map_equals_the_reference(prepared, order, border, suffix):
@@ -232,7 +232,9 @@ def test_efficientad_map_in_both_orders_agrees_with_the_same_quantiles(prepared)
 
 def test_efficientad_map_raw_distances_equal_the_reference(prepared):
     stored, cfg, pretrained, params, stats = prepared("efficientad_map")
-    local, global_ = efficientad.distances(cfg, pretrained, params, stats, image(stored, "image"))
+    local, global_ = compile.jit(efficientad.distances)(
+        cfg, pretrained, params, stats, image(stored, "image")
+    )
     close(stored, "raw_st", local[:, None])
     close(stored, "raw_ae", global_[:, None])
 

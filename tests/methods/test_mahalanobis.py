@@ -31,10 +31,11 @@ def from_images(golden):
         jnp.asarray(nhwc(drawn(golden.info["images"][name]))) for name in ("train", "test")
     )
     with jax.default_matmul_precision("highest"):
-        pooled = jax.jit(lambda x: mahalanobis.pooled(cfg, pretrained, x))(train)
-        cells = jax.jit(lambda x: mahalanobis.embed(cfg, pretrained, x))(test)
+        pooled = compile.jit(mahalanobis.pooled)(cfg, pretrained, train)
+        cells = compile.jit(mahalanobis.embed)(cfg, pretrained, test)
         stats = jax.jit(mahalanobis.gaussians)(cfg, pooled)
-        found = [mahalanobis.split(level, x) for level, x in zip(stats, cells, strict=True)]
+        split = jax.jit(mahalanobis.split)
+        found = [split(level, x) for level, x in zip(stats, cells, strict=True)]
     return golden, levels, pooled, cells, stats, found
 
 
@@ -45,7 +46,7 @@ def same(golden, name, found):
 def test_mahalanobis_shrinks_as_scikit_learn(from_images):
     golden, levels, pooled, *_ = from_images
     for name, x in zip(levels, pooled, strict=True):
-        covariance, shrinkage = gaussian.ledoit_wolf(x)
+        covariance, shrinkage = jax.jit(gaussian.ledoit_wolf)(x)
         name = f"shrinkage.{name}"
         assert golden.scalar_error(name, shrinkage) < golden.scalar_tolerance(name)
         if name == "shrinkage.stage2":

@@ -32,9 +32,10 @@ def from_images(golden):
     tree = convert.resnet(parameters(golden.info["networks"]["backbone"]))
     pretrained, kept = {"resnet18": tree}, jnp.asarray(said["channels"])
     with jax.default_matmul_precision("highest"):
-        described = jax.jit(lambda x: padim.described(cfg, pretrained, kept, x))
+        described = compile.jit(padim.described)
         train, test = (
-            described(nhwc(drawn(golden.info["images"][name]))) for name in ("train", "test")
+            described(cfg, pretrained, kept, nhwc(drawn(golden.info["images"][name])))
+            for name in ("train", "test")
         )
     return golden, cfg, train, test
 

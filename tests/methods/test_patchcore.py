@@ -103,9 +103,10 @@ def from_images(golden):
     )  # fmt: skip
     pretrained = {"resnet18": tree}
     with jax.default_matmul_precision("highest"):
-        embed = jax.jit(lambda x: patchcore.embed(cfg, pretrained, x))
+        embed = compile.jit(patchcore.embed)
         found = {
-            name: embed(nhwc(images(golden.info["images"][name]))) for name in ("train", "test")
+            name: embed(cfg, pretrained, nhwc(images(golden.info["images"][name])))
+            for name in ("train", "test")
         }
     return golden, cfg, pretrained, found
 
@@ -189,7 +190,7 @@ def test_constant_pictures_leave_one_row_and_the_log_says_so(learned, caplog):
     assert "all other patches equal one that it has" in caplog.text
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, *(pytest.param(x, marks=pytest.mark.slow) for x in (2, 4))])
 def test_a_few_pictures_are_enough_and_turned_ones_make_more(learned, striped, count):
     train = striped(64).train
     pictures = np.stack([train[i]["image"] for i in range(count)])

@@ -35,17 +35,16 @@ def from_images(golden):
     )
     found = {}
     with jax.default_matmul_precision("highest"):
+        embed = compile.jit(spade.embed)
         for together in (False, True):
             one = dataclasses.replace(cfg, together=together, score=SCORES[together])
             state = DETECTOR.init(one, pretrained, jax.random.key(0))
-            vectors, cells = jax.jit(lambda x, one=one: spade.embed(one, pretrained, x))(train)
+            vectors, cells = embed(one, pretrained, train)
             stats = spade.filled(one, vectors, cells, np.arange(len(train)))
             state = state._replace(stats=stats)
-            found[together] = jax.jit(
-                lambda x, one=one, state=state: DETECTOR.predict(one, pretrained, state, x)
-            )(test)
-            queries = jax.jit(lambda x, one=one: spade.embed(one, pretrained, x))(test)[0]
-            found["pictures"] = queries, *spade.neighbourhood(stats, queries)
+            found[together] = compile.jit(DETECTOR.predict)(one, pretrained, state, test)
+        queries, _ = embed(cfg, pretrained, test)
+        found["pictures"] = queries, *spade.neighbourhood(stats, queries)
     return golden, found
 
 

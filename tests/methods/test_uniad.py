@@ -53,6 +53,7 @@ def test_features_are_the_extractors_maps_on_the_grid_side_by_side(pretrained, i
         np.testing.assert_allclose(features[:, cell, 0, 4:], last[:, cell, 0], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "channels"), [((), 272), (("block1", "block5", "block9", "block21", "block31"), 720)]
 )

@@ -79,7 +79,7 @@ def test_the_variance_is_the_mean_square_less_the_square_of_the_mean():
 @pytest.fixture(scope="module")
 def pretrained():
     def new(module, patch, seed):
-        variables = module.init(jax.random.key(seed), jnp.zeros((1, patch, patch, 3)))
+        variables = jax.jit(module.init)(jax.random.key(seed), jnp.zeros((1, patch, patch, 3)))
         return jax.tree.map(lambda x: 2 * x, variables)
 
     return {

@@ -1,5 +1,7 @@
 """The autoencoder of EfficientAD."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,10 +40,9 @@ def test_dropout_zeroes_single_elements_and_keeps_the_mean():
     module = Autoencoder(3, (8, 8), width=8, kernel=2)
     images = jax.random.uniform(jax.random.key(0), (1, 64, 64, 3))
     params = jax.jit(module.init)(jax.random.key(1), images)
-    _, seen = module.apply(
-        params, images, True, rngs={"dropout": jax.random.key(2)},
-        capture_intermediates=lambda layer, _: layer.name and layer.name.startswith("Dropout"),
-    )  # fmt: skip
+    dropouts = lambda layer, _: layer.name and layer.name.startswith("Dropout")
+    apply = partial(module.apply, dropout=True, capture_intermediates=dropouts)
+    _, seen = jax.jit(apply)(params, images, rngs={"dropout": jax.random.key(2)})
     outputs = [x["__call__"][0] for x in seen["intermediates"].values()]
     assert len(outputs) == 6
     largest = max(outputs, key=lambda x: x.size)

@@ -63,7 +63,9 @@ def test_every_output_of_the_goldens_is_compared(golden):
         assert all(output.startswith(prefixes) for output in golden(name).info["outputs"])
 
 
-@pytest.mark.parametrize("variant", SCALING)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(x, marks=[pytest.mark.slow] * (x != "lite0")) for x in SCALING]
+)
 def test_variants_have_the_published_channels_blocks_and_parameters(variant):
     channels, last, published = LITE[variant]
     width, depth, _ = SCALING[variant]

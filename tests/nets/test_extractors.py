@@ -33,8 +33,9 @@ def resnet():
 @pytest.mark.parametrize(
     "name",
     [
-        *("pdn_small", "resnet18", "resnet50", "vgg16", "squeezenet", "squeezenet1_0"),
-        *("mobilenet_v2", "tf_mobilenet_v2", "efficientnet_b0", "efficientnet_b4"),
+        *("pdn_small", "resnet18", "vgg16", "squeezenet", "squeezenet1_0", "mobilenet_v2"),
+        *("tf_mobilenet_v2", "efficientnet_b0", "efficientnet_lite0"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "efficientnet_b4")),
     ],
 )
 def test_maps_have_one_cell_per_stride(name):
@@ -71,6 +72,7 @@ def test_extractors_own_layers_are_the_default():
     assert extractors.strides("mobilenet_v2", ("head", "stem")) == (32, 2)
 
 
+@pytest.mark.slow
 def test_signed_maps_are_those_with_negative_values(key):
     assert extractors.signed("resnet18", ()) == (False,) * 3
     assert extractors.signed("efficientnet_lite0", ()) == (True,) * 3

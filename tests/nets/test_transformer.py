@@ -216,7 +216,7 @@ def test_layers_start_equal_in_what_the_reference_copies(key):
 
 def test_initial_values_have_the_reference_ranges(key):
     network = Transformer(encoder_layers=1, decoder_layers=1)
-    params = network.init(key, jnp.zeros((1, 14, 14, 272)))["params"]
+    params = jax.jit(network.init)(key, jnp.zeros((1, 14, 14, 272)))["params"]
     layer = params["decoder_0"]
 
     def assert_uniform(x, low, high):

@@ -22,6 +22,7 @@ def moved(params):
     return jax.tree.map(lambda x: x + 0.1 * rng.normal(size=x.shape).astype(np.float32), params)
 
 
+@pytest.mark.slow
 def test_a_new_unet_estimates_zero(key, noisy):
     network = UNet(**SMALL)
     estimate, _ = jax.jit(network.init_with_output)(key, *noisy)
@@ -47,6 +48,7 @@ def test_computing_again_for_gradients_changes_nothing(key, noisy):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), kept, again)
 
 
+@pytest.mark.slow
 def test_the_estimate_depends_on_the_timestep_of_its_image_alone(key, noisy):
     x, _ = noisy
     network = UNet(**SMALL)
@@ -94,6 +96,7 @@ def test_segmentation_running_statistics_move_in_training_only(key):
     assert (mean != 0).all()
 
 
+@pytest.mark.slow
 def test_segmentation_gradients_in_training_are_finite():
     # A maximum's gradient by equality divides by zero where values are computed twice.
     network = SegmentationUNet(2)
