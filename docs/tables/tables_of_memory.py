@@ -40,16 +40,17 @@ def memory_bank() -> Rows:
     found = stored("bench_memory_bank")
     chosen, plain, search = found["selection"], found["plain"], found["search"]
     size = f"{found['chosen']:,} of {found['vectors']:,} vectors of {found['width']} numbers"
-    small = f"{found['plain_chosen']:,} of {found['plain_vectors']:,}"
+    same = (found["plain_chosen"], found["plain_vectors"]) == (found["chosen"], found["vectors"])
+    assert same, "the plain rule is compared at full size"
     of = f"nearest of {found['chosen']:,} rows for {found['queries']:,} patches"
     return [
         ["", "seconds", ""],
         [f"choosing {size}", f"{chosen['seconds']:.1f}", f"radius {chosen['radius']:.4f}"],
-        [f"choosing {small}", f"{plain['seconds']:.2f}", f"radius {plain['radius']:.5f}"],
         [
             "the same by the plain rule",
-            f"{plain['plain_seconds']:.2f}",
-            f"radius {plain['plain_radius']:.5f}, the first {plain['agreeing']:,} choices agree",
+            f"{plain['plain_seconds']:.0f}",
+            f"radius {plain['plain_radius']:.4f}; rounding parts the choices after "
+            f"{plain['agreeing']:,}",
         ],
         [
             of,

@@ -46,11 +46,11 @@ def summary(name: str) -> str:
 
 
 def sources(name: str) -> list[str]:
-    """The papers that a method's file names: the sentences with a year of publication."""
+    """The papers that a method's file names: sentences with a year or an arXiv number."""
     paragraphs = [" ".join(part.split()) for part in _text(name).split("\n\n")[1:]]
     ends = r"(?<=[^.A-Z]\.)\s+(?=[A-Z])"
     sentences = [sentence for part in paragraphs for sentence in re.split(ends, part)]
-    return [one for one in sentences if re.search(r"\((19|20)\d\d|\b(19|20)\d\d\b", one)]
+    return [one for one in sentences if re.search(r"\b(19|20)\d\d\b|arXiv:", one)]
 
 
 def _text(name: str) -> str:

