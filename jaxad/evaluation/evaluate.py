@@ -5,26 +5,19 @@ oracles, and no operating performance. Pixel metrics are at the size of the mask
 resized once, from what `predict` gives to what the mask has.
 """
 
-import contextlib
-import dataclasses
-import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import grain
-import jax
 import numpy as np
-from jaxtyping import Float32, PyTree, UInt8
+from jaxtyping import Float32, PyTree
 from numpy import ndarray as NpArray
 
-from jaxad import compile
-from jaxad.data.pictures import THREADS
-from jaxad.data.source import Item, Record, Region, Source, skipped
-from jaxad.data.view import WHOLE, View
-from jaxad.detector import Detector, Prediction, State
+from jaxad.data.source import Item, Source, skipped
+from jaxad.detector import Detector, State
 from jaxad.evaluation.category import category, group
 from jaxad.evaluation.pixels import EXACT_PIXELS, Pixels
+from jaxad.evaluation.predictions import predictions
 from jaxad.evaluation.results import Evaluation, Scored, mean
 
 Map = Float32[NpArray, "H W"]
@@ -78,19 +71,18 @@ def evaluate(
         raise ValueError(f"no pictures to evaluate on: {test!r} is empty")
     order = np.random.default_rng(0).permutation(len(test)).tolist()
     order.sort(key=lambda index: test.records[index].category)
-    arguments = jax.device_put((pretrained, state._replace(opt=())))  # once, not for each batch
-    predict = functools.partial(compile.predict(detector), cfg, *arguments)
     scores = np.zeros(len(test))
     categories = {}
-    with contextlib.closing(_reader(test, order, cfg.size)) as pictures:
-        predicted = _predictions(predict, pictures, batch_size or cfg.batch_size, level)
-        for name, several in itertools.groupby(predicted, lambda x: x[0].record.category):
+    predicted = predictions(detector, cfg, pretrained, state, test, order, batch_size)
+    with predicted as pictures:
+        for name, several in itertools.groupby(pictures, lambda x: x.picture.record.category):
             pixels = Pixels(exact_pixels) if test.has_masks else None
             for picture, map, score in several:
+                mask, view = picture.item["mask"], picture.view
+                map = view.placed(map, mask.shape, float(map.min()) if level is None else level)
                 scores[picture.index] = score
                 if pixels is not None:
-                    mask = picture.item["mask"]
-                    counted = _view(picture.item).counted(mask.shape)
+                    counted = view.counted(mask.shape)
                     pixels.add(map, mask, picture.regions, group(picture.record), counted)
                 if visit is not None:
                     visit(picture.index, picture.item, map, score)
@@ -103,68 +95,3 @@ def evaluate(
         tuple(Scored(*pair) for pair in zip(test.records, scores.tolist(), strict=True)),
         skipped(test),
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Picture:
-    """A picture of the test set, and what predict gets of it."""
-
-    index: int
-    record: Record
-    item: Item
-    image: UInt8[NpArray, "size size 3"]
-    regions: list[Region]
-
-
-def _reader(test: Source, order: Sequence[int], size: int) -> Any:
-    """Reads pictures ahead, in threads."""
-
-    def read(index: int) -> _Picture:
-        item = test[index]
-        regions = test.regions(index) if test.has_regions and item["label"] else []
-        image = _view(item).square(item["image"], size)
-        return _Picture(index, test.records[index], item, image, regions)
-
-    ahead = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=2 * THREADS)
-    return iter(grain.MapDataset.source(order).map(read).to_iter_dataset(ahead))
-
-
-def _predictions(
-    predict: Callable[[NpArray], Prediction],
-    pictures: Iterator[_Picture],
-    batch_size: int,
-    level: float | None,
-) -> Iterator[tuple[_Picture, Map, float]]:
-    """Pictures with map, at the mask's size, and score; one batch is predicted ahead."""
-    waiting = None
-    while batch := list(itertools.islice(pictures, batch_size)):
-        # The last batch is filled up with its last picture, for nothing to compile anew.
-        images = [picture.image for picture in batch]
-        images += images[-1:] * (batch_size - len(batch))
-        started = predict(np.stack(images))
-        if waiting is not None:
-            yield from _unpacked(*waiting, level)
-        waiting = batch, started
-    if waiting is not None:
-        yield from _unpacked(*waiting, level)
-
-
-def _unpacked(
-    batch: list[_Picture], prediction: Prediction, level: float | None
-) -> Iterator[tuple[_Picture, Map, float]]:
-    maps = np.asarray(prediction.map, np.float32)
-    scores = np.asarray(prediction.score, np.float32)
-    for picture, map, score in zip(batch, maps, scores, strict=False):  # without the filling
-        for name, values in (("map", map), ("score", score)):
-            if not np.isfinite(values).all():
-                raise FloatingPointError(
-                    f"the {name} of picture {picture.record.name!r} (index {picture.index}) is not "
-                    "finite: the weights hold NaN, or training diverged; take an earlier checkpoint"
-                )
-        normal = float(map.min()) if level is None else level
-        shape = picture.item["mask"].shape
-        yield picture, _view(picture.item).placed(map, shape, normal), float(score)
-
-
-def _view(item: Item) -> View:
-    return item.get("view", WHOLE)
