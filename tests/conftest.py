@@ -187,3 +187,20 @@ def finished(tiny, tmp_path_factory):
 def trained(finished):
     """name -> the state after the tiny settings' training."""
     return lambda name: finished(name)[0]
+
+
+@pytest.fixture(scope="session")
+def carded(tiny, finished):
+    """name -> (detector, cfg, pretrained, state, card, folder): a run with its card."""
+    from jaxad.decision import card as cards
+    from jaxad.decision import normals
+
+    @functools.cache
+    def get(name):
+        detector, cfg, pretrained, data, _ = tiny(name)
+        state, folder = finished(name)
+        card = normals.of_run(detector, cfg, pretrained, state, data, jax.random.key(0), needed=99)
+        cards.write(folder / cards.FILE, card)
+        return detector, cfg, pretrained, state, card, folder
+
+    return get

@@ -7,11 +7,12 @@ import jaxad
 
 ROOT = pathlib.Path(jaxad.__file__).parent
 LAYERS = (  # from the ground up; those of one row do not import one another
-    ("detector",),
+    ("detector", "progress"),
     ("ops", "weights", "optim"),
     ("nets", "synthesis", "compile"),
     ("data", "methods", "wrappers", "export"),
     ("training", "evaluation"),
+    ("decision",),
     ("report",),
     ("sweep",),
     ("cli",),

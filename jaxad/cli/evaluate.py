@@ -13,6 +13,7 @@ from jaxad.cli.script import prepare
 from jaxad.data.preprocessing import FILE, as_before, stored
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data
+from jaxad.decision import card as cards
 from jaxad.detector import config, replace, static
 from jaxad.evaluation.results import Evaluation, joined
 from jaxad.training import contents
@@ -81,6 +82,7 @@ def main(words: Sequence[str]) -> None:
     results: dict[str, Evaluation] = {}
     for folder in folders:
         run = finished(folder)
+        card = cards.of_run(folder, run.pretrained, run.state)
         entries = stored(folder)
         reading = lambda category, entries=entries: replace(
             as_before(plain, entries, category), **here
@@ -99,7 +101,7 @@ def main(words: Sequence[str]) -> None:
             if run.detector.nearest is not None and not same:
                 print("alarms are not shown beside normal pictures: the run learned from others")
             result = tested(
-                run.detector, run.cfg, run.pretrained, run.state, one, place, title,
+                run.detector, run.cfg, run.pretrained, run.state, one, card, place, title,
                 one.train if same else None,
             )  # fmt: skip
             if result is not None:

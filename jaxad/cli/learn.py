@@ -1,6 +1,8 @@
 """Models: trained in their folders, then measured and shown."""
 
+import datetime
 import importlib.metadata
+import logging
 import pathlib
 import sys
 from collections.abc import Callable
@@ -15,6 +17,9 @@ from jaxad.cli.script import prepare, read_rows
 from jaxad.data.files import counted
 from jaxad.data.reading import Reading
 from jaxad.data.source import Data, Source
+from jaxad.decision import card as cards
+from jaxad.decision import conformal, normals
+from jaxad.decision.card import Card
 from jaxad.detector import Detector, State, replace
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import Evaluation, joined
@@ -26,6 +31,8 @@ from jaxad.training.fitting import run as run_in_folder
 from jaxad.training.memory import Budget
 from jaxad.training.record import write_json
 from jaxad.weights import store
+
+log = logging.getLogger(__name__)
 
 CURVE = ("image_auroc", "pixel_auroc", "aupro_0.3")
 
@@ -65,9 +72,10 @@ def learn(
         lay, chosen = lasting(place, data)
         about = described(cfg, category=name, data=lay, options=vars(chosen), seed=run.seed)
         state = learned(detector, cfg, pretrained, one, run, folder, about)
+        card = carded(detector, cfg, pretrained, state, one, run, folder)
         title = _title(detector, cfg, name, run.seed)
-        found.append(tested(detector, cfg, pretrained, state, one, folder, title, one.train))
-        print(f"model: {folder / 'model'}")
+        found.append(tested(detector, cfg, pretrained, state, one, card, folder, title, one.train))
+        print(f"model: {folder / 'model'}\ncard: {folder / cards.FILE}")
     evaluations = [one for one in found if one is not None]
     if len(evaluations) > 1:
         print(f"\nall categories\n{joined(evaluations)}")
@@ -101,6 +109,48 @@ def learned(
     )  # fmt: skip
 
 
+def carded(
+    detector: Detector,
+    cfg: Any,
+    pretrained: PyTree,
+    state: State,
+    data: Data,
+    options: RunOptions,
+    workdir: pathlib.Path,
+) -> Card:
+    """The card of a run, made now unless its folder has one of this model already.
+
+    Args:
+      detector: the method.
+      cfg: its settings.
+      pretrained: {name: tree} for `cfg.weights`.
+      state: trained and calibrated.
+      data: what it learned from.
+      options: of the run.
+      workdir: the run's folder.
+    """
+    file = workdir / cards.FILE
+    if file.exists():
+        card = cards.read(file)
+        if card.model == cards.fingerprint(pretrained, state):
+            return card  # perhaps of today's light, by `jaxad calibrate`
+    card = normals.of_run(
+        detector, cfg, pretrained, state, data, jax.random.key(options.seed),
+        needed=conformal.needed(options.target_fpr), select=options.select, folds=options.folds,
+    )  # fmt: skip
+    card = card._replace(target_fpr=options.target_fpr, about=origin("the pictures of the run"))
+    for warning in card.warnings():
+        log.warning("%s", warning)
+    cards.write(file, card)
+    return card
+
+
+def origin(pictures: str) -> dict[str, str]:
+    """What a card tells a person of where it comes from."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"made": now, "of": pictures, "jaxad": importlib.metadata.version("jaxad")}
+
+
 def cache(place: str) -> str | None:
     """Where frozen features are kept, as `training.fit` takes it."""
     return {"none": None, "memory": MEMORY}.get(place.lower(), place)
@@ -128,6 +178,7 @@ def tested(
     pretrained: PyTree,
     state: State,
     data: Data,
+    card: Card,
     workdir: pathlib.Path,
     title: str,
     learned: Source | None,
@@ -139,7 +190,7 @@ def tested(
     if data.test is None:
         print("no test pictures: nothing to evaluate on")
         return None
-    found = assess(detector, cfg, pretrained, state, data, workdir, title, learned)
+    found = assess(detector, cfg, pretrained, state, data, card, workdir, title, learned)
     print(found)
     print(f"report: {workdir / 'report' / 'index.html'}")
     return found

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from jaxad.cli.errors import Usage
-from jaxad.cli.learn import described, learned, tested
+from jaxad.cli.learn import carded, described, learned, tested
 from jaxad.cli.options import asked, leading
 from jaxad.cli.run_options import DataOptions, RunOptions
 from jaxad.cli.script import prepare
@@ -55,8 +55,9 @@ def main(words: Sequence[str]) -> None:
         cfg, category="plate", data="workpieces/plate", options=vars(DataOptions()), seed=0
     )
     state = learned(detector, cfg, pretrained, data, RunOptions(), workdir, about)
+    card = carded(detector, cfg, pretrained, state, data, RunOptions(), workdir)
     title = f"{detector.name} on rendered workpieces"
-    found = tested(detector, cfg, pretrained, state, data, workdir, title, data.train)
+    found = tested(detector, cfg, pretrained, state, data, card, workdir, title, data.train)
     for category in found.categories.values() if found else ():
         for kind, metrics in category.kinds.items():
             print(f"image AUROC on {kind} defects: {metrics['image_auroc']:.3f}")

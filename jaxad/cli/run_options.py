@@ -19,6 +19,8 @@ class RunOptions:
     save_every: int = static(500, 1)  # steps between checkpoints
     curve: bool = static(False)  # measure the test pictures at every checkpoint: curve.json
     select: Select = static("last")  # the result: the last state, or that of least held-out loss
+    target_fpr: float = static(0.01, above=0, below=1)  # false alarms that the card aims at
+    folds: int | None = static(None, 0)  # of a cross-fit card; none: 5 if it costs little; 0: never
     cache: str = static("none")  # frozen features: "memory", a folder, or "none": in every step
     workers: int = static(0, 0)  # processes that read pictures; 0 reads in threads
     device: Device | None = static(None)  # what computes; none: the best there is

@@ -2,30 +2,23 @@
 
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-from jaxtyping import Bool, PyTree, UInt8
-from numpy import ndarray as NpArray
+from jaxtyping import PyTree
 
-from jaxad import compile
-from jaxad.data.pictures import THREADS
-from jaxad.data.source import Data, Source, skipped, spread
-from jaxad.data.view import WHOLE
+from jaxad.data.source import Data, Source, skipped
+from jaxad.decision.card import Card
 from jaxad.detector import Detector, State
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import Evaluation
 from jaxad.report.nearest import comparisons
-from jaxad.report.pages import Report, alarms, colour_scale
+from jaxad.report.pages import Report, alarms
 from jaxad.training import record
 
 log = logging.getLogger(__name__)
 
 COMPARED = 200  # alarms, at most, that are shown beside what is nearest to them
-HELD_OUT = 64  # normal pictures, at most, that set the colour scale
 
 
 def assess(
@@ -34,14 +27,14 @@ def assess(
     pretrained: PyTree,
     state: State,
     data: Data,
+    card: Card,
     workdir: str | os.PathLike[str],
     title: str = "Report",
     learned: Source | None = None,
 ) -> Evaluation:
     """Evaluates on `data.test` and writes `evaluation.json` and `report/` under `workdir`.
 
-    The colour scale of all heat maps is set from held-out normal pictures. Of a detector that
-    remembers pictures the page shows alarms beside what is nearest to them.
+    Of a detector that remembers pictures the page shows alarms beside what is nearest to them.
 
     Args:
       detector: the method.
@@ -49,6 +42,7 @@ def assess(
       pretrained: {name: tree} for `cfg.weights`.
       state: trained and calibrated.
       data: the pictures.
+      card: the model's: what is an alarm, and the colours of all heat maps.
       workdir: the folder to write to.
       title: of the page.
       learned: the pictures that the state was measured on; None if they are not at hand.
@@ -59,22 +53,8 @@ def assess(
       OSError: the folder cannot be written.
     """
     test = data.test_set()
-    normal = data.heldout
-    if len(normal) == 0:
-        log.warning("no pictures are held out: training pictures set the colours of the heat maps")
-        normal = data.train
-    images, seen = _normal_pictures(normal, cfg.size)
-    predict, state = compile.predict(detector), jax.device_put(state._replace(opt=()))
-    size = cfg.batch_size
-    padded = np.resize(images, (-(-len(images) // size) * size, *images.shape[1:]))
-    maps = [
-        predict(cfg, pretrained, state, padded[start : start + size]).map
-        for start in range(0, len(padded), size)
-    ]
-    maps = np.concatenate(maps)[: len(images)]
-    scale = colour_scale(maps, seen)
     folder = Path(workdir)
-    report = Report(folder / "report", test.records, scale)
+    report = Report(folder / "report", test.records, card)
     evaluation = evaluate(
         detector,
         cfg,
@@ -82,12 +62,12 @@ def assess(
         state,
         test,
         visit=report.visit,
-        level=float(np.median(maps[seen])),
+        level=card.level,
     )
     unread = [one for source in (data.train, data.heldout) for one in skipped(source)]
     evaluation = evaluation._replace(left_out=(*unread, *evaluation.left_out))
     record.write_json(folder / "evaluation.json", evaluation.as_dict())
-    compared, alarmed = [], alarms(evaluation.pictures)
+    compared, alarmed = [], alarms(evaluation.pictures, card)
     if detector.nearest is not None and learned is not None:
         arguments = detector, cfg, pretrained, state, test, learned, alarmed[:COMPARED]
         try:
@@ -96,18 +76,3 @@ def assess(
             log.warning("alarms are not shown beside normal pictures: %s", error)
     report.finish(evaluation, title, compared, len(alarmed))
     return evaluation
-
-
-def _normal_pictures(
-    source: Source, size: int
-) -> tuple[UInt8[NpArray, "n {size} {size} 3"], Bool[NpArray, "n {size} {size}"]]:
-    """Some pictures as a detector sees them, and where in them it is to look."""
-
-    def look(index: int) -> tuple[NpArray, NpArray]:
-        item = source[index]
-        view = item.get("view", WHOLE)
-        return view.square(item["image"], size), view.seen(item["image"].shape[:2], size)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        squares, seen = zip(*pool.map(look, spread(len(source), HELD_OUT)), strict=True)
-    return np.stack(squares), np.stack(seen)

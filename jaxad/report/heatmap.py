@@ -1,13 +1,12 @@
 """Anomaly maps as colours over the picture, on one scale for a whole run."""
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray as NpArray
 from PIL import Image
 
 from jaxad.data.outline import OUTLINE, outline
+from jaxad.decision.scale import Scale
 
 # sRGB of the map "inferno" (matplotlib, CC0) at equal steps from low to high: lightness rises
 # steadily, so that the order is right for colour-blind eyes too.
@@ -23,57 +22,6 @@ COLOURS = (
     (252, 255, 164),
 )
 OPACITY = 0.85  # of the highest colour over the picture; the lowest is transparent
-QUANTILE = 0.9  # of pixels of normal pictures that get no colour
-HEADROOM = 2.0  # the scale ends this many times as far above `low` as the highest normal value
-
-
-class Scale(NamedTuple):
-    """The values of a map that get the lowest and the highest colour; values beyond are clipped."""
-
-    low: float
-    high: float
-
-    @property
-    def normal(self) -> float:
-        """The highest value on held-out normal pictures, if the scale is from `colour_scale`."""
-        return self.low + (self.high - self.low) / HEADROOM
-
-    def __call__(self, map: Float[NpArray, "H W"]) -> Float[NpArray, "H W"]:
-        """Places of a map's values on the scale, from 0 (low or less) to 1 (high or more)."""
-        return np.clip((map - self.low) / (self.high - self.low), 0, 1)
-
-
-def colour_scale(
-    maps: Float[NpArray, "N H W"], seen: Bool[NpArray, "N H W"] | None = None
-) -> Scale:
-    """The scale of a run, from the maps of held-out normal pictures.
-
-    `low` is the 0.9 quantile of their pixels, so most of a normal picture stays untouched, and
-    `high` is `low + 2 (highest - low)`, so the highest value seen on a normal picture gets the
-    colour in the middle. A scale of its own for every picture would make the highest pixel of each
-    normal one look like a defect.
-
-    Where nothing is above `low` nothing tells how much is much: `high` is then `low + |low|`, or
-    `low + 1` if that is zero too.
-
-    Args:
-      maps: unscaled.
-      seen: the pixels that count; None for all.
-
-    Raises:
-      ValueError: there is no map, or one has NaN or infinite values.
-    """
-    if maps.size == 0:
-        raise ValueError("the colour scale needs the maps of at least one held-out normal picture")
-    if not np.isfinite(maps).all():
-        bad = sorted({int(i) for i in np.argwhere(~np.isfinite(maps))[:, 0]})
-        raise ValueError(f"maps of held-out pictures {bad} have NaN or infinite values")
-    levels = maps if seen is None else maps[seen]
-    low, highest = float(np.quantile(levels, QUANTILE)), float(levels.max())
-    span = highest - low
-    if span <= 1e-6 * abs(low):  # what rounding leaves of a constant
-        span = (abs(low) or 1.0) / HEADROOM
-    return Scale(low, low + HEADROOM * span)
 
 
 def overlay(

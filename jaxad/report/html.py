@@ -29,11 +29,10 @@ summary { cursor: pointer; margin: 2em 0 1em }
 <h2>Scores and curves</h2>
 $figures
 <h2>Best and worst cases</h2>
-<p>An alarm is a score at or above the category's F1-max threshold, which is picked on these very
-pictures: without anomalous ones there is no alarm, without normal ones every picture raises one.
-Left the picture, right its map on the scale of all pictures here: grey up to $low, as
-nine tenths of held-out normal pixels are; half way at $normal, the highest of them; brightest from
-$high. The outline is the mask's.</p>
+<p>An alarm is a score above the limit of the decision card, which is made of normal pictures that
+are not among these: $limits. Left the picture, right its map on the scale of all pictures here:
+grey up to $low, as nine tenths of the card's normal pixels are; half way at $normal, the highest of
+them; brightest from $high. The outline is the mask's.</p>
 $grid
 $nearest
 <details>
@@ -68,6 +67,7 @@ def page(
     grid: str,
     heat_maps: Sequence[HeatMap],
     scale: Sequence[str],
+    limits: str,
     nearest: Sequence[HeatMap] = (),
     alarmed: int = 0,
 ) -> str:
@@ -80,6 +80,7 @@ def page(
       grid: path of the best and worst cases.
       heat_maps: of all pictures, in the order to show.
       scale: the numbers at the lowest, middle and highest colour.
+      limits: where alarms begin, in words.
       nearest: alarms beside the normal pictures nearest to them; their pictures are heat maps.
       alarmed: how many alarms there are in all.
     """
@@ -92,6 +93,7 @@ def page(
         count=len(heat_maps),
         heat_maps="\n".join(map(_figure, heat_maps)),
         nearest=_compared(nearest, alarmed),
+        limits=html.escape(limits),
         low=low,
         normal=normal,
         high=high,

@@ -12,13 +12,11 @@ from numpy import ndarray as NpArray
 from PIL import Image
 
 from jaxad.data.source import Item, Record
-from jaxad.evaluation.metrics import f1_max
+from jaxad.decision.card import Card
 from jaxad.evaluation.results import Evaluation, Scored
 from jaxad.report import figures, html, panels
-from jaxad.report.heatmap import Scale, colour_scale, overlay
+from jaxad.report.heatmap import overlay
 from jaxad.report.nearest import Comparison
-
-__all__ = ["Report", "Scale", "colour_scale", "overlay"]
 
 PICTURES, THUMBNAILS, NEAREST = "pictures", "thumbnails", "nearest"  # folders
 COLUMNS = 5  # pictures in a row of the grid
@@ -43,14 +41,14 @@ class Report:
     Args:
       folder: of the report; made where it is missing.
       records: those of the test set.
-      scale: of all heat maps, from `colour_scale`.
+      card: the model's, which tells the colour scale and what is an alarm.
 
     Raises:
       OSError: the folder cannot be written; so do `visit` and `finish`.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], records: Sequence[Record], scale: Scale):
-        self._folder, self._records, self._scale = Path(folder), records, scale
+    def __init__(self, folder: str | os.PathLike[str], records: Sequence[Record], card: Card):
+        self._folder, self._records, self._card = Path(folder), records, card
         self._visited: set[int] = set()
         with self._writing():
             for name in (PICTURES, THUMBNAILS):
@@ -65,10 +63,10 @@ class Report:
           map: at the picture's own size.
           score: of the whole picture.
         """
-        image = item["image"]
-        heat = overlay(image, map, self._scale, item["mask"])
+        image, scale = item["image"], self._card.scale
+        heat = overlay(image, map, scale, item["mask"])
         caption = "   ".join(_caption(self._records[index], score))
-        panel, pair = panels.panel(image, heat, self._scale, caption), panels.pair(image, heat)
+        panel, pair = panels.panel(image, heat, scale, caption), panels.pair(image, heat)
         with self._writing():
             # Level 3 takes a third of the usual level's time, for files 15 % larger.
             panel.save(self._path(PICTURES, index), compress_level=3)
@@ -106,10 +104,12 @@ class Report:
                 )
                 for i in by_score
             ]
-            numbers = panels.numbers((self._scale.low, self._scale.normal, self._scale.high))
+            scale = self._card.scale
+            numbers = panels.numbers((scale.low, scale.normal, scale.high))
             text = html.page(
-                title, str(evaluation), figures, "grid.png", heat_maps, numbers, nearest, alarmed
-            )
+                title, str(evaluation), figures, "grid.png", heat_maps, numbers,
+                self._card.said(), nearest, alarmed,
+            )  # fmt: skip
             path = self._folder / "index.html"
             path.write_text(text, encoding="utf-8", errors="replace")
         return path
@@ -123,11 +123,11 @@ class Report:
         return html.HeatMap(f"{PICTURES}/{file}", f"{NEAREST}/{file}", words)
 
     def _draw_grid(self, pictures: Sequence[Scored]) -> None:
-        chosen = cases(pictures, COLUMNS, among=self._visited)
+        chosen = cases(pictures, self._card, COLUMNS, among=self._visited)
         rows = [
             (name, [self._case(i, pictures[i]) for i in found]) for name, found in chosen.items()
         ]
-        panels.sheet(rows, COLUMNS, self._scale).save(self._folder / "grid.png")
+        panels.sheet(rows, COLUMNS, self._card.scale).save(self._folder / "grid.png")
 
     def _case(self, index: int, picture: Scored) -> panels.Case:
         with Image.open(self._path(THUMBNAILS, index)) as pair:
@@ -166,19 +166,22 @@ class Report:
             raise OSError(number, f"{reason}; {advice}", str(self._folder)) from error
 
 
-def cases(pictures: Sequence[Scored], count: int, among: Collection[int]) -> dict[str, list[int]]:
+def cases(
+    pictures: Sequence[Scored], card: Card, count: int, among: Collection[int]
+) -> dict[str, list[int]]:
     """The best and worst cases: for each sort, the indices of its `count` clearest pictures.
 
-    An alarm is a score at or above the F1-max threshold of the picture's category; pictures are
-    ordered by how far from it they are. Without anomalous pictures there is no alarm.
+    An alarm is a score above the card's limit for the picture's category; pictures are ordered by
+    how far from it they are.
 
     Args:
       pictures: of the whole test set.
+      card: the model's.
       count: how many of each sort, at most.
       among: indices of pictures that may be chosen.
     """
-    anomalous, margin = _labels_and_margins(pictures)
-    alarm = margin >= 0
+    anomalous, margin = _labels_and_margins(pictures, card)
+    alarm = margin > 0
     allowed = np.isin(np.arange(len(pictures)), list(among))
 
     def first(chosen: Bool[NpArray, "N"], order: Float[NpArray, "N"]) -> list[int]:
@@ -194,15 +197,15 @@ def cases(pictures: Sequence[Scored], count: int, among: Collection[int]) -> dic
     }
 
 
-def alarms(pictures: Sequence[Scored]) -> list[int]:
+def alarms(pictures: Sequence[Scored], card: Card) -> list[int]:
     """The indices of all pictures that raise one, as in `cases`, the clearest first.
 
     Of several categories first the clearest of each, then their second ones, and so on.
     """
-    _, margin = _labels_and_margins(pictures)
+    _, margin = _labels_and_margins(pictures, card)
     found, seen = [], dict.fromkeys((picture.record.category for picture in pictures), 0)
     for i in np.argsort(-margin, kind="stable").tolist():
-        if margin[i] >= 0:
+        if margin[i] > 0:
             category = pictures[i].record.category
             found.append((seen[category], i))
             seen[category] += 1
@@ -210,19 +213,17 @@ def alarms(pictures: Sequence[Scored]) -> list[int]:
 
 
 def _labels_and_margins(
-    pictures: Sequence[Scored],
+    pictures: Sequence[Scored], card: Card
 ) -> tuple[Bool[NpArray, "N"], Float[NpArray, "N"]]:
-    """Whether pictures are anomalous, and how far their scores are above their threshold."""
+    """Whether pictures are anomalous, and how far their scores are above the card's limit."""
     scores = np.array([picture.score for picture in pictures])
     anomalous = np.array([picture.record.label == 1 for picture in pictures])
     categories = np.array([picture.record.category for picture in pictures])
     margin = np.zeros(len(pictures))
     for name in np.unique(categories):
         members = categories == name
-        _, threshold = f1_max(scores[members], anomalous[members])
-        if np.isnan(threshold):
-            threshold = np.nextafter(scores[members].max(), np.inf)
-        margin[members] = scores[members] - threshold
+        limit = card.limits(name).score
+        margin[members] = scores[members] - (scores[members].max() if limit is None else limit)
     return anomalous, margin
 
 

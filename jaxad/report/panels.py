@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 from numpy import ndarray as NpArray
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxad.report.heatmap import Scale, tint
+from jaxad.decision.scale import Scale
+from jaxad.report.heatmap import tint
 
 PAPER, INK, FAINT = "white", (25, 25, 25), (110, 110, 110)
 BAR_HEIGHT = 120  # pixels, at least: three numbers fit beside it

@@ -14,13 +14,25 @@ from PIL import Image
 
 from jaxad.data.images import image_size
 from jaxad.data.source import Item, Record
+from jaxad.decision.card import Card, Normals
+from jaxad.decision.scale import Scale
 from jaxad.evaluation.category import category, group
 from jaxad.evaluation.pixels import Pixels
 from jaxad.evaluation.results import Evaluation, Scored, mean
 from jaxad.report import heatmap, panels
-from jaxad.report.pages import Report, Scale, cases, colour_scale, groups, overlay
+from jaxad.report.heatmap import overlay
+from jaxad.report.pages import Report, alarms, cases, groups
 
 SCALE = Scale(0.0, 1.0)
+
+
+def card(**limits):
+    """A card with a limit for each category: the only score of its normal picture."""
+    normals = {name: Normals(np.array([x]), np.array([x]), "painted") for name, x in limits.items()}
+    return Card("abc", normals, SCALE, 0.0)
+
+
+CARD = card(any=0.55)
 
 
 def grey_image(value: int, shape=(20, 30)) -> np.ndarray:
@@ -70,50 +82,6 @@ class Links(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.paths += [urllib.parse.unquote(v) for k, v in attributes if k in ("src", "href")]
-
-
-def test_scale_runs_from_the_upper_tenth_to_twice_as_far_as_the_highest_normal_value():
-    scale = colour_scale(np.arange(11.0).reshape(1, 11, 1))
-    assert scale == (9.0, 11.0)
-    assert scale.normal == 10.0
-
-
-def test_heldout_normals_never_pass_the_middle_of_the_scale():
-    maps = np.random.default_rng(0).lognormal(size=(5, 16, 16)).astype(np.float32)
-    scale = colour_scale(maps)
-    positions = np.stack([scale(map) for map in maps])
-    assert positions.max() == pytest.approx(0.5, abs=1e-6)
-    assert (positions == 0).mean() == pytest.approx(0.9, abs=1e-3)
-
-
-def test_what_is_not_looked_at_does_not_move_the_scale():
-    maps = np.random.default_rng(0).lognormal(size=(5, 16, 16)).astype(np.float32)
-    seen = np.zeros(maps.shape, bool)
-    seen[:, 2:9] = True
-    wide = np.where(seen, maps, 1e6).astype(np.float32)
-    assert colour_scale(wide, seen) == colour_scale(maps[:, 2:9])
-
-
-@pytest.mark.parametrize(("value", "high"), [(0.0, 1.0), (3.0, 6.0), (-2.0, 0.0)])
-def test_constant_maps_still_give_a_scale(value, high):
-    scale = colour_scale(np.full((2, 4, 4), value, np.float32))
-    assert scale == (value, high)
-    assert scale(np.full((4, 4), value, np.float32)).max() == 0
-
-
-def test_rounding_noise_counts_as_constant():
-    maps = np.full((1, 4, 4), 3.0, np.float32)
-    maps[0, 0, 0] = np.nextafter(np.float32(3), np.float32(4))
-    assert colour_scale(maps) == (3.0, 6.0)
-
-
-def test_scale_without_maps_or_with_nan_is_an_error():
-    with pytest.raises(ValueError, match="at least one held-out normal picture"):
-        colour_scale(np.zeros((0, 4, 4)))
-    maps = np.zeros((3, 4, 4))
-    maps[1, 2, 3] = np.nan
-    with pytest.raises(ValueError, match=r"\[1\] have NaN"):
-        colour_scale(maps)
 
 
 def test_colours_rise_steadily_in_lightness():
@@ -206,12 +174,13 @@ def test_numbers_of_the_colour_bar_show_three_digits_of_their_span():
     assert panels.numbers((0.0, 5e-9, 1e-8)) == ["0.00e+00", "5.00e-09", "1.00e-08"]
 
 
-def test_cases_are_sorted_out_by_the_best_f1_threshold():
+def test_cases_are_sorted_out_by_the_limit_of_the_card():
     good, bad = Record("g", "c", "good"), Record("b", "c", "crack")
     scores = [0.1, 0.2, 0.5, 0.65, 0.15, 0.6, 0.7, 0.9]
     records = [good] * 4 + [bad] * 4
-    found = cases([Scored(*x) for x in zip(records, scores, strict=True)], 2, among=range(8))
-    assert found == {  # the best threshold is 0.6: three found, one missed, one false alarm
+    pictures = [Scored(*x) for x in zip(records, scores, strict=True)]
+    found = cases(pictures, CARD, 2, among=range(8))
+    assert found == {  # three found, one missed, one false alarm
         "Most confident hits": [7, 6],
         "Weakest hits": [5, 6],
         "Missed anomalies": [4],
@@ -220,28 +189,37 @@ def test_cases_are_sorted_out_by_the_best_f1_threshold():
     }
 
 
-def test_cases_have_a_threshold_for_each_category():
+def test_cases_have_a_limit_for_each_category():
     pictures = [
         Scored(Record("a", "low", "good"), 1.0),
         Scored(Record("b", "low", "crack"), 2.0),
         Scored(Record("a", "high", "good"), 100.0),
         Scored(Record("b", "high", "crack"), 200.0),
     ]
-    found = cases(pictures, 5, among=range(4))
+    found = cases(pictures, card(low=1.0, high=100.0), 5, among=range(4))
     assert sorted(found["Most confident hits"]) == [1, 3]
     assert not found["Missed anomalies"]
     assert not found["False alarms"]
 
 
-@pytest.mark.parametrize(
-    ("defect", "row"), [("good", "Hardest normals without alarm"), ("crack", "Most confident hits")]
-)
-def test_one_class_alone_still_has_cases(defect, row):
-    pictures = [Scored(Record(str(i), "c", defect), float(i)) for i in range(3)]
-    found = cases(pictures, 5, among=[0, 2])
-    assert found[row] == [2, 0]
-    assert not found["False alarms"]
-    assert not found["Missed anomalies"]
+@pytest.mark.parametrize("defect", ["good", "crack"])
+def test_one_class_alone_still_has_cases(defect):
+    pictures = [Scored(Record(str(i), "c", defect), float(i)) for i in range(4)]
+    found = cases(pictures, card(c=1.0), 5, among=[0, 2, 3])
+    above, below = {
+        "good": ("False alarms", "Hardest normals without alarm"),
+        "crack": ("Most confident hits", "Missed anomalies"),
+    }[defect]
+    assert found[above] == [3, 2]
+    assert found[below] == [0]
+
+
+def test_without_normals_nothing_is_an_alarm():
+    pictures = [Scored(Record(str(i), "c", "crack"), float(i)) for i in range(3)]
+    none = Card("abc", {"c": Normals(np.zeros(0), np.zeros(0), "none")}, SCALE, 0.0)
+    assert alarms(pictures, none) == []
+    assert cases(pictures, none, 5, among=range(3))["Missed anomalies"] == [0, 1, 2]
+    assert alarms(pictures, card(c=0.0)) == [2, 1]
 
 
 def test_histogram_has_a_row_for_each_defect_or_for_each_kind_where_there_are_many():
@@ -261,7 +239,7 @@ def test_report_has_every_picture_and_its_links_resolve(tmp_path):
     records = tuple(
         Record(name, "part", "good" if name.startswith("good") else "$x_{$ 裂") for name in names
     )
-    report = Report(tmp_path / "new" / "report", records, SCALE)
+    report = Report(tmp_path / "new" / "report", records, CARD)
     scores = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     page = report.finish(evaluated(records, scores, report), title="<Run> & co")
 
@@ -285,14 +263,14 @@ def test_report_has_every_picture_and_its_links_resolve(tmp_path):
 def test_report_of_several_categories_without_some_curves(tmp_path):
     records = [Record(f"{c}/{d}", c, d) for c in ("_a", "b$") for d in ("good", "dent")]
     records = (*records, Record("c/good", "c", "good"))  # undefined: no anomalous picture
-    report = Report(tmp_path, records, SCALE)
+    report = Report(tmp_path, records, CARD)
     page = report.finish(evaluated(records, [0.1, 0.9, 0.2, 0.3, 0.1], report))
     assert (page.parent / "pro.png").exists()
 
 
 def test_report_of_normal_pictures_only_has_no_curves(tmp_path):
     records = (Record("a", "c", "good"), Record("b", "c", "good"))
-    report = Report(tmp_path, records, SCALE)
+    report = Report(tmp_path, records, CARD)
     page = report.finish(evaluated(records, [0.5, 0.5], report))
     assert sorted(p.name for p in tmp_path.glob("*.png")) == ["grid.png", "histogram.png"]
     assert "image_roc" not in page.read_text()
@@ -301,13 +279,13 @@ def test_report_of_normal_pictures_only_has_no_curves(tmp_path):
 def test_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"cannot write the report.*choose a folder.*file/report"):
-        Report(tmp_path / "file" / "report", (), SCALE)
+        Report(tmp_path / "file" / "report", (), CARD)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, None])
 def test_full_disk_names_the_folder(tmp_path, monkeypatch, number):
     records = (Record("a", "c", "good"),)
-    report = Report(tmp_path / "report", records, SCALE)
+    report = Report(tmp_path / "report", records, CARD)
 
     def save(*args, **keywords):
         raise OSError(number, "it broke") if number else OSError("encoder error")
@@ -332,7 +310,7 @@ def test_real_pictures_of_another_size_than_the_square_are_shown_whole(shared, t
     test = mvtec.load(shared / "data" / "cookies").test
     index = next(i for i, record in enumerate(test.records) if record.label)
     item = test[index]
-    report = Report(tmp_path, test.records, SCALE)
+    report = Report(tmp_path, test.records, CARD)
     report.visit(index, item, item["mask"].astype(np.float32), 1.0)
     (path,) = (tmp_path / "pictures").iterdir()
     layout = panels.Layout(*item["mask"].shape)

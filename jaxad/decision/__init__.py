@@ -1,0 +1,1 @@
+"""From scores to decisions: what is an alarm, and where."""
