@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 from PIL import Image
 
 from jaxad.data import images
@@ -49,11 +50,7 @@ def view_of(reading: Reading, category: str, headers: Mapping[Path, Header]) -> 
     path = region_of(reading, category)
     if path is None:
         return View(reading.fit)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such region; it is a mask, white where to look")
-    region = images.read_mask(path, replace(reading, mask_threshold=WHITE)) > 0
-    if not region.any():
-        raise ValueError(f"{path}: no pixel of the region is white, so there is nowhere to look")
+    region = _region(path, reading)
     wrong = [picture for picture, header in headers.items() if header.size != region.shape]
     if wrong:
         raise ValueError(
@@ -62,6 +59,23 @@ def view_of(reading: Reading, category: str, headers: Mapping[Path, Header]) -> 
             f"size:{shown(wrong)}"
         )
     return View(reading.fit, region)
+
+
+def of_later(folder: Path, category: str, reading: Reading) -> Preprocessing:
+    """How a run's later pictures are read and seen.
+
+    Args:
+      folder: of the run.
+      category: whose pictures they are; see `as_before`.
+      reading: says what the run did not decide.
+
+    Raises:
+      FileNotFoundError: the run's region is gone.
+      ValueError: what the run has stored is damaged, or as for `as_before`.
+    """
+    found = as_before(reading, stored(folder), category)
+    path = region_of(found, category)
+    return Preprocessing(found, View(found.fit, None if path is None else _region(path, found)))
 
 
 def region_of(reading: Reading, category: str) -> Path | None:
@@ -141,3 +155,13 @@ def as_before(reading: Reading, entries: Mapping[str, Mapping[str, Any]], catego
             "different ways: rename the folder to one of them"
         )
     return replace(reading, **entries.get(category, kinds[0]))
+
+
+def _region(path: Path, reading: Reading) -> Bool[np.ndarray, "H W"]:
+    """Where to look."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such region; it is a mask, white where to look")
+    region = images.read_mask(path, replace(reading, mask_threshold=WHITE)) > 0
+    if not region.any():
+        raise ValueError(f"{path}: no pixel of the region is white, so there is nowhere to look")
+    return region

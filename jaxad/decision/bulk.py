@@ -1,0 +1,78 @@
+"""Decisions about many files, as plain rows."""
+
+import pathlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from jaxad.data.pictures import THREADS
+from jaxad.data.reading import OnBadImage
+from jaxad.decision.predictor import Finding, Predictor, Raw, Seen
+
+Row = dict[str, Any]
+Write = Callable[[pathlib.Path, Seen, Finding], None]
+
+
+def rows(
+    predictor: Predictor,
+    paths: Iterable[pathlib.Path],
+    on_bad_image: OnBadImage = "skip",
+    write: Write | None = None,
+) -> Iterator[Row]:
+    """A row for each file, in order; reading, computing and writing overlap.
+
+    Args:
+      predictor: the model.
+      paths: of the files; taken as they are needed, so there may be any number.
+      on_bad_image: "skip" gives a row that says why a file cannot be used; "error" raises.
+      write: called for each picture before its row comes, in threads.
+
+    Raises:
+      FileNotFoundError: a file is gone, where that is an error.
+      ValueError: a file cannot be used, where that is an error.
+      FloatingPointError: a map or a score is not finite.
+      OSError: of `write`.
+    """
+
+    def see(path: pathlib.Path) -> Seen | Row:
+        try:
+            return predictor.see(path)
+        except (ValueError, OSError) as error:
+            if on_bad_image == "error":
+                raise
+            reason = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            return {"path": str(path), "error": reason}
+
+    def finish(seen: Seen, raw: Raw) -> Row:
+        began = time.perf_counter()
+        finding = predictor.finding(seen, raw)
+        assert seen.source is not None
+        if write is not None:
+            write(seen.source, seen, finding)
+        return row(seen, finding, seen.seconds + time.perf_counter() - began)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from predictor.stream(paths, pool, see, finish)
+
+
+def row(seen: Seen, finding: Finding, seconds: float) -> Row:
+    """What is known of a picture, as plain JSON: paths, numbers, regions.
+
+    Args:
+      seen: the picture.
+      finding: about it.
+      seconds: that were spent on it, computing apart.
+    """
+    height, width = seen.image.shape[:2]
+    return {
+        "path": str(seen.source),
+        **finding.judgement._asdict(),
+        "width": width,
+        "height": height,
+        "regions": [
+            {**one._asdict(), "box": list(one.box), "centroid": list(one.centroid)}
+            for one in finding.regions
+        ],
+        "seconds": round(seconds, 6),
+    }

@@ -1,0 +1,143 @@
+"""The rows of a prediction run on disk: nothing lost, nothing twice, however it ends.
+
+A folder holds `predictions.jsonl`, a row for each picture in the order in which they were done, and
+`predict.json`, what the rows depend on. A row is written when all files that belong to its picture
+are there, so after a crash the pictures without a row are the ones that are left to do.
+"""
+
+import csv
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from jaxad.training.record import write_json
+
+ROWS, ABOUT, SUMMARY = "predictions.jsonl", "predict.json", "summary.csv"
+COLUMNS = ("path", "score", "percentile", "p_value", "label", "regions", "largest_area", "error")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets run, where a cell begins with it
+
+
+class Journal:
+    """The rows of one prediction run; used in a `with`.
+
+    Attributes:
+      path: the folder.
+      done: paths of pictures that have a row.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], about: dict[str, Any]) -> None:
+        """Of a folder, new or one that was written to with the same `about`.
+
+        Args:
+          folder: made where it is missing.
+          about: what the rows depend on, as plain JSON: model, card, options.
+        """
+        self.path = pathlib.Path(folder).expanduser().absolute()
+        self.done: set[str] = set()
+        self._about = about
+
+    def __enter__(self) -> "Journal":
+        """Takes the folder for this process.
+
+        Raises:
+          BlockingIOError: another process writes to it.
+          ValueError: it holds rows of another model, card or options; or it is damaged.
+          OSError: it cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.path / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise BlockingIOError(
+                f"another process predicts into {self.path}: wait for it, or give another folder"
+            ) from None
+        try:
+            self._check()
+            self._mend()
+            write_json(self.path / ABOUT, self._about)
+            self._rows = open(self.path / ROWS, "ab")
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._rows.close()
+        self._lock.release()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Appends a row, with the "path" of its picture; it is there if the process dies."""
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+        self._rows.write(text.encode(errors="surrogatepass") + b"\n")
+        self._rows.flush()
+        self.done.add(row["path"])
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """All rows that are there, in their order."""
+        return _rows(self.path / ROWS)
+
+    def summarise(self) -> pathlib.Path:
+        """Writes `summary.csv`, harmless in a spreadsheet whatever the files are called."""
+        path = self.path / SUMMARY
+        part = path.with_name(path.name + ".part")
+        with open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            table = csv.writer(file)
+            table.writerow(COLUMNS)
+            for row in self.rows():
+                found = row.get("regions", [])
+                areas = [region["area"] for region in found]
+                given = {**row, "regions": len(found), "largest_area": max(areas, default=0)}
+                table.writerow([_cell(given.get(name)) for name in COLUMNS])
+        part.replace(path)
+        return path
+
+    def _check(self) -> None:
+        file = self.path / ABOUT
+        if not file.exists():
+            if (self.path / ROWS).exists():
+                raise ValueError(f"{self.path} has {ROWS}, but not {ABOUT}: give another folder")
+            return
+        try:
+            there = json.loads(file.read_text(encoding="utf-8"))
+            names = sorted({*there, *self._about})
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{file} is damaged ({error}): give another folder") from error
+        now = json.loads(json.dumps(self._about))
+        other = [name for name in names if there.get(name) != now.get(name)]
+        if other:
+            said = "; ".join(f"{n} is {there.get(n)!r} there, {now.get(n)!r} now" for n in other)
+            raise ValueError(f"{self.path} holds other predictions: {said}. Give another folder")
+
+    def _mend(self) -> None:
+        """Cuts off a row that a crash left unfinished, and takes note of the others."""
+        file = self.path / ROWS
+        if not file.exists():
+            return
+        with open(file, "rb+") as rows:
+            end = 0
+            for line in rows:
+                if not line.endswith(b"\n"):
+                    break
+                end += len(line)
+            rows.truncate(end)
+        self.done = {row["path"] for row in _rows(file)}
+
+
+def _rows(file: pathlib.Path) -> Iterator[dict[str, Any]]:
+    with open(file, encoding="utf-8", errors="surrogatepass") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{file} is damaged in line {number}: {error}") from error
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return "'" + value
+    return "" if value is None else value

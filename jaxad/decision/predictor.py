@@ -1,0 +1,359 @@
+"""A trained model as one callable: pictures in, decisions, maps and regions out."""
+
+import os
+import pathlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar, overload
+
+import jax
+import numpy as np
+from jaxtyping import Float32, Int, PyTree, UInt8
+from numpy import ndarray as NpArray
+
+from jaxad import compile
+from jaxad.data import images, preprocessing
+from jaxad.data.ahead import ahead
+from jaxad.data.pictures import THREADS
+from jaxad.data.reading import Reading
+from jaxad.data.view import Preprocessing
+from jaxad.decision import card as cards
+from jaxad.decision.card import Card, Judgement
+from jaxad.decision.regions import Region, regions
+from jaxad.decision.squares import Cut, blended, boxes, whole
+from jaxad.detector import Detector, State
+from jaxad.training.restore import finished
+
+Image = UInt8[NpArray, "H W 3"]
+Path = str | os.PathLike[str]
+T = TypeVar("T")
+
+
+class Finding(NamedTuple):
+    """What a model says of one picture.
+
+    Attributes:
+      judgement: score, percentile, p-value and label.
+      regions: where the map is above the card's limit for pixels, the highest peak first; in
+        pixels of the picture as a viewer shows it.
+      map: unscaled, at the picture's size; higher is more anomalous.
+      labels: for each pixel the number of its region, from 1; 0 for none.
+    """
+
+    judgement: Judgement
+    regions: list[Region]
+    map: Float32[NpArray, "H W"]
+    labels: Int[NpArray, "H W"]
+
+
+class Seen(NamedTuple):
+    """A picture that has been read, as a detector sees it.
+
+    Attributes:
+      image: at its own size.
+      cuts: the parts that are shown to the detector.
+      squares: each part at the detector's size.
+      source: the path that it was read from; None of an array.
+      seconds: that this took.
+    """
+
+    image: Image
+    cuts: list[Cut]
+    squares: UInt8[NpArray, "n size size 3"]
+    source: pathlib.Path | None = None
+    seconds: float = 0.0
+
+
+class Raw(NamedTuple):
+    """What a detector gave of a picture's parts: their maps and scores."""
+
+    maps: Float32[NpArray, "n size size"]
+    scores: Float32[NpArray, "n"]
+
+
+class Predictor:
+    """A trained model, compiled and ready.
+
+    Called with a picture it gives a `Finding`, with several a list of them. A picture is the path
+    of a file or an array: 8-bit RGB, `H W 3`, or grey, `H W`. It may be called from several threads
+    at once. Nothing of a picture is kept.
+
+    Args:
+      detector: the method.
+      cfg: its settings.
+      pretrained: {name: tree} for `cfg.weights`.
+      state: trained and calibrated.
+      card: what its scores mean.
+      category: of the pictures; None: the card's only one.
+      preprocessing: how files are read, and what the detector sees of them.
+      batch_size: pictures in one call of the detector; `cfg.batch_size` by default.
+      tiles: side in pixels of the parts that larger pictures are cut into; None for no cutting.
+
+    Raises:
+      ValueError: the card has no such category, or was made of pictures that were cut in another
+        way.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        cfg: Any,
+        pretrained: PyTree,
+        state: State,
+        card: Card,
+        *,
+        category: str | None = None,
+        preprocessing: Preprocessing,
+        batch_size: int | None = None,
+        tiles: int | None = None,
+    ) -> None:
+        self.detector, self.cfg, self.category = detector, cfg, category
+        self.preprocessing, self.tiles = preprocessing, tiles
+        self.batch_size = batch_size or cfg.batch_size
+        self.card = card
+        self._arguments = jax.device_put((pretrained, state._replace(opt=())))
+        self._predict = compile.predict(detector)
+        self._run(np.zeros((self.batch_size, cfg.size, cfg.size, 3), np.uint8))  # compiles
+
+    @classmethod
+    def load(
+        cls,
+        run: Path,
+        *,
+        card: Card | Path | None = None,
+        category: str | None = None,
+        batch_size: int | None = None,
+        tiles: int | None = None,
+        reading: Reading = images.PLAIN,
+    ) -> "Predictor":
+        """The predictor of a finished run.
+
+        Args:
+          run: its folder.
+          card: another card than the run's, or its file.
+          category: of the pictures, where the run learned several.
+          batch_size: pictures in one call of the detector; the run's by default.
+          tiles: see `Predictor`.
+          reading: how files are read, where the run did not decide it.
+
+        Raises:
+          FileNotFoundError: there is no such run, it is not finished, or it has no card.
+          ValueError: the run or the card is damaged, or the card is of another model.
+        """
+        folder = pathlib.Path(run).expanduser().absolute()
+        detector, cfg, pretrained, state, _ = finished(folder)
+        if card is None:
+            card = cards.of_run(folder, pretrained, state)
+        elif not isinstance(card, Card):
+            card = cards.read(pathlib.Path(card))
+        cards.check_model(card, cards.fingerprint(pretrained, state))
+        names = list(card.normals)
+        seen_as = category or (names[0] if len(names) == 1 else "")
+        before = preprocessing.of_later(folder, seen_as, reading)
+        return cls(
+            detector, cfg, pretrained, state, card, category=category, preprocessing=before,
+            batch_size=batch_size, tiles=tiles,
+        )  # fmt: skip
+
+    @property
+    def card(self) -> Card:
+        """What scores mean; another one may be set at any time."""
+        return self._card
+
+    @card.setter
+    def card(self, card: Card) -> None:
+        card.of(self.category)
+        if card.tiles != (self.tiles or 0):
+            made, now = (f"tiles of {x} pixels" if x else "whole" for x in (card.tiles, self.tiles))
+            raise ValueError(
+                f"the card was made of pictures that were seen as {made}, these are seen as "
+                f"{now}, whose scores are others: give the same --tiles, or make a card with "
+                "`jaxad calibrate RUN NORMAL_PICTURES` and these"
+            )
+        self._card = card
+
+    @overload
+    def __call__(self, pictures: Path | NpArray) -> Finding: ...
+    @overload
+    def __call__(self, pictures: Iterable[Path | NpArray]) -> list[Finding]: ...
+    def __call__(self, pictures: Any) -> Any:
+        """What the model says of one picture, or of several.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          ValueError: a file or an array is no picture that can be used.
+          FloatingPointError: a map or a score is not finite.
+        """
+        single = isinstance(pictures, str | os.PathLike) or (
+            isinstance(pictures, np.ndarray) and not _is_several(pictures)
+        )
+        several: Any = [pictures] if single else pictures
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = list(self.stream(several, pool, self.see, self.finding))
+        return found[0] if single else found
+
+    def stream(
+        self,
+        things: Iterable[Any],
+        pool: ThreadPoolExecutor,
+        see: Callable[[Any], "Seen | T"],
+        finish: Callable[[Seen, Raw], Any],
+    ) -> Iterator[Any]:
+        """What `finish` gives of each thing, in order; reading, computing and finishing overlap.
+
+        Args:
+          things: pictures, or what `see` makes pictures of.
+          pool: of the threads that read and finish.
+          see: `self.see`, or a function that calls it; what it gives instead of a picture passes
+            through.
+          finish: `self.finding`, or a function that calls it.
+        """
+        window = 2 * THREADS + self.batch_size
+        done = lambda pair: pair[0] if pair[1] is None else finish(*pair)
+        yield from ahead(done, self._computed(ahead(see, things, pool, window)), pool, window)
+
+    def see(self, picture: Path | NpArray) -> Seen:
+        """Reads a picture; errors as for a call."""
+        began = time.perf_counter()
+        reading, view = self.preprocessing
+        if isinstance(picture, np.ndarray):
+            path, image = None, _rgb(picture)
+        else:
+            path = pathlib.Path(picture)
+            image = images.read_image(path, reading)
+        if view.region is not None and view.region.shape != image.shape[:2]:
+            height, width = view.region.shape
+            raise ValueError(
+                f"{_named(picture)} has {image.shape[1]} x {image.shape[0]} pixels, but the region "
+                f"to look at {width} x {height}: pictures must be taken as the run's were"
+            )
+        shape = image.shape[:2]
+        cuts = [whole(shape)] if self.tiles is None else boxes(shape, self.tiles)
+        squares = np.stack([cut.square(image, view, self.cfg.size) for cut in cuts])
+        return Seen(image, cuts, squares, path, time.perf_counter() - began)
+
+    def check(self, seen: Seen, raw: Raw) -> None:
+        """Raises FloatingPointError if a map or a score is not finite."""
+        if not (np.isfinite(raw.maps).all() and np.isfinite(raw.scores).all()):
+            name = seen.source or "the array"
+            raise FloatingPointError(
+                f"the map or the score of {name} is not finite: the weights hold NaN"
+            )
+
+    def finding(self, seen: Seen, raw: Raw) -> Finding:
+        """From what the detector gave to what is decided.
+
+        Raises:
+          FloatingPointError: a map or a score is not finite.
+        """
+        self.check(seen, raw)
+        card = self.card  # one, even if another is set meanwhile
+        map, score = self.placed(seen, raw)
+        limit = card.limits(self.category).pixel
+        found, labels = regions(map, np.inf if limit is None else limit)
+        return Finding(card.judge(score, self.category), found, map, labels)
+
+    def placed(self, seen: Seen, raw: Raw) -> tuple[Float32[NpArray, "H W"], float]:
+        """The map at the picture's size, and the picture's score."""
+        level, view = self.card.level, self.preprocessing.view
+        shape = seen.image.shape[:2]
+        if self.tiles is None:
+            map = view.placed(raw.maps[0], shape, level)
+        else:
+            map = blended(shape, seen.cuts, raw.maps, view, level)
+        return map, float(raw.scores.max())
+
+    def _computed(self, items: Iterable[Any]) -> Iterator[tuple[Any, Raw | None]]:
+        """Each thing with what the detector gave of its squares; None for what is no picture.
+
+        Batches are filled across pictures, and one is computed while the next is gathered.
+        """
+        opened: deque[_Opened] = deque()
+        gathered: list[tuple[_Opened, int]] = []
+        started = None
+
+        def launch() -> Any:
+            squares = [one.thing.squares[place] for one, place in gathered]
+            squares += squares[-1:] * (self.batch_size - len(squares))
+            owners = gathered.copy()
+            gathered.clear()
+            return owners, self._run(np.stack(squares))
+
+        def ready() -> Iterator[tuple[Any, Raw | None]]:
+            while opened and not opened[0].missing:
+                one = opened.popleft()
+                yield one.thing, one.raw()
+
+        for item in items:
+            one = _Opened(item)
+            opened.append(one)
+            for place in range(one.missing):
+                gathered.append((one, place))
+                if len(gathered) == self.batch_size:
+                    launched = launch()
+                    _collect(started)
+                    started = launched
+            yield from ready()
+        if gathered:
+            launched = launch()
+            _collect(started)
+            started = launched
+        _collect(started)
+        yield from ready()
+
+    def _run(self, squares: UInt8[NpArray, "B size size 3"]) -> Any:
+        return self._predict(self.cfg, *self._arguments, squares)
+
+
+class _Opened:
+    """A picture whose parts are being predicted; or another thing, of which nothing is."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+        self.missing = len(thing.squares) if isinstance(thing, Seen) else 0
+        self.parts: list[tuple[Float32[NpArray, "size size"], float]] = []
+
+    def add(self, map: Float32[NpArray, "size size"], score: float) -> None:
+        self.parts.append((map, score))
+        self.missing -= 1
+
+    def raw(self) -> Raw | None:
+        if not self.parts:
+            return None
+        maps, scores = zip(*self.parts, strict=True)
+        return Raw(np.stack(maps), np.array(scores, np.float32))
+
+
+def _collect(started: Any) -> None:
+    """Waits for a batch, and gives each picture what is its own; parts are in their order."""
+    if started is None:
+        return
+    owners, prediction = started
+    maps = np.asarray(prediction.map, np.float32)
+    scores = np.asarray(prediction.score, np.float32)
+    for (one, _), map, score in zip(owners, maps, scores, strict=False):  # without the filling
+        one.add(map, float(score))
+
+
+def _is_several(array: NpArray) -> bool:
+    return array.ndim == 4
+
+
+def _named(picture: Path | NpArray) -> str:
+    return "the array" if isinstance(picture, np.ndarray) else str(picture)
+
+
+def _rgb(array: NpArray) -> Image:
+    """An array as an RGB picture."""
+    if array.dtype != np.uint8:
+        raise ValueError(
+            f"an array of {array.dtype}: expected uint8, 0 to 255; files of more bits are read by "
+            "their path"
+        )
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=-1)
+    if array.ndim != 3 or array.shape[2] != 3 or min(array.shape[:2]) < 2:
+        raise ValueError(f"an array of shape {array.shape}: expected H W 3, or H W for grey")
+    return array
