@@ -52,9 +52,13 @@ def _lines(name: str, data: Data) -> list[str]:
     return lines + left(data.passed_over, "passed over")
 
 
+def defects(test: Source) -> dict[str, int]:
+    """The numbers of test pictures by type of defect, in the order of their names."""
+    return dict(sorted(Counter(record.defect for record in test.records).items()))
+
+
 def _tested(test: Source) -> str:
-    defects = Counter(record.defect for record in test.records)
-    counts = ", ".join(f"{count} {defect}" for defect, count in sorted(defects.items()))
+    counts = ", ".join(f"{count} {defect}" for defect, count in defects(test).items())
     anomalous = sum(record.label for record in test.records)
     if not anomalous:
         return counts

@@ -264,7 +264,7 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def shown(paths: Sequence[Path], limit: int = 20) -> str:
+def shown(paths: Sequence[Path | str], limit: int = 20) -> str:
     """Paths for an error message, one to a line."""
     more = [f"and {len(paths) - limit} more"] if len(paths) > limit else []
     return "".join(f"\n  {line}" for line in [*map(str, paths[:limit]), *more])
