@@ -10,8 +10,12 @@ from jaxad.cli.errors import Usage, told
 
 VERBS = {
     "quickstart": "learn and find defects in rendered pictures, in under three minutes",
+    "inspect": "look through a folder of pictures before anything is trained on it",
     "train": "learn from normal pictures, then evaluate where there are test pictures",
     "evaluate": "measure a trained model again, on its own or on other test pictures",
+    "predict": "decide about new pictures: normal or anomalous, and where",
+    "calibrate": "make a new decision card from normal pictures, without training",
+    "drift": "tell whether new pictures still score as the card's normal ones did",
     "sweep": "train several settings and seeds together, and compare them",
     "methods": "what there is to train: paper, what it reads, weights",
     "weights": "list the networks found here and their licences, or convert a published file",

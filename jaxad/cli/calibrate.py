@@ -1,0 +1,103 @@
+"""`jaxad calibrate RUN NORMAL_PICTURES...`: a new card for a trained model, without training."""
+
+import pathlib
+from collections.abc import Sequence
+
+from jaxad.cli.errors import Usage
+from jaxad.cli.inputs import inputs, said
+from jaxad.cli.learn import origin
+from jaxad.cli.options import asked, leading
+from jaxad.cli.run_options import Device, folder_of
+from jaxad.cli.script import prepare
+from jaxad.data.files import shown
+from jaxad.data.images import PLAIN
+from jaxad.data.reading import OnBadImage
+from jaxad.decision import card as cards
+from jaxad.decision.predictor import Predictor
+from jaxad.decision.recalibration import blank, recalibrated
+from jaxad.detector import config, replace, static
+from jaxad.training.contents import learned_from
+from jaxad.training.restore import finished
+
+USAGE = "jaxad calibrate RUN NORMAL_PICTURE|FOLDER|PATTERN..."
+DESCRIPTION = """Makes a new decision card for a trained model from normal pictures of today's
+light and camera, which it has not learned from. The model stays; the card before is kept.
+
+RUN: the folder of a run.
+NORMAL_PICTURE...: files, folders (with the folders in them) or patterns; all must be normal."""
+
+
+@config
+class CardOptions:
+    """The card."""
+
+    out: str | None = static(None)  # file to write; none: RUN/card.json
+    category: str | None = static(None)  # of the pictures, where the run learned several
+    target_fpr: float | None = static(None, above=0, below=1)  # none: as the card before, or 0.01
+    tiles: int | None = static(None, 8)  # for `jaxad predict --tiles`: squares of so many pixels
+    on_bad_image: OnBadImage = static("error")  # "skip" leaves out files that cannot be used
+    max_pixels: int | None = static(None, 4)  # more are refused; none: as in the run
+    batch_size: int | None = static(None, 1)  # pictures that are computed together
+    device: Device | None = static(None)  # what computes; none: the best there is
+
+
+def main(words: Sequence[str]) -> None:
+    """The verb."""
+    places, rest = leading(words)
+    if not places and not rest:
+        rest = ["--help"]
+    (options,) = asked(rest, USAGE, DESCRIPTION, card=CardOptions())
+    if len(places) < 2:
+        raise Usage(f"expected the folder of a run and normal pictures: {USAGE}")
+    prepare(options.device)
+    folder, found = folder_of(places[0]), inputs(places[1:])
+    print(f"{said(found)} to calibrate with")
+    if learned := learned_from(folder, [path for path in found.paths if path.is_file()]):
+        raise ValueError(
+            f"{len(learned)} of {len(found.paths)} pictures are among those that the run learned "
+            "from, which score too low: give others, such as of a later day:" + shown(learned)
+        )
+    before = _before(folder, options)
+    plain = PLAIN
+    if options.max_pixels is not None:
+        plain = replace(plain, max_pixels=options.max_pixels)
+    predictor = Predictor.load(
+        folder, card=before, category=options.category, batch_size=options.batch_size,
+        tiles=options.tiles, reading=plain,
+    )  # fmt: skip
+    card = recalibrated(predictor, found.paths, options.on_bad_image)
+    if options.target_fpr is not None:
+        card = card.with_target(options.target_fpr)
+    card = card._replace(about=origin(", ".join(places[1:])))
+    file = pathlib.Path(options.out) if options.out is not None else folder / cards.FILE
+    if file.exists():
+        kept = _kept(file)
+        file.rename(kept)
+        print(f"the card before: {kept}")
+    cards.write(file, card)
+    _tell(card)
+    print(f"card: {file}")
+
+
+def _before(folder: pathlib.Path, options: CardOptions) -> cards.Card:
+    """The run's card if it is one for these tiles, otherwise one without normals."""
+    run = finished(folder)
+    model = cards.fingerprint(run.pretrained, run.state)
+    tiles = options.tiles or 0
+    if (folder / cards.FILE).exists():
+        card = cards.of_run(folder, run.pretrained, run.state)
+        return card if card.tiles == tiles else blank(model, list(card.normals), tiles)
+    return blank(model, run.record["data"]["categories"], tiles)
+
+
+def _kept(file: pathlib.Path) -> pathlib.Path:
+    """A free name for the card that was there."""
+    numbers = (number for number in range(1, 1_000_000))
+    names = (file.with_name(f"{file.stem}-before-{number}{file.suffix}") for number in numbers)
+    return next(name for name in names if not name.exists())
+
+
+def _tell(card: cards.Card) -> None:
+    for warning in card.warnings():
+        print(f"warning: {warning}")
+    print(f"a score is an alarm above {card.said()}")

@@ -1,0 +1,260 @@
+"""`jaxad predict RUN PICTURE...`: decide about new pictures."""
+
+import contextlib
+import json
+import pathlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from jaxad import progress
+from jaxad.cli.errors import Usage
+from jaxad.cli.hot_folder import HotFolder
+from jaxad.cli.inputs import Inputs, inputs
+from jaxad.cli.options import asked, given, leading
+from jaxad.cli.run_options import Device, folder_of
+from jaxad.cli.script import prepare
+from jaxad.cli.webhook import Webhook
+from jaxad.data.files import counted
+from jaxad.data.images import PLAIN
+from jaxad.data.reading import OnBadImage
+from jaxad.decision import bulk
+from jaxad.decision import card as cards
+from jaxad.decision.card import Card
+from jaxad.decision.journal import ROWS, Journal
+from jaxad.decision.predictor import Finding, Predictor, Seen
+from jaxad.detector import config, replace, static
+from jaxad.report import outputs, predictions
+
+USAGE = "jaxad predict RUN PICTURE|FOLDER|PATTERN..."
+DESCRIPTION = """Scores new pictures and decides about each: normal or anomalous, and where.
+
+RUN: the folder of a run.
+PICTURE...: files, folders (with the folders in them) or patterns such as "day/*.png".
+
+Without --out it prints JSON lines. With it the same command goes on where it stopped."""
+
+
+@config
+class OutputOptions:
+    """What is written."""
+
+    out: str | None = static(None)  # folder of rows, summary and page; none: rows are printed
+    overlays: bool = static(False)  # write heat maps over the pictures, on the card's colour scale
+    masks: bool = static(False)  # write masks, white where a region is
+    maps: Literal["none", "npy", "tiff"] = static("none")  # write the maps: float32, or 16 bits
+    page: bool = static(True)  # write a page of the most anomalous pictures
+    watch: bool = static(False)  # go on for ever: take files when they have stopped growing
+    webhook: str | None = static(None)  # address that each row is posted to, http or https
+
+
+@config
+class DecisionOptions:
+    """How is decided."""
+
+    card: str | None = static(None)  # file of another card than the run's
+    category: str | None = static(None)  # of the pictures, where the run learned several
+    target_fpr: float | None = static(None, above=0, below=1)  # false alarms; none: as the card has
+    threshold: float | None = static(None)  # a fixed one for scores, in place of the rate
+    pixel_threshold: float | None = static(None)  # beside --threshold: a fixed one for maps
+    tiles: int | None = static(None, 8)  # cut larger pictures into squares of so many pixels
+
+
+@config
+class ReadingOptions:
+    """How pictures are read; what the run has decided stays."""
+
+    on_bad_image: OnBadImage = static("skip")  # "error" stops at a file that cannot be used
+    max_pixels: int | None = static(None, 4)  # more are refused; none: as in the run
+    batch_size: int | None = static(None, 1)  # pictures that are computed together
+    device: Device | None = static(None)  # what computes; none: the best there is
+
+
+def main(words: Sequence[str]) -> None:
+    """The verb."""
+    places, rest = leading(words)
+    if not places and not rest:
+        rest = ["--help"]
+    output, decision, reading = asked(
+        rest, USAGE, DESCRIPTION,
+        output=OutputOptions(), decision=DecisionOptions(), reading=ReadingOptions(),
+    )  # fmt: skip
+    if len(places) < 2:
+        raise Usage(f"expected the folder of a run and pictures: {USAGE}")
+    if output.out is None:
+        for name in ("overlays", "masks", "maps", "watch", "webhook"):
+            if given(rest, name):
+                raise Usage(f"--{name} belongs to --out FOLDER, which is not given")
+    prepare(reading.device)
+    found = _watched(places[1:]) if output.watch else inputs(places[1:])
+    predictor = loaded(folder_of(places[0]), decision, reading)
+    for warning in predictor.card.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
+    if output.out is None:
+        for row in bulk.rows(predictor, found.paths, reading.on_bad_image):
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        return
+    _to_folder(predictor, found, output, reading, places[0])
+
+
+def loaded(run: pathlib.Path, decision: DecisionOptions, reading: ReadingOptions) -> Predictor:
+    """The predictor of a run, with the card that the options ask for.
+
+    Raises:
+      FileNotFoundError: there is no such run, or no card.
+      ValueError: see `Predictor.load`; or the card cannot promise the rate.
+    """
+    plain = PLAIN
+    if reading.max_pixels is not None:
+        plain = replace(plain, max_pixels=reading.max_pixels)
+    card = cards.read(pathlib.Path(decision.card)) if decision.card is not None else None
+    predictor = Predictor.load(
+        run, card=card, category=decision.category, batch_size=reading.batch_size,
+        tiles=decision.tiles, reading=plain,
+    )  # fmt: skip
+    predictor.card = decided(predictor.card, decision)
+    return predictor
+
+
+def decided(card: Card, options: DecisionOptions) -> Card:
+    """A card with the rate or the threshold that a command asks for.
+
+    Raises:
+      Usage: both are given, or a threshold of maps without one of scores.
+      ValueError: the card's normals cannot promise the rate.
+    """
+    if options.target_fpr is not None and options.threshold is not None:
+        raise Usage("--target-fpr and --threshold: say one of the two")
+    if options.pixel_threshold is not None and options.threshold is None:
+        raise Usage("--pixel-threshold belongs to --threshold")
+    if options.target_fpr is not None:
+        return card.with_target(options.target_fpr)
+    if options.threshold is not None:
+        return card.with_threshold(options.threshold, options.pixel_threshold)
+    return card
+
+
+def _to_folder(
+    predictor: Predictor, found: Inputs, output: OutputOptions, reading: ReadingOptions, run: str
+) -> None:
+    folder = pathlib.Path(output.out or "")
+    about = {
+        "run": str(pathlib.Path(run).absolute()),
+        "card": predictor.card.checksum(),
+        "category": predictor.category,
+        "options": {name: getattr(output, name) for name in ("overlays", "masks", "maps")},
+        "root": str(found.root),
+    }
+    with Journal(folder, about) as journal:
+        write, began, now = _writer(predictor, found, output), time.monotonic(), 0
+        with contextlib.ExitStack() as ending:
+            ending.callback(lambda: _ended(predictor, journal, found, output, run, now, began))
+            post = ending.enter_context(Webhook(output.webhook)).add if output.webhook else None
+            for several in _batches(found, journal, output.watch):
+                rows = bulk.rows(predictor, several, reading.on_bad_image, write)
+                for row in progress.shown(rows, "predicting", len(several)):
+                    journal.add(row)
+                    now += 1
+                    if post is not None:
+                        post(row)
+                    if output.watch:
+                        print(_line(row), flush=True)
+
+
+def _watched(places: Sequence[str]) -> Inputs:
+    """The folder to watch, whatever is in it now.
+
+    Raises:
+      Usage: it is not one folder.
+    """
+    if len(places) != 1 or not pathlib.Path(places[0]).is_dir():
+        raise Usage(f"--watch true: expected one folder that is there, not {' '.join(places)}")
+    folder = pathlib.Path(places[0])
+    return Inputs([], folder.absolute(), folder)
+
+
+def _batches(found: Inputs, journal: Journal, watch: bool) -> Iterator[list[pathlib.Path]]:
+    """Files that have no row yet: all at once or, from a watched folder, as they settle."""
+    if not watch:
+        left = [path for path in found.paths if str(path) not in journal.done]
+        if before := len(found.paths) - len(left):
+            print(f"{counted(before, 'picture')} have been done before", file=sys.stderr)
+        yield left
+        return
+    print(f"watching {found.place}; Ctrl-C ends it", file=sys.stderr)
+    before = set(journal.done)  # of an earlier call; a file of this one may come again
+    for several in HotFolder(found.place):
+        yield [path for path in several if str(path) not in before]
+        before -= {str(path) for path in several}
+
+
+def _ended(
+    predictor: Predictor,
+    journal: Journal,
+    found: Inputs,
+    output: OutputOptions,
+    run: str,
+    now: int,
+    began: float,
+) -> None:
+    """Summary and page of what there is, also of a run that ends early."""
+    seconds = time.monotonic() - began
+    summary = journal.summarise()
+    print(_said(journal, now, seconds))
+    print(f"rows: {journal.path / ROWS}\nsummary: {summary}")
+    if output.page:
+        print(f"page: {_page(predictor, journal, found, output, run)}")
+
+
+def _line(row: bulk.Row) -> str:
+    """A row for somebody who looks on; control characters of names are escaped."""
+    name = row["path"].encode("unicode_escape").decode()
+    if "error" in row:
+        return f"{name}: cannot be used"
+    return f"{name}: {row['label'] or 'no label'}, score {row['score']:.6g}"
+
+
+def _writer(predictor: Predictor, found: Inputs, output: OutputOptions) -> bulk.Write | None:
+    """What writes the files of a picture that are asked for; None if there are none."""
+    kinds: list[outputs.Kind] = []
+    if output.overlays:
+        kinds.append("overlays")
+    if output.masks:
+        kinds.append("masks")
+    if output.maps != "none":
+        kinds.append("maps")
+    if not kinds:
+        return None
+    folder = pathlib.Path(output.out or "")
+    raw = "tiff" if output.maps == "tiff" else "npy"
+
+    def write(path: pathlib.Path, seen: Seen, finding: Finding) -> None:
+        name, scale = found.name(path), predictor.card.scale
+        outputs.write(folder, name, seen.image, finding, scale, tuple(kinds), raw)
+
+    return write
+
+
+def _page(
+    predictor: Predictor, journal: Journal, found: Inputs, output: OutputOptions, run: str
+) -> pathlib.Path:
+    def overlay(path: str) -> str | None:
+        if not output.overlays:
+            return None
+        return f"overlays/{found.name(pathlib.Path(path))}.png"
+
+    title = f"{predictor.detector.name} of {run} on new pictures"
+    said = predictor.card.said()
+    return predictions.write(journal.path, journal.rows(), title, said, overlay)
+
+
+def _said(journal: Journal, now: int, seconds: float) -> str:
+    """How many pictures were called what, and how fast."""
+    counts = Counter(
+        "cannot be used" if "error" in row else row["label"] or "without a label"
+        for row in journal.rows()
+    )
+    each = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    return f"{each}; {counted(now, 'picture')} now, {now / max(seconds, 1e-9):.1f} a second"

@@ -1,0 +1,101 @@
+"""Rows posted to an address as they come, without ever holding up the line."""
+
+import contextlib
+import json
+import logging
+import queue
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+WAITING = 10_000  # rows that wait at most; of more the oldest are given up
+TRIES, TIMEOUT = 3, 5.0  # of one row; seconds
+ENDING = 10.0  # seconds that are waited for at the end
+
+
+class Webhook:
+    """Posts each row as JSON, in a thread of its own; used in a `with`.
+
+    What cannot be delivered after `TRIES` is given up, counted and logged: the rows on disk have
+    it.
+
+    Args:
+      url: http or https.
+
+    Raises:
+      ValueError: it is none.
+
+    Attributes:
+      lost: rows that were given up.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(f"webhook={url!r}: expected http://... or https://...")
+        self.lost = 0
+        self._url = url
+        self._rows: queue.Queue[dict[str, Any] | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._failing = False
+        self._given_up = threading.Event()
+
+    def __enter__(self) -> "Webhook":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(queue.Full):
+            self._rows.put(None, timeout=ENDING)
+        self._thread.join(ENDING)
+        self._given_up.set()
+        self._thread.join()
+        left = self._rows.qsize()
+        if self.lost or left:
+            log.warning(
+                "%d rows were not delivered to %s; they are in the folder",
+                self.lost + left,
+                self._url,
+            )
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Lets a row be posted."""
+        while True:
+            try:
+                self._rows.put_nowait(row)
+                return
+            except queue.Full:
+                with contextlib.suppress(queue.Empty):
+                    self._rows.get_nowait()
+                    self.lost += 1
+
+    def _work(self) -> None:
+        while (row := self._rows.get()) is not None:
+            if self._given_up.is_set():
+                self.lost += 1
+                return
+            self._post(row)
+
+    def _post(self, row: dict[str, Any]) -> None:
+        content = json.dumps(row, ensure_ascii=False).encode(errors="replace")
+        request = urllib.request.Request(
+            self._url, content, {"Content-Type": "application/json"}, method="POST"
+        )
+        reason = ""
+        for attempt in range(TRIES):
+            try:
+                with urllib.request.urlopen(request, timeout=TIMEOUT):
+                    self._failing = False
+                    return
+            except (OSError, urllib.error.URLError) as error:
+                reason = str(error)
+                if attempt + 1 == TRIES or self._given_up.wait(0.2 * 2**attempt):
+                    break
+        self.lost += 1
+        if not self._failing:  # once, not for each row
+            log.warning("the webhook %s does not answer: %s", self._url, reason)
+        self._failing = True

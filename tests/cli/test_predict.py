@@ -1,0 +1,178 @@
+"""`jaxad predict`, `calibrate` and `drift` as a person types them."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxad.cli.main import main
+from jaxad.decision import card as cards
+
+NAMES = ("a.png", "<img onerror=x>.png", "=cmd().png", "deep/b.png", "ü ö.png")
+
+
+@pytest.fixture(scope="module")
+def run(carded, tmp_path_factory):
+    """A finished run with its card, which tests may change."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    shutil.copytree(carded("autoencoder")[-1], folder)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_method(tiny):
+    """The run's method is found by its name, as any other."""
+
+
+def save(path, seed=0, shape=(40, 60)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for i, name in enumerate(NAMES):
+        save(tmp_path / "in" / name, i, (40 + i, 60 - i))
+    return tmp_path / "in"
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+
+
+def test_lines_are_printed_where_no_folder_is_given(run, pictures, capsys):
+    assert main(["predict", str(run), str(pictures / "a.png"), str(pictures / "deep")]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["path"] for row in found] == [
+        str(pictures / "a.png"), str(pictures / "deep" / "b.png"),
+    ]  # fmt: skip
+    for row in found:
+        assert {"score", "percentile", "p_value", "label", "regions", "seconds"} < set(row)
+
+
+def test_everything_is_written_at_the_pictures_own_size(run, pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["--out", str(out), "--overlays", "true", "--masks", "true", "--maps", "tiff"]
+    assert main(["predict", str(run), str(pictures), *words]) == 0
+    found = {row["path"]: row for row in rows(out)}
+    assert set(found) == {str(pictures / name) for name in NAMES}
+    for name in NAMES:
+        row = found[str(pictures / name)]
+        for kind, suffix in (("overlays", "png"), ("masks", "png"), ("maps", "tiff")):
+            with Image.open(out / kind / f"{name}.{suffix}") as image:
+                assert image.size == (row["width"], row["height"])
+    page = (out / "index.html").read_text()
+    assert "&lt;img onerror=x&gt;" in page
+    assert "<img onerror" not in page
+    with open(out / "summary.csv", newline="") as file:
+        assert not any(cell.startswith("=") for cells in csv.reader(file) for cell in cells)
+    assert not list(out.rglob("*.part"))
+    assert "5 pictures now" in capsys.readouterr().out
+
+
+def test_the_same_command_goes_on_and_repeats_nothing(run, pictures, tmp_path, capsys):
+    words = ["predict", str(run), str(pictures), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    whole = rows(tmp_path / "out")
+    file = tmp_path / "out" / "predictions.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:2]) + lines[2][:9])
+    capsys.readouterr()
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert "2 pictures have been done before" in printed.err
+    assert "3 pictures now" in printed.out
+    without = lambda several: [{k: v for k, v in row.items() if k != "seconds"} for row in several]
+    assert without(rows(tmp_path / "out")) == without(whole)
+
+
+def test_bad_files_have_a_row_that_says_why_or_stop_it(run, pictures, tmp_path, capsys):
+    (pictures / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:90])
+    (pictures / "gone.png").symlink_to(pictures / "nowhere.png")
+    words = ["predict", str(run), str(pictures), "--out"]
+    assert main([*words, str(tmp_path / "one")]) == 0
+    bad = {row["path"]: row["error"] for row in rows(tmp_path / "one") if "error" in row}
+    assert set(bad) == {str(pictures / "broken.png"), str(pictures / "gone.png")}
+    assert "cannot be read" in bad[str(pictures / "broken.png")]
+    assert "2 cannot be used" in capsys.readouterr().out
+    assert main([*words, str(tmp_path / "two"), "--on-bad-image", "error"]) == 2
+    assert "broken.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--target-fpr", "0.001"], "needs 999; the smallest rate of 4 is 0.2"),
+        (["--target-fpr", "0.3", "--threshold", "1"], "say one of the two"),
+        (["--pixel-threshold", "1"], "belongs to --threshold"),
+        (["--masks", "true"], "belongs to --out FOLDER"),
+        (["--tiles", "64"], "seen as whole, these are seen as tiles of 64 pixels"),
+        (["--card", "nowhere.json"], "nowhere.json: there is no card"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(run, pictures, words, message, capsys):
+    assert main(["predict", str(run), str(pictures), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_places_that_are_not_there_are_named(run, pictures, tmp_path, capsys):
+    for words, message in (
+        (["predict", str(tmp_path / "no"), str(pictures)], "there is no run folder"),
+        (["predict", str(run), str(pictures / "*.gif")], "no file matches it"),
+        (["predict", str(run)], "expected the folder of a run and pictures"),
+        (["predict", str(run), str(tmp_path / "in" / "deep" / "..")], None),
+    ):
+        status = main(words)
+        assert status == (2 if message else 0), words
+        if message:
+            assert message in capsys.readouterr().err
+
+
+def test_a_fixed_threshold_decides_and_the_score_stays(run, pictures, capsys):
+    def judged(threshold):
+        assert main(["predict", str(run), str(pictures / "a.png"), *threshold]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    plain, low, high = judged([]), judged(["--threshold", "-1"]), judged(["--threshold", "1e9"])
+    assert plain["score"] == low["score"] == high["score"]
+    assert (low["label"], high["label"]) == ("anomalous", "normal")
+
+
+def test_calibration_makes_a_card_of_these_pictures_and_keeps_the_one_before(run, tmp_path, capsys):
+    for i in range(12):
+        save(tmp_path / "day" / f"{i}.png", i)
+    before = (run / "card.json").read_text()
+    assert main(["calibrate", str(run), str(tmp_path / "day"), "--target-fpr", "0.1"]) == 0
+    assert "12 normal pictures (given for calibration)" in capsys.readouterr().out
+    assert (run / "card-before-1.json").read_text() == before
+    card = cards.read(run / "card.json")
+    assert (len(card.of().scores), card.target_fpr) == (12, 0.1)
+    assert main(["predict", str(run), str(tmp_path / "day")]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    np.testing.assert_allclose(sorted(row["score"] for row in found), card.of().scores, rtol=1e-6)
+    assert sum(row["label"] == "anomalous" for row in found) == 0  # 1 of 13 may be: a new one
+    # Among the card's own pictures there is no drift; among others there is.
+    assert main(["drift", str(run), str(tmp_path / "day")]) == 0
+    assert "no drift" in capsys.readouterr().out
+    for i in range(12):
+        Image.new("RGB", (60, 40), "white").save(tmp_path / "day" / f"{i}.png")
+    assert main(["drift", str(run), str(tmp_path / "day"), "--out", str(tmp_path / "d")]) == 3
+    assert json.loads((tmp_path / "d" / "drift.json").read_text())["drifted"] is True
+    assert (tmp_path / "d" / "drift.png").exists()
+
+
+def test_calibration_needs_usable_pictures(run, tmp_path, capsys):
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "broken.png").write_bytes(b"nothing")
+    before = (run / "card.json").read_text()
+    words = ["calibrate", str(run), str(tmp_path / "day")]
+    assert main(words) == 2
+    assert "broken.png" in capsys.readouterr().err
+    assert main([*words, "--on-bad-image", "skip"]) == 2
+    assert "no normal pictures to calibrate with: 1 given" in capsys.readouterr().err
+    assert (run / "card.json").read_text() == before
