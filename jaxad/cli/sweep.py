@@ -60,10 +60,10 @@ def main(words: Sequence[str]) -> None:
     for cfg in grid(base, swept):
         check_settings(detector, cfg)
     # Imported now that the words are known to be right: a help text need not wait for it.
-    from jaxad.cli.compare import compare
+    from jaxad.cli.sweeping import run_sweep
 
     place = places[0] if wanted == 2 else None
-    compare(detector, base, swept, place, folder_of(places[-1]), options, data, reading)
+    run_sweep(detector, base, swept, place, folder_of(places[-1]), options, data, reading)
 
 
 def separated(words: Sequence[str], cfg: Any) -> tuple[list[str], dict[str, list[str]]]:

@@ -17,7 +17,7 @@ from jaxad.detector import Detector
 from jaxad.nets.extractors import load_for
 
 
-def compare(
+def run_sweep(
     detector: Detector,
     base: Any,
     swept: dict[str, list[str]],
