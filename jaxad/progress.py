@@ -1,7 +1,9 @@
 """What a person sees of work that takes longer than they like to wait."""
 
+import contextlib
+import logging
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -20,6 +22,36 @@ def shown(
       total: how many there are, where they have no length.
       unit: what one is called.
     """
-    yield from tqdm(
+    with bar(what, total, unit, things) as found:
+        yield from found
+
+
+def bar(
+    what: str,
+    total: int | None = None,
+    unit: str = "picture",
+    things: Iterable[Any] | None = None,
+) -> Any:
+    """As `shown`, for work that is not gone through one by one: a `with`, told by `update(count)`.
+
+    Args:
+      what: is done, in a word.
+      total: how many there are.
+      unit: what one is called.
+      things: what is gone through, if it is iterated.
+    """
+    return tqdm(
         things, what, total, unit=unit, leave=False, delay=AFTER, disable=None, dynamic_ncols=True
     )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within it this package logs warnings alone: what is told once is not told for each part."""
+    logger = logging.getLogger("jaxad")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

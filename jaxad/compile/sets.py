@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from jaxad import progress
 from jaxad.compile.programs import jit, of_pictures
 from jaxad.detector import Pictures
 
@@ -40,13 +41,14 @@ def slices(
         raise ValueError("there are no pictures to go over: expected one or more")
     compiled = of_pictures(function)
     spans = [slice(at, min(at + size, len(pictures))) for at in range(0, len(pictures), size)]
-    with ThreadPoolExecutor(1) as reader:
+    with ThreadPoolExecutor(1) as reader, progress.bar("measuring", len(pictures)) as bar:
         ahead = reader.submit(pictures.__getitem__, spans[0])
         for following in [*spans[1:], None]:
             images = ahead.result()
             if following is not None:
                 ahead = reader.submit(pictures.__getitem__, following)
             yield compiled(*arguments, images)
+            bar.update(len(images))
 
 
 def moments(

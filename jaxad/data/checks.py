@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxad import progress
 from jaxad.data import images
 from jaxad.data.files import File, counted, shown
 from jaxad.data.images import Header
@@ -50,7 +51,8 @@ def checked(
     decode = on_bad_image == "skip" or reading.check_files
     looked_at = files if decode else _sample(files)
     with ThreadPoolExecutor() as pool:
-        looks = list(pool.map(lambda file: _look(file, reading, decode), looked_at))
+        looking = pool.map(lambda file: _look(file, reading, decode), looked_at)
+        looks = list(progress.shown(looking, "checking", len(looked_at), "file"))
     found = dict(zip([file.path for file in looked_at], looks, strict=True))
     bad = {path: LeftOut(path, look.reason) for path, look in found.items() if look.reason}
     listed = "".join(f"\n  {one.reason}" for one in bad.values())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxad import progress
 from jaxad.data.source import Source, spread
 from jaxad.data.view import WHOLE
 
@@ -62,7 +63,7 @@ class Resized:
             found[place] = self[indices[place]]
 
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(read, range(len(indices))))
+            list(progress.shown(pool.map(read, range(len(indices))), "reading", len(indices)))
         return found
 
 

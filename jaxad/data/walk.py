@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from jaxad import progress
 from jaxad.data import formats
 from jaxad.data.source import LeftOut
 
@@ -36,7 +37,8 @@ def list_images(
         raise FileNotFoundError(f"{folder}: no such folder")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: a file where a folder of pictures was expected")
-    there = [path for path, ours in _files(folder, recursive, _raise) if not ours]
+    files = progress.shown(_files(folder, recursive, _raise), "listing", unit="file")
+    there = [path for path, ours in files if not ours]
     found = [path for path in there if not _is_hidden(path, folder)]
     for path in found:
         _check_link(path)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 from numpy import ndarray as NpArray
 
+from jaxad import progress
 from jaxad.data.files import counted
 from jaxad.data.multiclass import Pool
 from jaxad.data.part import Part
@@ -93,9 +94,10 @@ def cross_fit(
     """The card of all normal pictures of a run, each scored by a model that did not learn from it.
 
     The pictures to learn from and those held out are dealt into folds by `key`; for each fold a
-    model learns from the others. Costs as many trainings. The models differ from the one that is
-    used, so p-values are approximate (Vovk, "Cross-conformal predictors", 2015; at most twice the
-    rate is certain: Barber et al., "Predictive inference with the jackknife+", 2021).
+    model learns from the others, all from the same number, so that nothing compiles anew. Costs as
+    many trainings. The models differ from the one that is used, so p-values are approximate (Vovk,
+    "Cross-conformal predictors", 2015; at most twice the rate is certain: Barber et al.,
+    "Predictive inference with the jackknife+", 2021).
 
     Args:
       detector: the method.
@@ -113,17 +115,20 @@ def cross_fit(
     folds = min(folds, len(pool))
     if folds < 2:
         raise ValueError(f"cross-fit: {len(pool)} normal pictures in {folds} folds, expected two")
+    learning = len(pool) - -(-len(pool) // folds)
     log.info(
-        "the card is cross-fit: %d models learn, each from all but a %dth of %s",
-        folds, folds, counted(len(pool), "picture"),
+        "the card is cross-fit: %d models learn, each from %d of %s; none with --folds 0",
+        folds, learning, counted(len(pool), "picture"),
     )  # fmt: skip
     order = np.asarray(jax.random.permutation(jax.random.fold_in(key, folds), len(pool)))
     gathered = _by_category(pool)
-    for fold, places in enumerate(np.array_split(order, folds)):
-        rest = [place for place in order.tolist() if place not in set(places.tolist())]
+    for fold in progress.shown(range(folds), "cross-fitting", folds, "model"):
+        scored = order[fold::folds].tolist()
+        rest = order[~np.isin(order, scored)][:learning].tolist()
         part = _learned_from(detector, data, pool, rest)
-        learned = fitting.fit(detector, cfg, pretrained, part, jax.random.fold_in(key, fold))
-        _gather(gathered, detector, cfg, pretrained, learned, Part(pool, places.tolist()))
+        with progress.quiet():
+            learned = fitting.fit(detector, cfg, pretrained, part, jax.random.fold_in(key, fold))
+        _gather(gathered, detector, cfg, pretrained, learned, Part(pool, scored))
     caveat = f"{folds} models that learned from a part of the pictures scored the rest"
     return card_of(gathered, cards.fingerprint(pretrained, state), CROSS_FIT, caveat)
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, PyTree, UInt8
 from numpy import ndarray as NpArray
 
-from jaxad import compile
+from jaxad import compile, progress
 from jaxad.data.pictures import THREADS
 from jaxad.data.source import Item, Record, Region, Source
 from jaxad.data.view import WHOLE, View
@@ -80,9 +80,9 @@ def predictions(
     arguments = jax.device_put((pretrained, state._replace(opt=())))  # once, not for each batch
     predict = functools.partial(compile.predict(detector), cfg, *arguments)
     places = range(len(source)) if order is None else order
-    return contextlib.closing(
-        _predicted(predict, _reader(source, places, cfg.size), batch_size or cfg.batch_size)
-    )
+    reader = _reader(source, places, cfg.size)
+    found = _predicted(predict, reader, batch_size or cfg.batch_size)
+    return contextlib.closing(_shown(found, len(places)))
 
 
 def _reader(source: Source, order: Sequence[int], size: int) -> Any:
@@ -112,6 +112,11 @@ def _predicted(
             waiting = batch, started
         if waiting is not None:
             yield from _unpacked(*waiting)
+
+
+def _shown(found: Generator[Predicted], count: int) -> Generator[Predicted]:
+    with contextlib.closing(found):
+        yield from progress.shown(found, "predicting", count)
 
 
 def _unpacked(batch: list[Picture], prediction: Prediction) -> Iterator[Predicted]:
