@@ -215,7 +215,8 @@ def with_masks(files: Sequence[File], folders: Sequence[Path], *, below: bool = 
             of = place if place in masks else _picture_of(place, masks)
             masks.get(of or place, lonely).append(path)
     if lonely:
-        raise ValueError(f"masks without a picture of their name:{shown(lonely)}")
+        said = [f"{path} (nearest: {names.pictures_near(path, masks)})" for path in lonely]
+        raise ValueError(f"masks without a picture of their name:{shown(said)}")
     if twice := [file.masks[0] for file in files if file.masks and any(masks.values())]:
         raise ValueError(f"there are masks in {folders[0]} and beside the pictures:{shown(twice)}")
     return [file._replace(masks=file.masks or tuple(masks[file.key])) for file in files]

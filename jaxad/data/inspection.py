@@ -1,6 +1,5 @@
 """What a folder of pictures holds, and what a person should look at before they train on it."""
 
-import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from scipy import ndimage
 
+from jaxad import progress
 from jaxad.data import images, names, walk
 from jaxad.data.files import place_of, shown
 from jaxad.data.reading import Reading
@@ -86,7 +86,8 @@ def looks(root: Path, reading: Reading = images.PLAIN) -> list[Look]:
     if not paths:
         raise ValueError(f"{root}: no pictures in it or in its folders")
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda path: look(path, root, reading), paths))
+        looking = pool.map(lambda path: look(path, root, reading), paths)
+        return list(progress.shown(looking, "looking", len(paths), "file"))
 
 
 def look(path: Path, root: Path, reading: Reading = images.PLAIN) -> Look:
@@ -206,8 +207,7 @@ def _masks(found: Sequence[Look]) -> list[Concern]:
         if one.is_mask:
             wanted = names.without_ending(one.path.stem)
             if wanted not in pictures:
-                near = difflib.get_close_matches(wanted, pictures, 3, 0.6)
-                lonely.append(f"{one.path} (nearest: {', '.join(near) or 'none'})")
+                lonely.append(f"{one.path} (nearest: {names.pictures_near(one.path, pictures)})")
     if not lonely:
         return []
     return [Concern("masks", "masks without a picture of their name:" + shown(lonely))]

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jaxad.data import walk
@@ -38,6 +38,18 @@ _ANOMALOUS = (
 )  # fmt: skip
 _FLAW = ("defect", "anomal", "fault", "flaw", "damage")
 _WITHOUT = ("no", "non", "not", "without")
+
+
+def pictures_near(mask: Path, pictures: Iterable[str]) -> str:
+    """Which pictures' names are nearest to the one that a mask asks for, in words.
+
+    Args:
+      mask: its file.
+      pictures: their places without suffix, perhaps with folders.
+    """
+    called = {place.rpartition("/")[2] for place in pictures}
+    near = difflib.get_close_matches(without_ending(mask.stem), sorted(called), 3, 0.6)
+    return ", ".join(near) or "none"
 
 
 def is_normal(name: str) -> bool:
