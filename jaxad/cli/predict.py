@@ -176,18 +176,27 @@ def _watched(places: Sequence[str]) -> Inputs:
 
 
 def _batches(found: Inputs, journal: Journal, watch: bool) -> Iterator[list[pathlib.Path]]:
-    """Files that have no row yet: all at once or, from a watched folder, as they settle."""
+    """Files that are to be done: all at once or, from a watched folder, as they settle."""
     if not watch:
-        left = [path for path in found.paths if str(path) not in journal.done]
-        if before := len(found.paths) - len(left):
-            print(f"{counted(before, 'picture')} have been done before", file=sys.stderr)
-        yield left
+        yield _left(found.paths, journal)
         return
     print(f"watching {found.place}; Ctrl-C ends it", file=sys.stderr)
-    before = set(journal.done)  # of an earlier call; a file of this one may come again
     for several in HotFolder(found.place):
-        yield [path for path in several if str(path) not in before]
-        before -= {str(path) for path in several}
+        yield _left(several, journal)
+
+
+def _left(paths: Sequence[pathlib.Path], journal: Journal) -> list[pathlib.Path]:
+    """Those without a row, and those that have been written anew since theirs."""
+    known = [journal.done.get(str(path)) for path in paths]
+    left = [
+        path for path, stamp in zip(paths, known, strict=True)
+        if stamp is None or stamp != bulk.stamp(path)
+    ]  # fmt: skip
+    if before := len(paths) - len(left):
+        print(f"{before} of {counted(len(paths), 'picture')} done before", file=sys.stderr)
+    if changed := len(left) - known.count(None):
+        print(f"{counted(changed, 'picture')} changed since: done again", file=sys.stderr)
+    return left
 
 
 def _ended(

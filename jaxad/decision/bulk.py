@@ -1,5 +1,6 @@
 """Decisions about many files, as plain rows."""
 
+import datetime
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +9,7 @@ from typing import Any
 
 from jaxad.data.pictures import THREADS
 from jaxad.data.reading import OnBadImage
-from jaxad.decision.predictor import Finding, Predictor, Raw, Seen
+from jaxad.decision.predictor import Finding, Predictor, Raw, Seen, Stamp
 
 Row = dict[str, Any]
 Write = Callable[[pathlib.Path, Seen, Finding], None]
@@ -36,13 +37,14 @@ def rows(
     """
 
     def see(path: pathlib.Path) -> Seen | Row:
+        made = stamp(path)
         try:
-            return predictor.see(path)
+            return predictor.see(path)._replace(stamp=made)
         except (ValueError, OSError) as error:
             if on_bad_image == "error":
                 raise
             reason = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            return {"path": str(path), "error": reason}
+            return {"path": str(path), **made, "error": reason}
 
     def finish(seen: Seen, raw: Raw) -> Row:
         began = time.perf_counter()
@@ -56,6 +58,16 @@ def rows(
         yield from predictor.stream(paths, pool, see, finish)
 
 
+def stamp(path: pathlib.Path) -> Stamp:
+    """The size of a file, and when it was changed; of one that is gone neither."""
+    try:
+        found = path.stat()
+    except OSError:
+        return {"bytes": None, "modified": None}
+    changed = datetime.datetime.fromtimestamp(found.st_mtime, datetime.UTC)
+    return {"bytes": found.st_size, "modified": changed.isoformat(timespec="microseconds")}
+
+
 def row(seen: Seen, finding: Finding, seconds: float) -> Row:
     """What is known of a picture, as plain JSON: paths, numbers, regions.
 
@@ -67,6 +79,7 @@ def row(seen: Seen, finding: Finding, seconds: float) -> Row:
     height, width = seen.image.shape[:2]
     return {
         "path": str(seen.source),
+        **seen.stamp,
         **finding.judgement._asdict(),
         "width": width,
         "height": height,

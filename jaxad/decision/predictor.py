@@ -29,6 +29,7 @@ from jaxad.training.restore import finished
 Image = UInt8[NpArray, "H W 3"]
 Path = str | os.PathLike[str]
 T = TypeVar("T")
+Stamp = dict[str, Any]  # what tells whether a file has changed: "bytes" and "modified"
 
 
 class Finding(NamedTuple):
@@ -57,6 +58,7 @@ class Seen(NamedTuple):
       squares: each part at the detector's size.
       source: the path that it was read from; None of an array.
       seconds: that this took.
+      stamp: of the file; empty of an array.
     """
 
     image: Image
@@ -64,6 +66,7 @@ class Seen(NamedTuple):
     squares: UInt8[NpArray, "n size size 3"]
     source: pathlib.Path | None = None
     seconds: float = 0.0
+    stamp: Stamp = {}
 
 
 class Raw(NamedTuple):

@@ -22,11 +22,6 @@ def run(carded, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tiny_method(tiny):
-    """The run's method is found by its name, as any other."""
-
-
 def save(path, seed=0, shape=(40, 60)):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8)
@@ -85,10 +80,16 @@ def test_the_same_command_goes_on_and_repeats_nothing(run, pictures, tmp_path, c
     capsys.readouterr()
     assert main(words) == 0
     printed = capsys.readouterr()
-    assert "2 pictures have been done before" in printed.err
+    assert "2 of 5 pictures done before" in printed.err
     assert "3 pictures now" in printed.out
     without = lambda several: [{k: v for k, v in row.items() if k != "seconds"} for row in several]
     assert without(rows(tmp_path / "out")) == without(whole)
+    save(pictures / "a.png", 9)  # another picture of that name gets a row of its own
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert "4 of 5 pictures done before" in printed.err
+    assert "1 picture changed since: done again" in printed.err
+    assert [row["path"] for row in rows(tmp_path / "out")[5:]] == [str(pictures / "a.png")]
 
 
 def test_bad_files_have_a_row_that_says_why_or_stop_it(run, pictures, tmp_path, capsys):
@@ -143,7 +144,11 @@ def test_a_fixed_threshold_decides_and_the_score_stays(run, pictures, capsys):
     assert (low["label"], high["label"]) == ("anomalous", "normal")
 
 
-def test_calibration_makes_a_card_of_these_pictures_and_keeps_the_one_before(run, tmp_path, capsys):
+def test_calibration_makes_a_card_of_these_pictures_and_keeps_the_one_before(
+    carded, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    shutil.copytree(carded("autoencoder")[-1], run)
     for i in range(12):
         save(tmp_path / "day" / f"{i}.png", i)
     before = (run / "card.json").read_text()
