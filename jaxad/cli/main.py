@@ -14,6 +14,7 @@ VERBS = {
     "train": "learn from normal pictures, then evaluate where there are test pictures",
     "evaluate": "measure a trained model again, on its own or on other test pictures",
     "predict": "decide about new pictures: normal or anomalous, and where",
+    "compare": "score the same pictures with several runs, and show where verdicts differ",
     "calibrate": "make a new decision card from normal pictures, without training",
     "drift": "tell whether new pictures still score as the card's normal ones did",
     "sweep": "train several settings and seeds together, and compare them",

@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from jaxad.decision.predictor import Stamp
 from jaxad.training.record import write_json
 
 ROWS, ABOUT, SUMMARY = "predictions.jsonl", "predict.json", "summary.csv"
@@ -26,7 +27,7 @@ class Journal:
 
     Attributes:
       path: the folder.
-      done: paths of pictures that have a row.
+      done: of each picture that has a row its path, and what its file was like: see `Stamp`.
     """
 
     def __init__(self, folder: str | os.PathLike[str], about: dict[str, Any]) -> None:
@@ -37,7 +38,7 @@ class Journal:
           about: what the rows depend on, as plain JSON: model, card, options.
         """
         self.path = pathlib.Path(folder).expanduser().absolute()
-        self.done: set[str] = set()
+        self.done: dict[str, Stamp] = {}
         self._about = about
 
     def __enter__(self) -> "Journal":
@@ -75,7 +76,7 @@ class Journal:
         text = json.dumps(row, ensure_ascii=False, allow_nan=False)
         self._rows.write(text.encode(errors="surrogatepass") + b"\n")
         self._rows.flush()
-        self.done.add(row["path"])
+        self.done[row["path"]] = _stamp(row)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """All rows that are there, in their order."""
@@ -92,7 +93,7 @@ class Journal:
                 found = row.get("regions", [])
                 areas = [region["area"] for region in found]
                 given = {**row, "regions": len(found), "largest_area": max(areas, default=0)}
-                table.writerow([_cell(given.get(name)) for name in COLUMNS])
+                table.writerow([cell(given.get(name)) for name in COLUMNS])
         part.replace(path)
         return path
 
@@ -125,7 +126,11 @@ class Journal:
                     break
                 end += len(line)
             rows.truncate(end)
-        self.done = {row["path"] for row in _rows(file)}
+        self.done = {row["path"]: _stamp(row) for row in _rows(file)}
+
+
+def _stamp(row: dict[str, Any]) -> Stamp:
+    return {name: row.get(name) for name in ("bytes", "modified")}
 
 
 def _rows(file: pathlib.Path) -> Iterator[dict[str, Any]]:
@@ -137,7 +142,8 @@ def _rows(file: pathlib.Path) -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{file} is damaged in line {number}: {error}") from error
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A value as a spreadsheet shows it: a text that it would run as a formula begins with '."""
     if isinstance(value, str) and value.startswith(FORMULA):
         return "'" + value
     return "" if value is None else value
