@@ -28,6 +28,8 @@ the weight sets found here; then trains and predicts for a moment. Exit status 1
 PACKAGES = ("jaxad", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tyro")
 OPTIONAL = {
     "tensorflow_datasets": "prepared data sets",
+    "tensorboardX": "metrics in TensorBoard: pip install 'jaxad[tensorboard]'",
+    "wandb": "metrics at Weights & Biases: pip install 'jaxad[wandb]'",
     "torch": "not needed: published weights are read without it",
 }
 TRIAL = autoencoder.Config(size=64, batch_size=8, steps=20, widths=(8, 16), smoothing=1.0, lr=3e-3)

@@ -1,5 +1,6 @@
 """Models: trained in their folders, then measured and shown."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import logging
@@ -29,7 +30,8 @@ from jaxad.training.epochs import steps_of
 from jaxad.training.features import MEMORY
 from jaxad.training.fitting import run as run_in_folder
 from jaxad.training.memory import Budget
-from jaxad.training.record import write_json
+from jaxad.training.record import settings, write_json
+from jaxad.training.writers import Writer, make
 from jaxad.weights import store
 
 log = logging.getLogger(__name__)
@@ -71,10 +73,17 @@ def learn(
         print(f"{name}: {detector.name} learns from {counted(len(one.train), 'picture')}\n{cfg}")
         lay, chosen = lasting(place, data)
         about = described(cfg, category=name, data=lay, options=vars(chosen), seed=run.seed)
-        state = learned(detector, cfg, pretrained, one, run, folder, about)
-        card = carded(detector, cfg, pretrained, state, one, run, folder)
         title = _title(detector, cfg, name, run.seed)
-        found.append(tested(detector, cfg, pretrained, state, one, card, folder, title, one.train))
+        said = settings(detector, cfg)
+        said = {"method": said["method"], **said["settings"], "category": name, "seed": run.seed}
+        with contextlib.closing(make(run.log, folder, said)) as writer:
+            state = learned(detector, cfg, pretrained, one, run, folder, about, writer)
+            card = carded(detector, cfg, pretrained, state, one, run, folder)
+            arguments = detector, cfg, pretrained, state, one, card, folder, title, one.train
+            found.append(tested(*arguments))
+            if found[-1] is not None:
+                measured = {f"eval/{n}": x for n, x in found[-1].mean.items() if x is not None}
+                writer.scalars(cfg.steps, measured)
         print(f"model: {folder / 'model'}\ncard: {folder / cards.FILE}")
     evaluations = [one for one in found if one is not None]
     if len(evaluations) > 1:
@@ -89,6 +98,7 @@ def learned(
     options: RunOptions,
     workdir: pathlib.Path,
     about: dict,
+    writer: Writer | None = None,
 ) -> State:
     """Trains in a folder, or goes on there.
 
@@ -100,12 +110,13 @@ def learned(
       options: of the run; `epochs` has become `cfg.steps` before.
       workdir: the run's folder.
       about: what else `run.json` tells.
+      writer: told the metrics.
     """
     at_save = _curve(detector, cfg, pretrained, data, workdir) if options.curve else None
     return run_in_folder(
         detector, cfg, pretrained, data, jax.random.key(options.seed), workdir,
         save_every=options.save_every, workers=options.workers, cache=cache(options.cache),
-        select=options.select, at_save=at_save, about=about,
+        select=options.select, at_save=at_save, about=about, writer=writer,
     )  # fmt: skip
 
 

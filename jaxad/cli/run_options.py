@@ -6,6 +6,7 @@ from typing import Literal
 from jaxad.data.reading import OnBadImage
 from jaxad.detector import config, static
 from jaxad.training.selection import Select
+from jaxad.training.writers import Log
 
 Device = Literal["cpu", "gpu", "tpu"]
 
@@ -24,6 +25,7 @@ class RunOptions:
     cache: str = static("none")  # frozen features: "memory", a folder, or "none": in every step
     workers: int = static(0, 0)  # processes that read pictures; 0 reads in threads
     device: Device | None = static(None)  # what computes; none: the best there is
+    log: Log = static("none")  # the metrics go there too: RUN/tensorboard, or Weights & Biases
 
 
 @config

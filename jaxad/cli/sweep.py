@@ -12,6 +12,7 @@ from jaxad.detector import check_settings, config, override, static
 from jaxad.detector import settings as settings_of
 from jaxad.training.named import detector as named
 from jaxad.training.selection import Select
+from jaxad.training.writers import Log, check
 
 HELP = """usage: jaxad sweep METHOD DATA OUT [--lr 1e-4 3e-4 ...] [--seeds 3]
 
@@ -37,6 +38,7 @@ class SweepOptions:
     cache: str = static("none")  # frozen features: "memory", a folder, or "none": in every step
     workers: int = static(0, 0)  # processes that read pictures; 0 reads in threads
     device: Device | None = static(None)  # what computes; none: the best there is
+    log: Log = static("none")  # the metrics go there too: OUT/tensorboard, or Weights & Biases
 
 
 def main(words: Sequence[str]) -> None:
@@ -59,6 +61,7 @@ def main(words: Sequence[str]) -> None:
         raise Usage("--steps and --epochs: say one of the two")
     for cfg in grid(base, swept):
         check_settings(detector, cfg)
+    check(options.log)
     # Imported now that the words are known to be right: a help text need not wait for it.
     from jaxad.cli.sweeping import run_sweep
 

@@ -1,5 +1,6 @@
 """Settings and seeds trained together, and compared on test pictures."""
 
+import contextlib
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from jaxad.cli.sweep import SweepOptions, grid
 from jaxad.data.reading import Reading
 from jaxad.detector import Detector
 from jaxad.nets.extractors import load_for
+from jaxad.training.record import settings
+from jaxad.training.writers import make
 
 
 def run_sweep(
@@ -47,17 +50,29 @@ def run_sweep(
         configs = grid(with_epochs(base, options.epochs, one), swept)
         pretrained = load_all(configs)
         print(f"{name}: {len(configs)} settings, {options.seeds} seeds, {len(one.train)} pictures")
-        members = sweep.run(
-            detector, configs, pretrained, one, keys, folder / "run",
-            at_once=options.at_once, save_every=options.save_every, workers=options.workers,
-            cache=cache(options.cache), select=options.select,
-        )  # fmt: skip
+        said = {"category": name, **described(detector, configs, options.seeds)}
+        with contextlib.closing(make(options.log, folder, said)) as writer:
+            members = sweep.run(
+                detector, configs, pretrained, one, keys, folder / "run",
+                at_once=options.at_once, save_every=options.save_every, workers=options.workers,
+                cache=cache(options.cache), select=options.select, writer=writer,
+            )  # fmt: skip
         if one.test is None:
             print("no test pictures: nothing to compare on")
             continue
         scores = sweep.evaluate(detector, configs, pretrained, members, one.test)
         sweep.write(folder, detector, configs, keys, scores)
         print(f"{sweep.text(configs, scores)}\ntables and plots: {folder}")
+
+
+def described(detector: Detector, configs: Sequence[Any], seeds: int) -> dict[str, Any]:
+    """The settings and the seed of each member, under the name that its metrics have."""
+    rows = [settings(detector, cfg)["settings"] for cfg in configs]
+    return {"method": detector.name} | {
+        f"member_{place * seeds + seed}": row | {"seed": seed}
+        for place, row in enumerate(rows)
+        for seed in range(seeds)
+    }
 
 
 def load_all(configs: Sequence[Any]) -> dict[str, Any]:

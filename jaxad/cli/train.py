@@ -12,6 +12,7 @@ from jaxad.cli.run_options import DataOptions, RunOptions, folder_of
 from jaxad.data.reading import Reading
 from jaxad.detector import Detector, check_settings
 from jaxad.training.named import detector as named
+from jaxad.training.writers import check
 
 HELP = """usage: jaxad train METHOD DATA RUN [--lr 3e-4 ...]
 
@@ -85,6 +86,7 @@ def train(
     place, workdir = _places(places, data, usage)
     epochs = None if given(rest, "steps") else run.epochs
     check_settings(detector, cfg)
+    check(run.log)
     # Imported now that the words are known to be right: a help text need not wait for it.
     from jaxad.cli.learn import learn
 

@@ -26,6 +26,7 @@ from jaxad.training import record as records
 from jaxad.training.features import Cache
 from jaxad.training.loop import loop, loop_in_folder
 from jaxad.training.selection import LOOKS, Select
+from jaxad.training.writers import Writer, careful
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def fit(
     memory: int | None = None,
     select: Select = "last",
     looks: int = LOOKS,
+    writer: Writer | None = None,
 ) -> Members:
     """Trains and calibrates every setting with every key, in memory.
 
@@ -87,6 +89,8 @@ def fit(
       memory: of pictures, for all members together; as `training.fit`'s.
       select: as `training.fit`'s.
       looks: as `training.fit`'s.
+      writer: as `training.fit`'s. Values are named `loss/member_5`, NaN once that member has
+        diverged; seeds of the first setting have the lowest numbers.
 
     Raises:
       ValueError: no settings or no keys; settings that cannot work, data missing for them.
@@ -107,7 +111,9 @@ def fit(
     sets = Sets(detector, pretrained, cache, memory, workers)
     task = Task(detector, pretrained, sets, workers, select, looks)
     todo = planned(task, configs, several, keys, at_once)
-    return _trained(task, configs, keys, todo)
+    told = careful(writer)
+    told.begin()
+    return _trained(task, configs, keys, todo, told)
 
 
 def run(
@@ -125,6 +131,7 @@ def run(
     memory: int | None = None,
     select: Select = "last",
     looks: int = LOOKS,
+    writer: Writer | None = None,
 ) -> Members:
     """As `fit`, in a folder: started again after an interruption it continues.
 
@@ -146,6 +153,7 @@ def run(
       memory: as `fit`'s.
       select: as `fit`'s.
       looks: as `fit`'s.
+      writer: as `fit`'s; a sweep that goes on may have another.
 
     Raises:
       ValueError: as `fit`, or the folder belongs to another run or sweep.
@@ -169,8 +177,10 @@ def run(
                 "at_once": sizes,
             }
         )
+        told = careful(writer)
+        told.begin()
         with contents.kept(folder.path, sets_of):
-            return _trained(task, configs, keys, todo, folder, save_every)
+            return _trained(task, configs, keys, todo, told, folder, save_every)
 
 
 def _trained(
@@ -178,6 +188,7 @@ def _trained(
     configs: Sequence[Any],
     keys: Array,
     todo: Sequence[Team],
+    writer: Writer,
     folder: checkpoint.RunFolder | None = None,
     save_every: int = 0,
 ) -> Members:
@@ -187,46 +198,52 @@ def _trained(
     for n, team in enumerate(todo):
         log.info("members %s (setting, seed), team %d of %d", list(team.places), n + 1, len(todo))
         task.sets.keep(data for later in todo[n:] for data in later.data)
+        progress = TeamProgress(
+            team.configs[0], _none_diverged(team),
+            writer=writer, members=numbers(team, len(keys)),
+        )  # fmt: skip
         if folder is None:
-            states, failed = _in_memory(task, team)
+            states = _in_memory(task, team, progress)
         else:
             where = checkpoint.RunFolder(folder.path / "teams" / f"{n:04d}", keep=1)
-            states, failed = _in_folder(task, team, where, save_every)
+            states = _in_folder(task, team, progress, where, save_every)
         found |= states
-        diverged[tuple(np.transpose(team.places))] = failed
+        diverged[tuple(np.transpose(team.places))] = progress.diverged
     return Members(grouped(found, groups(configs), len(keys)), diverged)
 
 
-def _in_memory(task: Task, team: Team) -> tuple[dict[Place, State], Int[np.ndarray, "m"]]:
-    """The team's calibrated states on the host, and the steps at which members diverged."""
+def _in_memory(task: Task, team: Team, progress: TeamProgress) -> dict[Place, State]:
+    """The team's calibrated states on the host; `progress` knows which members diverged."""
     with contextlib.closing(SideBySide(task, team)) as batches:
         states, keeper = teams.new_states(task, team), teams.keeper_of(task, team)
         keeper.begin(states)
-        cfg, progress = team.configs[0], TeamProgress(team.configs[0], _none_diverged(team))
-        advance = teams.advance(task, team)
-        states = loop(advance, states, batches, 0, cfg.steps, progress, keeper)
-    states = _finished(task, team, keeper.kept(states), progress)
-    return on_host(team, states), progress.diverged
+        advance, last = teams.advance(task, team), team.configs[0].steps
+        states = loop(advance, states, batches, 0, last, progress, keeper)
+    return on_host(team, _finished(task, team, keeper.kept(states), progress))
 
 
 def _in_folder(
-    task: Task, team: Team, folder: checkpoint.RunFolder, save_every: int
-) -> tuple[dict[Place, State], Int[np.ndarray, "m"]]:
+    task: Task,
+    team: Team,
+    progress: TeamProgress,
+    folder: checkpoint.RunFolder,
+    save_every: int,
+) -> dict[Place, State]:
     """As `_in_memory`, from where the folder's last checkpoint is, or from its finished model."""
-    cfg, progress = team.configs[0], TeamProgress(team.configs[0], _none_diverged(team))
+    last = team.configs[0].steps
     template = teams.abstract_states(task, team)
     if folder.has_model():
-        progress.write_to(folder.path / "metrics.jsonl", cfg.steps)
-        return on_host(team, folder.restore_model(template)), progress.diverged
+        progress.write_to(folder.path / "metrics.jsonl", last)
+        return on_host(team, folder.restore_model(template))
     with folder, contextlib.closing(SideBySide(task, team)) as batches:
         folder.claim({"members": [list(place) for place in team.places]})
         states = loop_in_folder(
             folder, template, lambda: teams.new_states(task, team), teams.advance(task, team),
-            batches, cfg.steps, progress, teams.keeper_of(task, team), save_every,
+            batches, last, progress, teams.keeper_of(task, team), save_every,
         )  # fmt: skip
         states = _finished(task, team, states, progress)
         folder.save_model(states)
-    return on_host(team, states), progress.diverged
+    return on_host(team, states)
 
 
 def _finished(task: Task, team: Team, states: State, progress: TeamProgress) -> State:
@@ -238,6 +255,11 @@ def _finished(task: Task, team: Team, states: State, progress: TeamProgress) -> 
 
 def _none_diverged(team: Team) -> Int[np.ndarray, "m"]:
     return np.full(len(team.places), NEVER)
+
+
+def numbers(team: Team, seeds: int) -> tuple[int, ...]:
+    """The members' numbers in the sweep: those of one setting follow one another."""
+    return tuple(setting * seeds + seed for setting, seed in team.places)
 
 
 def on_host(team: Team, states: State) -> dict[Place, State]:

@@ -17,7 +17,7 @@ from jaxad.detector import Detector, State
 from jaxad.ops import stacked
 from jaxad.sweep import team as teams
 from jaxad.sweep.batches import SideBySide
-from jaxad.sweep.fitting import Members, Place, grouped, on_host
+from jaxad.sweep.fitting import Members, Place, grouped, numbers, on_host
 from jaxad.sweep.planning import checked, planned
 from jaxad.sweep.progress import TeamProgress
 from jaxad.sweep.sets import Sets
@@ -25,6 +25,7 @@ from jaxad.sweep.settings import groups
 from jaxad.sweep.team import NEVER, Task, Team
 from jaxad.training.features import Cache
 from jaxad.training.loop import loop
+from jaxad.training.writers import Writer, careful
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def halve(
     workers: int = 0,
     cache: Cache = None,
     memory: int | None = None,
+    writer: Writer | None = None,
 ) -> Halved:
     """As `fit`, but after each of the steps `at` the worse half of the settings is dropped.
 
@@ -114,6 +116,7 @@ def halve(
       workers: as `fit`'s.
       cache: as `fit`'s.
       memory: as `fit`'s.
+      writer: as `fit`'s; members keep their numbers when others are dropped.
 
     Raises:
       ValueError: as `fit`; or `at` is not rising from 1 to before the fewest steps.
@@ -128,10 +131,11 @@ def halve(
         _Waiting(team, np.full(len(team.places), NEVER), np.full(len(team.places), np.nan))
         for team in planned(task, configs, several, keys, at_once)
     ]
-    kept, cuts = tuple(range(len(configs))), []
+    kept, cuts, told = tuple(range(len(configs))), [], careful(writer)
+    told.begin()
     for step in at:
         for i, one in enumerate(waiting):
-            waiting[i] = _advanced(task, one, step)
+            waiting[i] = _advanced(task, one, step, told, len(keys))
         values = _values(waiting, pretrained, score)
         best = sorted(kept, key=lambda place: -values[place])[: (len(kept) + 1) // 2]
         kept = tuple(sorted(best))
@@ -142,7 +146,7 @@ def halve(
     found: dict[Place, State] = {}
     steps = np.full((len(kept), len(keys)), NEVER)
     for one in waiting:
-        done = _advanced(task, one, one.team.configs[0].steps)
+        done = _advanced(task, one, one.team.configs[0].steps, told, len(keys))
         states = teams.calibrated(task, done.team, jax.device_put(done.states), done.diverged)
         for (s, k), state in on_host(done.team, states).items():
             found[kept.index(s), k] = state
@@ -152,10 +156,10 @@ def halve(
     return Halved(left, Members(grouped(found, groups(left), len(keys)), steps), tuple(cuts))
 
 
-def _advanced(task: Task, one: _Waiting, last: int) -> _Waiting:
+def _advanced(task: Task, one: _Waiting, last: int, writer: Writer, seeds: int) -> _Waiting:
     """The team after the step `last`."""
     team = one.team
-    progress = TeamProgress(team.configs[0], one.diverged, one.step)
+    progress = TeamProgress(team.configs[0], one.diverged, one.step, writer, numbers(team, seeds))
     with contextlib.closing(SideBySide(task, team)) as batches:
         if one.batches is None:
             states = teams.new_states(task, team)

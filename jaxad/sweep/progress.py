@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxad import compile
 from jaxad.detector import State
 from jaxad.sweep.team import NEVER
-from jaxad.training.progress import Progress, plain
+from jaxad.training.progress import Progress, number, plain
+from jaxad.training.writers import Writer
 
 log = logging.getLogger(__name__)
 
@@ -23,16 +25,39 @@ class TeamProgress(Progress):
       diverged: of each member, the step at which its loss was first not finite.
     """
 
-    def __init__(self, cfg: Any, diverged: Int[np.ndarray, "m"], step: int = 0):
-        """Of a team from `step` on, with what has diverged before; `NEVER` for the others."""
-        super().__init__(cfg)
+    def __init__(
+        self,
+        cfg: Any,
+        diverged: Int[np.ndarray, "m"],
+        step: int = 0,
+        writer: Writer | None = None,
+        members: Sequence[int] | None = None,
+    ):
+        """Of a team.
+
+        Args:
+          cfg: settings of a member.
+          diverged: steps at which members did before; `NEVER` for the others.
+          step: that it starts from.
+          writer: told the metrics of each member.
+          members: their numbers in the sweep; None for those in the team.
+        """
+        super().__init__(cfg, writer)
         self.diverged, self._step = diverged, step
+        self._members = range(len(diverged)) if members is None else members
         self._losses, self._taken = np.zeros(len(diverged)), 0
 
     def _take_up(self, lines: list[str]) -> None:
         marks = [row["diverged"] for row in map(json.loads, lines) if "diverged" in row]
         if marks:  # what the interrupted run marked stays marked
             self.diverged = np.array(marks[-1])
+
+    def _scalars(self, values: dict) -> dict[str, float]:
+        return {
+            f"{name}/member_{member}": number(x)
+            for name, row in values.items()
+            for member, x in zip(self._members, row, strict=True)
+        }
 
     @property
     def stopped(self) -> bool:

@@ -23,6 +23,7 @@ from jaxad.training.loop import Advance, loop, loop_in_folder
 from jaxad.training.memory import Budget
 from jaxad.training.progress import Progress
 from jaxad.training.selection import LOOKS, Keeper, Select, heldout_loss, keeper
+from jaxad.training.writers import Writer, careful
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def fit(
     memory: int | None = None,
     select: Select = "last",
     looks: int = LOOKS,
+    writer: Writer | None = None,
 ) -> State:
     """Measures, trains and calibrates in memory.
 
@@ -69,6 +71,8 @@ def fit(
         GiB by default; sets that do not fit are read whenever they are needed.
       select: "last", or "heldout" for the state whose held-out loss is lowest.
       looks: at the held-out loss, evenly spaced over the steps.
+      writer: told the metrics, at their steps; see `writers`. It is begun here, and closed by the
+        caller. If it fails after that, a warning says so once, and the training goes on.
 
     Raises:
       ValueError: settings that cannot work, or data missing for them.
@@ -91,8 +95,9 @@ def fit(
         keeps = _keeper(detector, cfg, pretrained, sets, select, looks)
         state = begun(detector, cfg, pretrained, sets.train, init_key)
         keeps.begin(state)
-        advance = _advance(detector, cfg, pretrained, step_key)
-        state = loop(advance, state, sets.batches, 0, cfg.steps, Progress(cfg), keeps)
+        advance, told = _advance(detector, cfg, pretrained, step_key), careful(writer)
+        told.begin()
+        state = loop(advance, state, sets.batches, 0, cfg.steps, Progress(cfg, told), keeps)
         return detector.calibrate(cfg, pretrained, keeps.kept(state), sets.heldout)
 
 
@@ -113,6 +118,7 @@ def run(
     looks: int = LOOKS,
     at_save: Callable[[int, State], None] | None = None,
     about: dict | None = None,
+    writer: Writer | None = None,
 ) -> State:
     """As `fit`, in a folder: started again after an interruption it continues bit for bit.
 
@@ -137,6 +143,8 @@ def run(
       at_save: called with step and state whenever a checkpoint is saved: to draw a curve. What it
         finds must not decide which state is kept.
       about: what else `run.json` is to tell a person, as plain JSON; nothing depends on it.
+      writer: as `fit`'s; a run that goes on may have another. Of a run that is complete it is told
+        nothing.
 
     Raises:
       ValueError: settings that cannot work, data missing for them, or another run's folder.
@@ -177,13 +185,15 @@ def run(
         contextlib.ExitStack() as ending,
     ):
         keeps = _keeper(detector, cfg, pretrained, sets, select, looks)
+        told = careful(writer)
+        told.begin()
         folder.claim(record, about)  # now that nothing is missing
         ending.enter_context(contents.kept(folder.path, [data]))
         first = lambda: begun(detector, cfg, pretrained, sets.train, init_key)
         advance = _advance(detector, cfg, pretrained, step_key)
         state = loop_in_folder(
-            folder, template, first, advance, sets.batches, cfg.steps, Progress(cfg), keeps,
-            save_every, at_save,
+            folder, template, first, advance, sets.batches, cfg.steps, Progress(cfg, told),
+            keeps, save_every, at_save,
         )  # fmt: skip
         state = detector.calibrate(cfg, pretrained, state, sets.heldout)
         compile.check_finite(state)

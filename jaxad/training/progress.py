@@ -15,12 +15,13 @@ from tqdm import tqdm
 
 from jaxad import compile
 from jaxad.detector import State
+from jaxad.training.writers import Writer, careful
 
 CHUNK = 10  # steps at most between two looks at the clock, one scan on an accelerator
 
 
 class Progress:
-    """What a person sees of a run, and its metrics as JSON lines.
+    """What a person sees of a run, and its metrics as JSON lines; a writer is told the same.
 
     Attributes:
       stopped: whether going on makes no sense; never of a single run, which raises instead.
@@ -28,18 +29,25 @@ class Progress:
 
     stopped = False
 
-    def __init__(self, cfg: Any):
+    def __init__(self, cfg: Any, writer: Writer | None = None):
         """Starts at the first step of a run with these settings; nothing is written to a file."""
         self._cfg, self._file, self._step = cfg, None, 0
+        self._writer = careful(writer)
+        self._told: dict[str, int] = {}  # the last step of each value, by the interrupted run
 
     def write_to(self, file: os.PathLike, step: int) -> None:
-        """Writes to `file` too, from `step` on; an interrupted run's lines of later steps go."""
+        """Writes to `file` too, from `step` on; an interrupted run's lines of later steps go.
+
+        The writer was told these by that run, the same bit for bit, and is not told again.
+        """
         path = pathlib.Path(file)
         self._file, self._step = path, step
         if path.exists():
             lines = path.read_text().splitlines(keepends=True)
             whole = [line for line in lines if line.endswith("\n")]
             kept = [line for line in whole if json.loads(line)["step"] <= step]
+            for row in map(json.loads, whole[len(kept) :]):
+                self._told |= dict.fromkeys(row, row["step"])
             part = path.with_name(path.name + ".part")
             part.write_text("".join(kept))
             part.replace(path)
@@ -97,6 +105,15 @@ class Progress:
         if self._file is not None:
             with open(self._file, "a") as lines:
                 lines.write(json.dumps(line, allow_nan=False) + "\n")
+        step = line["step"]
+        new = {name: x for name, x in line.items() if step > self._told.get(name, -1)}
+        new.pop("step", None)
+        if new:
+            self._writer.scalars(step, self._scalars(new))
+
+    def _scalars(self, values: dict) -> dict[str, float]:
+        """What the writer is told of values in a line."""
+        return {name: number(value) for name, value in values.items()}
 
     def _show(self, step: int, loss: float) -> None:
         now = time.monotonic()
@@ -113,6 +130,11 @@ class Progress:
             file=sys.stderr,
         )
         self._last_line, self._last_time = step, now
+
+
+def number(value: int | float | None) -> float:
+    """What was written as null is NaN again."""
+    return float("nan") if value is None else float(value)
 
 
 def plain(value: Any) -> Any:
