@@ -13,7 +13,7 @@ from jaxad.cli.options import asked, leading
 from jaxad.cli.predict import DecisionOptions, ReadingOptions, loaded
 from jaxad.cli.run_options import folder_of
 from jaxad.cli.script import prepare
-from jaxad.data.files import counted
+from jaxad.data.files import counted, printable
 from jaxad.decision import bulk, drift
 from jaxad.detector import config, static
 from jaxad.report.figures import draw_histogram
@@ -56,7 +56,7 @@ def main(words: Sequence[str]) -> None:
     rows = bulk.rows(predictor, given.paths, reading.on_bad_image)
     rows = list(progress.shown(rows, "scoring", len(given.paths)))
     scores = np.array([row["score"] for row in rows if "error" not in row])
-    bad = [row["error"] for row in rows if "error" in row]
+    bad = [printable(row["error"]) for row in rows if "error" in row]
     for reason in bad:
         print(f"left out: {reason}")
     found = drift.drift(predictor.card, scores, predictor.category)

@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from jaxad.data.files import counted
+from jaxad.data.files import counted, printable
 from jaxad.data.source import Data, LeftOut, Source, skipped
 
 NAMED = 5  # files of one reason that are named
@@ -27,15 +26,10 @@ def left(files: Sequence[LeftOut], what: str) -> list[str]:
         reasons.setdefault(one.reason, []).append(one)
     lines = []
     for reason, some in reasons.items():
-        shown = ", ".join(_printable(one.path) for one in some[:NAMED])
+        shown = ", ".join(printable(str(one.path)) for one in some[:NAMED])
         more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
         lines.append(f"  {what} {counted(len(some), 'file')}, {reason}: {shown}{more}")
     return lines
-
-
-def _printable(path: Path) -> str:
-    """A path for any terminal; what is no text in it is escaped."""
-    return str(path).encode(errors="backslashreplace").decode()
 
 
 def _lines(name: str, data: Data) -> list[str]:
@@ -48,7 +42,7 @@ def _lines(name: str, data: Data) -> list[str]:
     bad = [one for source in sources for one in skipped(source)]
     if bad:
         lines.append(f"  left out {counted(len(bad), 'picture')} that cannot be read:")
-        lines += [f"    {one.reason}" for one in bad]
+        lines += [f"    {printable(one.reason)}" for one in bad]
     return lines + left(data.passed_over, "passed over")
 
 

@@ -17,7 +17,7 @@ from jaxad.cli.options import asked, given, leading
 from jaxad.cli.run_options import Device, folder_of
 from jaxad.cli.script import prepare
 from jaxad.cli.webhook import Webhook
-from jaxad.data.files import counted
+from jaxad.data.files import counted, printable
 from jaxad.data.images import PLAIN
 from jaxad.data.reading import OnBadImage
 from jaxad.decision import bulk
@@ -219,7 +219,7 @@ def _ended(
 
 def _line(row: bulk.Row) -> str:
     """A row for somebody who looks on; control characters of names are escaped."""
-    name = row["path"].encode("unicode_escape").decode()
+    name = printable(row["path"])
     if "error" in row:
         return f"{name}: cannot be used"
     return f"{name}: {row['label'] or 'no label'}, score {row['score']:.6g}"

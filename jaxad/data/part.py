@@ -31,9 +31,8 @@ class Part:
         return {**self.source[self.places[index]], "index": index}
 
     def stamps(self) -> dict[str, Stamp]:
-        """As the source's, of these pictures."""
-        names = {record.name for record in self.records}
-        return {name: stamp for name, stamp in stamps(self.source).items() if name in names}
+        """As the source's, with those of pictures that are not in this part."""
+        return stamps(self.source)
 
     def regions(self, index: int) -> list[Region]:
         """As the source's."""

@@ -9,8 +9,10 @@ from jaxad import progress
 from jaxad.data import formats
 from jaxad.data.source import LeftOut
 
-# What tells a folder that this library wrote, of a run, results or a sweep: no pictures of a set.
-OURS = frozenset(("run.json", "evaluation.json", "sweep.csv"))
+# What tells a folder that this library wrote, a run's or one of results: no pictures of a set.
+OURS = frozenset(
+    ("run.json", "evaluation.json", "sweep.csv", "predict.json", "comparison.json", "drift.json")
+)
 CLUTTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # that systems leave in folders unasked
 
 

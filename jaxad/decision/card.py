@@ -186,7 +186,7 @@ class Card(NamedTuple):
         limits, normals = self.limits(name), self.normals[name]
         if limits.score is None:
             return f"{name}: no limit, for there are no normal pictures to make one of"
-        low, high = (f"{100 * share:.2g}" for share in limits.interval)
+        low, high = (_percent(share) for share in limits.interval)
         rule = "fixed" if limits.rate is None else f"for {100 * limits.rate:.3g} % false alarms"
         about = "approximately " if normals.caveat else ""
         return (
@@ -311,6 +311,10 @@ def check_model(card: Card, model: str) -> None:
             f"the card is that of another model ({card.model}, not {model}), whose scores mean "
             "something else: make one with `jaxad calibrate RUN NORMAL_PICTURES`"
         )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
 
 
 def _ascending(values: list[float]) -> Float[NpArray, "n"]:

@@ -92,6 +92,15 @@ def test_the_same_command_goes_on_and_repeats_nothing(run, pictures, tmp_path, c
     assert [row["path"] for row in rows(tmp_path / "out")[5:]] == [str(pictures / "a.png")]
 
 
+def test_what_was_written_beside_the_pictures_is_none_of_them(run, pictures, capsys):
+    words = ["predict", str(run), str(pictures), "--out", str(pictures / "out"), "--overlays", "1"]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(words) == 0
+    assert "5 of 5 pictures done before" in capsys.readouterr().err
+    assert len(rows(pictures / "out")) == 5
+
+
 def test_bad_files_have_a_row_that_says_why_or_stop_it(run, pictures, tmp_path, capsys):
     (pictures / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:90])
     (pictures / "gone.png").symlink_to(pictures / "nowhere.png")

@@ -50,6 +50,7 @@ def test_few_normals_give_the_smallest_rate_and_a_warning():
     assert "9 normal pictures (held out of training) cannot promise" in warning
     assert "0.01, which needs 99: the smallest rate, 0.1, is taken" in warning
     assert new(99).warnings() == []
+    assert "imply 0.28 to 34 % in the long run" in new(9).said()
     assert (
         "approximate: why"
         in new(99)._replace(normals={"a": new(99).of()._replace(caveat="why")}).warnings()[0]
