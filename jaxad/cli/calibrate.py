@@ -10,12 +10,11 @@ from jaxad.cli.options import asked, leading
 from jaxad.cli.run_options import Device, folder_of
 from jaxad.cli.script import prepare
 from jaxad.data.files import shown
-from jaxad.data.images import PLAIN
 from jaxad.data.reading import OnBadImage
 from jaxad.decision import card as cards
 from jaxad.decision.predictor import Predictor
 from jaxad.decision.recalibration import blank, recalibrated
-from jaxad.detector import config, replace, static
+from jaxad.detector import config, static
 from jaxad.training.contents import learned_from
 from jaxad.training.restore import finished
 
@@ -58,12 +57,9 @@ def main(words: Sequence[str]) -> None:
             "from, which score too low: give others, such as of a later day:" + shown(learned)
         )
     before = _before(folder, options)
-    plain = PLAIN
-    if options.max_pixels is not None:
-        plain = replace(plain, max_pixels=options.max_pixels)
     predictor = Predictor.load(
         folder, card=before, category=options.category, batch_size=options.batch_size,
-        tiles=options.tiles, reading=plain,
+        tiles=options.tiles, max_pixels=options.max_pixels,
     )  # fmt: skip
     card = recalibrated(predictor, found.paths, options.on_bad_image)
     if options.target_fpr is not None:

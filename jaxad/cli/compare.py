@@ -87,6 +87,7 @@ def _drawn(
     drawn: dict[pathlib.Path, str] = {}
 
     def write(path: pathlib.Path, seen: Seen, finding: Finding) -> None:
+        assert seen.image is not None
         scale = predictor.card.scale
         outputs.write(folder, names[path], seen.image, finding, scale, ("overlays",))
         drawn[path] = f"overlays/{names[path]}.png"

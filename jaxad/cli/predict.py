@@ -18,14 +18,13 @@ from jaxad.cli.run_options import Device, folder_of
 from jaxad.cli.script import prepare
 from jaxad.cli.webhook import Webhook
 from jaxad.data.files import counted, printable
-from jaxad.data.images import PLAIN
 from jaxad.data.reading import OnBadImage
 from jaxad.decision import bulk
 from jaxad.decision import card as cards
 from jaxad.decision.card import Card
 from jaxad.decision.journal import ROWS, Journal
 from jaxad.decision.predictor import Finding, Predictor, Seen
-from jaxad.detector import config, replace, static
+from jaxad.detector import config, static
 from jaxad.report import outputs, predictions
 
 USAGE = "jaxad predict RUN PICTURE|FOLDER|PATTERN..."
@@ -89,6 +88,8 @@ def main(words: Sequence[str]) -> None:
                 raise Usage(f"--{name} belongs to --out FOLDER, which is not given")
     prepare(reading.device)
     found = _watched(places[1:]) if output.watch else inputs(places[1:])
+    if output.out is not None:
+        _check_out(pathlib.Path(output.out), found)
     predictor = loaded(folder_of(places[0]), decision, reading)
     for warning in predictor.card.warnings():
         print(f"warning: {warning}", file=sys.stderr)
@@ -106,13 +107,10 @@ def loaded(run: pathlib.Path, decision: DecisionOptions, reading: ReadingOptions
       FileNotFoundError: there is no such run, or no card.
       ValueError: see `Predictor.load`; or the card cannot promise the rate.
     """
-    plain = PLAIN
-    if reading.max_pixels is not None:
-        plain = replace(plain, max_pixels=reading.max_pixels)
     card = cards.read(pathlib.Path(decision.card)) if decision.card is not None else None
     predictor = Predictor.load(
         run, card=card, category=decision.category, batch_size=reading.batch_size,
-        tiles=decision.tiles, reading=plain,
+        tiles=decision.tiles, max_pixels=reading.max_pixels,
     )  # fmt: skip
     predictor.card = decided(predictor.card, decision)
     return predictor
@@ -161,6 +159,13 @@ def _to_folder(
                         post(row)
                     if output.watch:
                         print(_line(row), flush=True)
+
+
+def _check_out(folder: pathlib.Path, found: Inputs) -> None:
+    """Raises Usage if results would lie among the pictures."""
+    place = folder.expanduser().resolve()
+    if place in {found.root.resolve(), *(path.parent.resolve() for path in found.paths)}:
+        raise Usage(f"--out {folder}: pictures lie there; give a folder for the results alone")
 
 
 def _watched(places: Sequence[str]) -> Inputs:
@@ -240,6 +245,7 @@ def _writer(predictor: Predictor, found: Inputs, output: OutputOptions) -> bulk.
     raw = "tiff" if output.maps == "tiff" else "npy"
 
     def write(path: pathlib.Path, seen: Seen, finding: Finding) -> None:
+        assert seen.image is not None
         name, scale = found.name(path), predictor.card.scale
         outputs.write(folder, name, seen.image, finding, scale, tuple(kinds), raw)
 

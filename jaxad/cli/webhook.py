@@ -54,13 +54,9 @@ class Webhook:
         self._thread.join(ENDING)
         self._given_up.set()
         self._thread.join()
-        left = self._rows.qsize()
-        if self.lost or left:
-            log.warning(
-                "%d rows were not delivered to %s; they are in the folder",
-                self.lost + left,
-                self._url,
-            )
+        if lost := self.lost + self._rows.qsize():
+            rows = "1 row was" if lost == 1 else f"{lost} rows were"
+            log.warning("%s not delivered to %s, but all are in the folder", rows, self._url)
 
     def add(self, row: dict[str, Any]) -> None:
         """Lets a row be posted."""

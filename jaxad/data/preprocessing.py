@@ -61,19 +61,21 @@ def view_of(reading: Reading, category: str, headers: Mapping[Path, Header]) -> 
     return View(reading.fit, region)
 
 
-def of_later(folder: Path, category: str, reading: Reading) -> Preprocessing:
+def of_later(folder: Path, category: str, max_pixels: int | None = None) -> Preprocessing:
     """How a run's later pictures are read and seen.
 
     Args:
       folder: of the run.
       category: whose pictures they are; see `as_before`.
-      reading: says what the run did not decide.
+      max_pixels: pictures of more are refused; None for the limit of the run.
 
     Raises:
       FileNotFoundError: the run's region is gone.
       ValueError: what the run has stored is damaged, or as for `as_before`.
     """
-    found = as_before(reading, stored(folder), category)
+    found = as_before(images.PLAIN, stored(folder), category)
+    if max_pixels is not None:
+        found = replace(found, max_pixels=max_pixels)
     path = region_of(found, category)
     return Preprocessing(found, View(found.fit, None if path is None else _region(path, found)))
 

@@ -27,7 +27,7 @@ def rows(
       predictor: the model.
       paths: of the files; taken as they are needed, so there may be any number.
       on_bad_image: "skip" gives a row that says why a file cannot be used; "error" raises.
-      write: called for each picture before its row comes, in threads.
+      write: called for each picture, with its image, before its row comes; in threads.
 
     Raises:
       FileNotFoundError: a file is gone, where that is an error.
@@ -39,11 +39,11 @@ def rows(
     def see(path: pathlib.Path) -> Seen | Row:
         made = stamp(path)
         try:
-            return predictor.see(path)._replace(stamp=made)
-        except (ValueError, OSError) as error:
+            return predictor.see(path, write is not None)._replace(stamp=made)
+        except (ValueError, OSError, MemoryError) as error:
             if on_bad_image == "error":
                 raise
-            reason = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            reason = _reason(path, error)
             return {"path": str(path), **made, "error": reason}
 
     def finish(seen: Seen, raw: Raw) -> Row:
@@ -56,6 +56,12 @@ def rows(
 
     with ThreadPoolExecutor(THREADS) as pool:
         yield from predictor.stream(paths, pool, see, finish)
+
+
+def _reason(path: pathlib.Path, error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"{path}: more than this machine's memory holds"
+    return f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def stamp(path: pathlib.Path) -> Stamp:
@@ -76,7 +82,7 @@ def row(seen: Seen, finding: Finding, seconds: float) -> Row:
       finding: about it.
       seconds: that were spent on it, computing apart.
     """
-    height, width = seen.image.shape[:2]
+    height, width = seen.shape
     return {
         "path": str(seen.source),
         **seen.stamp,

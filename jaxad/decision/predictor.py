@@ -17,7 +17,6 @@ from jaxad import compile
 from jaxad.data import images, preprocessing
 from jaxad.data.ahead import ahead
 from jaxad.data.pictures import THREADS
-from jaxad.data.reading import Reading
 from jaxad.data.view import Preprocessing
 from jaxad.decision import card as cards
 from jaxad.decision.card import Card, Judgement
@@ -53,7 +52,8 @@ class Seen(NamedTuple):
     """A picture that has been read, as a detector sees it.
 
     Attributes:
-      image: at its own size.
+      shape: rows and columns of the picture.
+      image: at its own size; None if it is not kept.
       cuts: the parts that are shown to the detector.
       squares: each part at the detector's size.
       source: the path that it was read from; None of an array.
@@ -61,7 +61,8 @@ class Seen(NamedTuple):
       stamp: of the file; empty of an array.
     """
 
-    image: Image
+    shape: tuple[int, int]
+    image: Image | None
     cuts: list[Cut]
     squares: UInt8[NpArray, "n size size 3"]
     source: pathlib.Path | None = None
@@ -129,7 +130,7 @@ class Predictor:
         category: str | None = None,
         batch_size: int | None = None,
         tiles: int | None = None,
-        reading: Reading = images.PLAIN,
+        max_pixels: int | None = None,
     ) -> "Predictor":
         """The predictor of a finished run.
 
@@ -139,7 +140,7 @@ class Predictor:
           category: of the pictures, where the run learned several.
           batch_size: pictures in one call of the detector; the run's by default.
           tiles: see `Predictor`.
-          reading: how files are read, where the run did not decide it.
+          max_pixels: pictures of more are refused; None for the limit of the run.
 
         Raises:
           FileNotFoundError: there is no such run, it is not finished, or it has no card.
@@ -154,7 +155,7 @@ class Predictor:
         cards.check_model(card, cards.fingerprint(pretrained, state))
         names = list(card.normals)
         seen_as = category or (names[0] if len(names) == 1 else "")
-        before = preprocessing.of_later(folder, seen_as, reading)
+        before = preprocessing.of_later(folder, seen_as, max_pixels)
         return cls(
             detector, cfg, pretrained, state, card, category=category, preprocessing=before,
             batch_size=batch_size, tiles=tiles,
@@ -215,10 +216,15 @@ class Predictor:
         """
         window = 2 * THREADS + self.batch_size
         done = lambda pair: pair[0] if pair[1] is None else finish(*pair)
-        yield from ahead(done, self._computed(ahead(see, things, pool, window)), pool, window)
+        yield from ahead(done, self.computed(ahead(see, things, pool, window)), pool, window)
 
-    def see(self, picture: Path | NpArray) -> Seen:
-        """Reads a picture; errors as for a call."""
+    def see(self, picture: Path | NpArray, keep: bool = False) -> Seen:
+        """Reads a picture; errors as for a call.
+
+        Args:
+          picture: to read.
+          keep: whether `Seen.image` is wanted; several pictures are held at a time.
+        """
         began = time.perf_counter()
         reading, view = self.preprocessing
         if isinstance(picture, np.ndarray):
@@ -235,7 +241,8 @@ class Predictor:
         shape = image.shape[:2]
         cuts = [whole(shape)] if self.tiles is None else boxes(shape, self.tiles)
         squares = np.stack([cut.square(image, view, self.cfg.size) for cut in cuts])
-        return Seen(image, cuts, squares, path, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        return Seen(shape, image if keep else None, cuts, squares, path, seconds)
 
     def check(self, seen: Seen, raw: Raw) -> None:
         """Raises FloatingPointError if a map or a score is not finite."""
@@ -261,14 +268,13 @@ class Predictor:
     def placed(self, seen: Seen, raw: Raw) -> tuple[Float32[NpArray, "H W"], float]:
         """The map at the picture's size, and the picture's score."""
         level, view = self.card.level, self.preprocessing.view
-        shape = seen.image.shape[:2]
         if self.tiles is None:
-            map = view.placed(raw.maps[0], shape, level)
+            map = view.placed(raw.maps[0], seen.shape, level)
         else:
-            map = blended(shape, seen.cuts, raw.maps, view, level)
+            map = blended(seen.shape, seen.cuts, raw.maps, view, level)
         return map, float(raw.scores.max())
 
-    def _computed(self, items: Iterable[Any]) -> Iterator[tuple[Any, Raw | None]]:
+    def computed(self, items: Iterable[Any]) -> Iterator[tuple[Any, Raw | None]]:
         """Each thing with what the detector gave of its squares; None for what is no picture.
 
         Batches are filled across pictures, and one is computed while the next is gathered.

@@ -3,6 +3,9 @@
 import csv
 import json
 import shutil
+import socket
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from PIL import Image
 
 from jaxad.cli.main import main
 from jaxad.decision import card as cards
+from jaxad.decision.journal import Journal
+from jaxad.decision.predictor import Predictor
 
 NAMES = ("a.png", "<img onerror=x>.png", "=cmd().png", "deep/b.png", "ü ö.png")
 
@@ -112,6 +117,82 @@ def test_bad_files_have_a_row_that_says_why_or_stop_it(run, pictures, tmp_path, 
     assert "2 cannot be used" in capsys.readouterr().out
     assert main([*words, str(tmp_path / "two"), "--on-bad-image", "error"]) == 2
     assert "broken.png" in capsys.readouterr().err
+
+
+def test_pictures_beyond_the_limit_and_bombs_are_told(run, pictures, tmp_path, capsys):
+    small = (pictures / "a.png").read_bytes()
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 65_000, 65_000, 8, 2, 0, 0, 0)
+    header = small[:12] + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (pictures / "bomb.png").write_bytes(header + small[len(header) :])
+    words = ["predict", str(run), str(pictures), "--out"]
+    assert main([*words, str(tmp_path / "one")]) == 0
+    (reason,) = [row["error"] for row in rows(tmp_path / "one") if "error" in row]
+    assert reason.startswith(f"{pictures / 'bomb.png'}: ")
+    assert "more than max_pixels=178956970 (--max-pixels)" in reason
+    assert main([*words, str(tmp_path / "two"), "--max-pixels", "2400"]) == 0
+    good = [row["path"] for row in rows(tmp_path / "two") if "error" not in row]
+    assert good == [str(pictures / "a.png")]  # 60 x 40; the others are larger
+    capsys.readouterr()
+
+
+def test_a_picture_that_goes_after_it_was_listed_has_a_row(run, pictures, monkeypatch, tmp_path):
+    load = Predictor.load
+
+    def slow(*words, **options):
+        (pictures / "a.png").unlink()
+        return load(*words, **options)
+
+    monkeypatch.setattr(Predictor, "load", slow)
+    assert main(["predict", str(run), str(pictures), "--out", str(tmp_path / "out")]) == 0
+    found = {row["path"]: row.get("error") for row in rows(tmp_path / "out")}
+    assert found.pop(str(pictures / "a.png")) == f"{pictures / 'a.png'}: No such file or directory"
+    assert set(found.values()) == {None}
+    assert len(found) == 4
+
+
+def test_a_folder_that_is_taken_or_of_another_kind_is_refused(run, pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["predict", str(run), str(pictures), "--out"]
+    assert main([*words, str(out)]) == 0
+    before = (out / "predictions.jsonl").read_bytes()
+    capsys.readouterr()
+    for more, message in (
+        (["--masks", "true"], "holds other predictions: options"),
+        (["--threshold", "1"], "holds other predictions: card"),
+    ):
+        assert main([*words, str(out), *more]) == 2
+        assert message in capsys.readouterr().err
+    with Journal(tmp_path / "busy", {}):
+        assert main([*words, str(tmp_path / "busy")]) == 2
+    assert "another process predicts into" in capsys.readouterr().err
+    assert main([*words, str(pictures / "deep")]) == 2
+    assert "pictures lie there; give a folder for the results alone" in capsys.readouterr().err
+    assert (out / "predictions.jsonl").read_bytes() == before
+
+
+def test_a_run_without_model_and_the_card_of_another_model_are_told(
+    run, pictures, tmp_path, capsys
+):
+    half = tmp_path / "half"
+    shutil.copytree(run, half)
+    shutil.rmtree(half / "model")
+    assert main(["predict", str(half), str(pictures)]) == 2
+    assert "half" in capsys.readouterr().err
+    other = json.loads((run / "card.json").read_text()) | {"model": "of another"}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    words = ["predict", str(run), str(pictures), "--card", str(tmp_path / "other.json")]
+    assert main(words) == 2
+    assert "the card is that of another model (of another, not" in capsys.readouterr().err
+
+
+def test_a_webhook_that_does_not_answer_loses_no_row(run, pictures, tmp_path, capsys):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["--out", str(tmp_path / "out"), "--webhook", f"http://127.0.0.1:{port}/"]
+    assert main(["predict", str(run), str(pictures / "a.png"), *words]) == 0
+    assert len(rows(tmp_path / "out")) == 1
+    assert "1 row was not delivered to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
