@@ -55,3 +55,15 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+def printable(text: str, lines: bool = False) -> str:
+    """A text for any terminal and page: what would control either, or is no text, is escaped.
+
+    Args:
+      text: perhaps with the names of files in it.
+      lines: whether ends of lines stay.
+    """
+    kept = "\n" if lines else ""
+    escaped = lambda c: c if c.isprintable() or c in kept else c.encode("unicode_escape").decode()
+    return "".join(map(escaped, text))

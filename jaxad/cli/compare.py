@@ -10,10 +10,10 @@ from jaxad.cli.errors import Usage
 from jaxad.cli.options import asked, leading
 from jaxad.cli.predict import ReadingOptions, loaded
 from jaxad.cli.script import prepare
-from jaxad.data.files import printable
 from jaxad.decision import bulk
 from jaxad.decision.comparison import Comparison, Judged, Verdict, comparison, plain
 from jaxad.decision.predictor import Finding, Seen
+from jaxad.progress import printable
 from jaxad.report import compared, outputs
 from jaxad.training import record as records
 

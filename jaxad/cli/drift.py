@@ -13,9 +13,10 @@ from jaxad.cli.options import asked, leading
 from jaxad.cli.predict import DecisionOptions, ReadingOptions, loaded
 from jaxad.cli.run_options import folder_of
 from jaxad.cli.script import prepare
-from jaxad.data.files import counted, printable
+from jaxad.data.files import counted
 from jaxad.decision import bulk, drift
 from jaxad.detector import config, static
+from jaxad.progress import printable
 from jaxad.report.figures import draw_histogram
 from jaxad.training.record import write_json
 

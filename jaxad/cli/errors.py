@@ -10,6 +10,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 
+from jaxad.progress import printable
+
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 # Raised where something that the user gave is not what it should be.
 THEIRS = (
@@ -94,7 +96,7 @@ def _is_ours(error: BaseException) -> bool:
 def _say(sentence: str) -> None:
     with contextlib.suppress(OSError):  # the terminal was closed: there is nobody to tell
         sys.stdout.flush()
-        print(f"jaxad: {sentence}", file=sys.stderr, flush=True)
+        print(f"jaxad: {printable(sentence, lines=True)}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from jaxad.data.files import counted, printable
+from jaxad.data.files import counted
 from jaxad.data.source import Data, LeftOut, Source, skipped
+from jaxad.progress import printable
 
 NAMED = 5  # files of one reason that are named
 

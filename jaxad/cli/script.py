@@ -13,6 +13,15 @@ from PIL import Image
 from jaxad import compile
 from jaxad.cli.errors import Usage, told
 from jaxad.cli.run_options import Device
+from jaxad.progress import printable
+
+
+class Printable(logging.Formatter):
+    """Lines that control no terminal, whatever files are called."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record, its ends of lines kept."""
+        return printable(super().format(record), lines=True)
 
 
 def prepare(device: Device | None = None) -> None:
@@ -24,7 +33,9 @@ def prepare(device: Device | None = None) -> None:
     Raises:
       ValueError: there is no such device.
     """
-    logging.basicConfig(format="%(message)s", force=True)  # absl has configured it before
+    lines = logging.StreamHandler()
+    lines.setFormatter(Printable("%(message)s"))
+    logging.basicConfig(handlers=[lines], force=True)  # absl has configured it before
     logging.getLogger("jaxad").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.WARNING)
     # Pillow warns of large pictures; what is too large is refused here, in a sentence.

@@ -100,7 +100,7 @@ def _sample(files: Sequence[File]) -> Sequence[File]:
         return files
     log.info(
         "looked at %d of %d files, spread evenly; the rest when they are read, or all of them "
-        "before with --check-files true", HEADERS, len(files),
+        "before with --check-files", HEADERS, len(files),
     )  # fmt: skip
     return [files[i] for i in spread(len(files), HEADERS)]
 

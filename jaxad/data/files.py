@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxad.data import names, walk
 from jaxad.data.source import Record
+from jaxad.progress import printable
 
 log = logging.getLogger(__name__)
 
@@ -269,11 +270,6 @@ def shown(paths: Sequence[Path | str], limit: int = 20) -> str:
     """Paths for an error message, one to a line."""
     more = [f"and {len(paths) - limit} more"] if len(paths) > limit else []
     return "".join(f"\n  {line}" for line in [*(printable(str(x)) for x in paths[:limit]), *more])
-
-
-def printable(text: str) -> str:
-    """A text for any terminal and page: what would control either, or is no text, is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _in_pairs(pictures: Mapping[str, Sequence[Path]]) -> str:

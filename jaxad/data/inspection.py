@@ -1,4 +1,4 @@
-"""What a folder of pictures holds, and what a person should look at before they train on it."""
+"""What a folder of pictures holds: a look at every file."""
 
 import hashlib
 from collections import Counter
@@ -14,14 +14,11 @@ from scipy import ndimage
 
 from jaxad import progress
 from jaxad.data import images, names, walk
-from jaxad.data.files import place_of, shown
+from jaxad.data.files import place_of
 from jaxad.data.reading import Reading
 from jaxad.data.view import WHOLE
 
 SMALL = 128  # pixels of a side, at which brightness and sharpness are looked at
-DARK = 8  # mean of 255 below which a picture is nearly black
-BLURRED = 0.1  # of the median sharpness of the pictures in its folder, below which one is blurred
-ENOUGH = 8  # pictures in a folder, for a median to mean something
 
 
 class Look(NamedTuple):
@@ -29,13 +26,14 @@ class Look(NamedTuple):
 
     Attributes:
       path: of the file.
-      folder: that it lies in, below the root, with "/"; "." for the root itself.
+      folder: that it lies in, below what is looked at, with "/"; "." for that itself.
       size: height and width as a viewer shows it; (0, 0) if it cannot be read.
       depth: bits of its numbers.
       mode: Pillow's word for its colours: "RGB", "L", "I;16".
       checksum: of its pixels as they are read: equal for copies in other formats.
       brightness: mean of its grey values, 0 to 255.
       sharpness: variance of the Laplacian of its grey values.
+      marked: share of its pixels that are not black.
       small: thumbnail, for a sheet.
       problem: why it cannot be read; empty if it can.
     """
@@ -48,6 +46,7 @@ class Look(NamedTuple):
     checksum: str = ""
     brightness: float = 0.0
     sharpness: float = 0.0
+    marked: float = 0.0
     small: UInt8[np.ndarray, "s s 3"] | None = None
     problem: str = ""
 
@@ -58,25 +57,13 @@ class Look(NamedTuple):
         return inside or names.without_ending(self.path.stem) != self.path.stem
 
 
-class Concern(NamedTuple):
-    """Something that a person should look at.
-
-    Attributes:
-      kind: in a word: "unreadable", "duplicate", "dark", "blurred", "mixed", "masks", "layout".
-      text: what it is, in a sentence.
-      paths: of the files.
-    """
-
-    kind: str
-    text: str
-    paths: tuple[Path, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.text}{shown(self.paths)}"
-
-
-def looks(root: Path, reading: Reading = images.PLAIN) -> list[Look]:
+def looks(root: Path, reading: Reading = images.PLAIN, name: str = "") -> list[Look]:
     """Looks at every picture file below a folder, in threads.
+
+    Args:
+      root: the folder.
+      reading: how files become pictures; `bits` is decided.
+      name: of the root in `Look.folder`, where several are looked at.
 
     Raises:
       FileNotFoundError: there is no such folder.
@@ -85,14 +72,17 @@ def looks(root: Path, reading: Reading = images.PLAIN) -> list[Look]:
     paths = walk.list_images(root, recursive=True)
     if not paths:
         raise ValueError(f"{root}: no pictures in it or in its folders")
+    above = Path(name)
     with ThreadPoolExecutor() as pool:
-        looking = pool.map(lambda path: look(path, root, reading), paths)
+        looking = pool.map(
+            lambda path: look(path, (above / path.parent.relative_to(root)).as_posix(), reading),
+            paths,
+        )
         return list(progress.shown(looking, "looking", len(paths), "file"))
 
 
-def look(path: Path, root: Path, reading: Reading = images.PLAIN) -> Look:
+def look(path: Path, folder: str, reading: Reading = images.PLAIN) -> Look:
     """Reads one picture file; one that cannot be read says why."""
-    folder = path.parent.relative_to(root).as_posix()
     try:
         header = images.header(path, reading=reading)
         image = images.read_image(path, reading)
@@ -106,28 +96,8 @@ def look(path: Path, root: Path, reading: Reading = images.PLAIN) -> Look:
     checksum = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
     return Look(
         path, folder, image.shape[:2], header.depth, mode, checksum, float(grey.mean()),
-        float(ndimage.laplace(grey).var()), small,
+        float(ndimage.laplace(grey).var()), float(image.any(-1).mean()), small,
     )  # fmt: skip
-
-
-def concerns(found: Sequence[Look]) -> list[Concern]:
-    """What a person should look at, most urgent first.
-
-    Args:
-      found: all pictures of a data set.
-    """
-    bad = [one for one in found if one.problem]
-    good = [one for one in found if not one.problem]
-    pictures = [one for one in good if not one.is_mask]
-    several = [Concern("unreadable", one.problem) for one in bad]
-    several += _duplicates(pictures)
-    dark = tuple(one.path for one in pictures if one.brightness < DARK)
-    if dark:
-        several.append(Concern("dark", f"{len(dark)} pictures are nearly black:", dark))
-    several += _blurred(pictures)
-    several += _mixed(pictures)
-    several += _masks(good)
-    return several
 
 
 def table(found: Sequence[Look]) -> list[dict]:
@@ -150,64 +120,29 @@ def table(found: Sequence[Look]) -> list[dict]:
     return rows
 
 
-def _duplicates(pictures: Sequence[Look]) -> list[Concern]:
-    """Pictures of the same pixels; those to learn from and to test on at once come first."""
-    same: dict[str, list[Look]] = {}
-    for one in pictures:
-        same.setdefault(one.checksum, []).append(one)
-    groups = [tuple(group) for group in same.values() if len(group) > 1]
-    parts = [{_part(one.folder) for one in group} for group in groups]
-    found = []
-    for across, where in ((True, "in several parts, such as train and test"), (False, "twice")):
-        some = [g for g, names_ in zip(groups, parts, strict=True) if (len(names_) > 1) == across]
-        if some:
-            paths = tuple(one.path for group in some for one in group)
-            text = f"{len(some)} pictures of the same pixels lie {where}:"
-            found.append(Concern("duplicate", text, paths))
-    return found
+def masks(found: Sequence[Look]) -> tuple[list[Path], list[Path], list[Path]]:
+    """Masks that belong to a picture, those that belong to none, and those that mark nothing.
 
-
-def _part(folder: str) -> str:
-    """Which part of the data a folder belongs to: "train", "test"; or its first folder's name."""
-    parts = folder.split("/")
-    return next((known for x in parts if (known := names.meant(x, names.PLACES))), parts[0])
-
-
-def _blurred(pictures: Sequence[Look]) -> list[Concern]:
-    found: list[Path] = []
-    for folder in sorted({one.folder for one in pictures}):
-        inside = [one for one in pictures if one.folder == folder]
-        if len(inside) < ENOUGH:
-            continue
-        median = float(np.median([one.sharpness for one in inside]))
-        found += [one.path for one in inside if one.sharpness < BLURRED * median]
-    text = f"{len(found)} pictures are much less sharp than the others of their folder:"
-    return [Concern("blurred", text, tuple(found))] if found else []
-
-
-def _mixed(pictures: Sequence[Look]) -> list[Concern]:
-    found = []
-    for what, values in (
-        ("sizes", Counter(f"{one.size[1]} x {one.size[0]}" for one in pictures)),
-        ("bit depths", Counter(one.depth for one in pictures)),
-        ("modes", Counter(one.mode for one in pictures)),
-    ):
-        if len(values) > 1:
-            said = ", ".join(f"{count} of {value}" for value, count in values.most_common(5))
-            more = f" and {len(values) - 5} more" if len(values) > 5 else ""
-            found.append(Concern("mixed", f"pictures are of several {what}: {said}{more}"))
-    return found
-
-
-def _masks(found: Sequence[Look]) -> list[Concern]:
-    """Masks without a picture, each with the names that are nearest to the one it asks for."""
-    pictures = {place_of(one.path, one.path.parent) for one in found if not one.is_mask}
-    lonely = []
-    for one in found:
+    A mask belongs to a picture of its name, in a folder of the same name if there is one. Masks of
+    normal pictures may mark nothing.
+    """
+    good = [one for one in found if not one.problem]
+    folders: dict[str, set[str]] = {}
+    for one in good:
+        if not one.is_mask:
+            folders.setdefault(place_of(one.path, one.path.parent), set()).add(one.path.parent.name)
+    known = set().union(*folders.values())
+    matched: list[Path] = []
+    lonely: list[Path] = []
+    for one in good:
         if one.is_mask:
-            wanted = names.without_ending(one.path.stem)
-            if wanted not in pictures:
-                lonely.append(f"{one.path} (nearest: {names.pictures_near(one.path, pictures)})")
-    if not lonely:
-        return []
-    return [Concern("masks", "masks without a picture of their name:" + shown(lonely))]
+            there = folders.get(names.without_ending(one.path.stem), set())
+            inside = one.path.parent.name
+            (matched if there and (inside in there or inside not in known) else lonely).append(
+                one.path
+            )
+    empty = [
+        one.path for one in good
+        if one.is_mask and not one.marked and not names.is_normal(one.path.parent.name)
+    ]  # fmt: skip
+    return matched, lonely, empty

@@ -8,9 +8,10 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from jaxad.data.files import counted, printable
+from jaxad.data.files import counted
 from jaxad.decision.comparison import COUNTED, UNUSABLE, Comparison, Verdict
 from jaxad.decision.journal import cell
+from jaxad.progress import printable
 from jaxad.training.record import write_json
 
 JSON, TABLE, PAGE = "comparison.json", "comparison.csv", "index.html"

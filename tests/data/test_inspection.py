@@ -5,6 +5,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from jaxad.data import inspection
+from jaxad.data.concerns import concerns
 
 
 def noise(seed, shape=(40, 50)):
@@ -30,7 +31,7 @@ def fine(tmp_path):
 
 
 def kinds(root):
-    return {one.kind: one for one in inspection.concerns(inspection.looks(root))}
+    return {one.kind: one for one in concerns(inspection.looks(root))}
 
 
 def test_nothing_is_said_of_a_folder_in_order(fine):
@@ -47,14 +48,14 @@ def test_copies_across_train_and_test_are_found_in_other_formats_too(fine):
     copy = save(fine / "test" / "good" / "other.bmp", noise(4))
     found = kinds(fine)
     assert set(found) == {"duplicate"}
-    assert "1 pictures of the same pixels lie in several parts" in found["duplicate"].text
+    assert "1 picture of the same pixels lies in several parts" in found["duplicate"].text
     assert set(found["duplicate"].paths) == {copy, fine / "train" / "good" / "004.png"}
 
 
 def test_copies_within_a_folder_are_found(fine):
     copy = save(fine / "train" / "good" / "again.png", noise(4))
     assert copy in kinds(fine)["duplicate"].paths
-    assert "lie twice" in kinds(fine)["duplicate"].text
+    assert "lies twice" in kinds(fine)["duplicate"].text
 
 
 def test_dark_and_blurred_pictures_are_named(fine):
@@ -75,7 +76,7 @@ def test_unreadable_files_and_mixed_pictures_are_named(fine):
     save(fine / "train" / "good" / "small.png", noise(60, (20, 30)))
     save(fine / "train" / "good" / "grey.png", noise(61)[..., 0])
     looks = inspection.looks(fine)
-    said = [str(one) for one in inspection.concerns(looks)]
+    said = [str(one) for one in concerns(looks)]
     assert any(str(broken) in text for text in said)
     assert any("several sizes" in text and "1 of 30 x 20" in text for text in said)
     assert any("several modes" in text and "1 of L" in text for text in said)
