@@ -62,6 +62,7 @@ def learn(
       epochs: in place of `cfg.steps`; None for these.
     """
     prepare(run.device)
+    normals.check(detector, cfg, run.folds)
     several = opened(detector, cfg, place, data, run.seed, workdir, reading)
     pretrained = load_for(cfg)
     for name in pretrained:

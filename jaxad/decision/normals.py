@@ -109,13 +109,18 @@ def cross_fit(
       folds: at most; of fewer pictures, one for each.
 
     Raises:
-      ValueError: there are fewer than two pictures, or two folds.
+      ValueError: there are too few pictures; or as `check`.
     """
+    check(detector, cfg, folds)
     pool = Pool([data.train, data.heldout])
     folds = min(folds, len(pool))
-    if folds < 2:
-        raise ValueError(f"cross-fit: {len(pool)} normal pictures in {folds} folds, expected two")
     learning = len(pool) - -(-len(pool) // folds)
+    least = 1 if detector.calibrate is unchanged else 2
+    if folds < 2 or learning < least:
+        raise ValueError(
+            f"cross-fit: {counted(len(pool), 'normal picture')} in {folds} folds leave {learning} "
+            f"to learn from, expected {least} at least; --folds 0 does without"
+        )
     log.info(
         "the card is cross-fit: %d models learn, each from %d of %s; none with --folds 0",
         folds, learning, counted(len(pool), "picture"),
@@ -131,6 +136,28 @@ def cross_fit(
         _gather(gathered, detector, cfg, pretrained, learned, Part(pool, scored))
     caveat = f"{folds} models that learned from a part of the pictures scored the rest"
     return card_of(gathered, cards.fingerprint(pretrained, state), CROSS_FIT, caveat)
+
+
+def check(detector: Detector, cfg: Any, folds: int | None) -> None:
+    """Looks at whether a card can be cross-fit in so many folds, before anything is learned.
+
+    Args:
+      detector: the method.
+      cfg: its settings.
+      folds: as for `of_run`.
+
+    Raises:
+      ValueError: one fold leaves nothing to learn from; or a stream of the method belongs to the
+        pictures of `Data.train` one by one, so that a model cannot learn from others.
+    """
+    if folds == 1:
+        raise ValueError("folds=1 (--folds): expected two or more, or 0 for no cross-fit card")
+    paired = [stream.name for stream in detector.streams(cfg) if stream.paired]
+    if folds and paired:
+        raise ValueError(
+            f"folds={folds} (--folds): {detector.name} has a {paired[0]} for each picture that it "
+            "learns from, not for those held out, and cannot be cross-fit"
+        )
 
 
 def of_run(
