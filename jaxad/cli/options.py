@@ -2,13 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import tyro
 
 from jaxad.cli.errors import Usage
-from jaxad.detector import check_fields
+from jaxad.detector import check_fields, values
 from jaxad.detector import settings as settings_of
 from jaxad.detector.types import read
 
@@ -26,6 +26,7 @@ def asked(
 
     Args:
       words: such as "--lr", "3e-4"; each option goes to the config that has a field of its name.
+        One that is yes or no may stand alone: "--watch".
       usage: the command without its options, for the help.
       description: of the command, for the help.
       configs: options of a command, and settings of a detector, under the titles that the help
@@ -43,7 +44,7 @@ def asked(
             for title, cfg in configs.items()
         ],
     )
-    found = read(whole(), words, prog=usage, description=description)
+    found = read(whole(), _with_true(words, configs), prog=usage, description=description)
     given = tuple(getattr(found, title) for title in configs)
     for cfg in given:
         check_fields(cfg)
@@ -105,6 +106,17 @@ def _unprefixed(cfg: Any) -> Any:
     if any("." in name for name in settings_of(cfg)):
         return Annotated[type(cfg), tyro.conf.arg(name="")]
     return tyro.conf.OmitArgPrefixes[type(cfg)]
+
+
+def _with_true(words: Sequence[str], configs: Mapping[str, Any]) -> list[str]:
+    """The words, with "true" after an option that is yes or no and stands alone."""
+    settings = {name: x for cfg in configs.values() for name, x in values(cfg).items()}
+    whole: list[str] = []
+    for group in grouped(words):
+        alone = len(group) == 1 and "=" not in group[0]
+        yes = alone and isinstance(settings.get(field(group[0]) or ""), bool)
+        whole += [*group, "true"] if yes else group
+    return whole
 
 
 def _check_syntax(words: Sequence[str]) -> None:

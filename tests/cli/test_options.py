@@ -124,3 +124,12 @@ def test_words_before_the_first_option_are_places():
 def test_a_word_with_an_equals_sign_may_be_a_value():
     run = run_options.DataOptions()
     assert asked(["--aux", "some=where"], "", data=run)[0].aux == "some=where"
+
+
+def test_what_is_yes_or_no_may_stand_alone():
+    some = {"run": run_options.RunOptions(), "data": run_options.DataOptions()}
+    run, data = asked(["--curve", "--unified", "--seed", "3"], "jaxad", **some)
+    assert (run.curve, data.unified, run.seed) == (True, True, 3)
+    for words in (["--curve", "false"], ["--curve=false"], []):
+        run, _ = asked(words, "jaxad", **some)
+        assert run.curve is False
