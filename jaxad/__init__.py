@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxad.data.source import Data
+    from jaxad.decision.predictor import Predictor
     from jaxad.detector import (
         Detector,
         Pictures,
@@ -34,6 +35,7 @@ _PLACES = {
     "Finished": "training",
     "Pictures": "detector",
     "Prediction": "detector",
+    "Predictor": "decision.predictor",
     "State": "detector",
     "Stream": "detector",
     "config": "detector",
@@ -54,6 +56,7 @@ __all__ = [
     "Finished",
     "Pictures",
     "Prediction",
+    "Predictor",
     "State",
     "Stream",
     "config",

@@ -17,7 +17,7 @@ from jaxad.cli.options import asked, given, leading
 from jaxad.cli.run_options import Device, folder_of
 from jaxad.cli.script import prepare
 from jaxad.cli.webhook import Webhook
-from jaxad.data.files import counted, printable
+from jaxad.data.files import counted
 from jaxad.data.reading import OnBadImage
 from jaxad.decision import bulk
 from jaxad.decision import card as cards
@@ -25,6 +25,7 @@ from jaxad.decision.card import Card
 from jaxad.decision.journal import ROWS, Journal
 from jaxad.decision.predictor import Finding, Predictor, Seen
 from jaxad.detector import config, static
+from jaxad.progress import printable
 from jaxad.report import outputs, predictions
 
 USAGE = "jaxad predict RUN PICTURE|FOLDER|PATTERN..."
@@ -89,13 +90,18 @@ def main(words: Sequence[str]) -> None:
     prepare(reading.device)
     found = _watched(places[1:]) if output.watch else inputs(places[1:])
     if output.out is not None:
-        _check_out(pathlib.Path(output.out), found)
+        _check_out(folder_of(output.out), found)
     predictor = loaded(folder_of(places[0]), decision, reading)
     for warning in predictor.card.warnings():
         print(f"warning: {warning}", file=sys.stderr)
     if output.out is None:
+        bad = 0
         for row in bulk.rows(predictor, found.paths, reading.on_bad_image):
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            print(json.dumps(row), flush=True)  # in ASCII, whatever the terminal's letters are
+            bad += "error" in row
+        if bad:
+            of = counted(len(found.paths), "picture")
+            print(f"warning: {bad} of {of} cannot be used", file=sys.stderr)
         return
     _to_folder(predictor, found, output, reading, places[0])
 
@@ -137,7 +143,7 @@ def decided(card: Card, options: DecisionOptions) -> Card:
 def _to_folder(
     predictor: Predictor, found: Inputs, output: OutputOptions, reading: ReadingOptions, run: str
 ) -> None:
-    folder = pathlib.Path(output.out or "")
+    folder = folder_of(output.out or "")
     about = {
         "run": str(pathlib.Path(run).absolute()),
         "card": predictor.card.checksum(),
@@ -163,7 +169,7 @@ def _to_folder(
 
 def _check_out(folder: pathlib.Path, found: Inputs) -> None:
     """Raises Usage if results would lie among the pictures."""
-    place = folder.expanduser().resolve()
+    place = folder.resolve()
     if place in {found.root.resolve(), *(path.parent.resolve() for path in found.paths)}:
         raise Usage(f"--out {folder}: pictures lie there; give a folder for the results alone")
 
@@ -175,7 +181,7 @@ def _watched(places: Sequence[str]) -> Inputs:
       Usage: it is not one folder.
     """
     if len(places) != 1 or not pathlib.Path(places[0]).is_dir():
-        raise Usage(f"--watch true: expected one folder that is there, not {' '.join(places)}")
+        raise Usage(f"--watch: expected one folder that is there, not {' '.join(places)}")
     folder = pathlib.Path(places[0])
     return Inputs([], folder.absolute(), folder)
 
@@ -241,7 +247,7 @@ def _writer(predictor: Predictor, found: Inputs, output: OutputOptions) -> bulk.
         kinds.append("maps")
     if not kinds:
         return None
-    folder = pathlib.Path(output.out or "")
+    folder = folder_of(output.out or "")
     raw = "tiff" if output.maps == "tiff" else "npy"
 
     def write(path: pathlib.Path, seen: Seen, finding: Finding) -> None:
@@ -258,7 +264,7 @@ def _page(
     def overlay(path: str) -> str | None:
         if not output.overlays:
             return None
-        return f"overlays/{found.name(pathlib.Path(path))}.png"
+        return outputs.place("overlays", found.name(pathlib.Path(path)))
 
     title = f"{predictor.detector.name} of {run} on new pictures"
     said = predictor.card.said()

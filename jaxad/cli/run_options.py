@@ -47,5 +47,5 @@ class DataOptions:
 
 def folder_of(word: str) -> pathlib.Path:
     """The folder that a word of a command names, by a path that ends in its name."""
-    path = pathlib.Path(word)
+    path = pathlib.Path(word).expanduser()
     return path if path.name not in ("", "..") else path.resolve()

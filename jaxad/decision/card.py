@@ -126,19 +126,26 @@ class Card(NamedTuple):
         Raises:
           ValueError: as `of`.
         """
-        normals = self.of(category)
-        count = len(normals.scores)
-        pixel, rate = self.pixel_threshold, max(self.target_fpr, conformal.reachable(count))
-        if pixel is None and count:
-            pixel = conformal.threshold(normals.peaks, rate)
+        score, pixel = self.thresholds(category)
+        normals = self.of(category).scores
+        count = len(normals)
         if self.threshold is not None:
-            above = int((normals.scores > self.threshold).sum())
-            interval = conformal.rate_interval_of_fixed(count, above)
-            return Limits(self.threshold, pixel, None, interval)
+            above = int((normals > self.threshold).sum())
+            return Limits(score, pixel, None, conformal.rate_interval_of_fixed(count, above))
         if not count:
-            return Limits(None, pixel, None, Interval(0.0, 1.0))
-        limit = conformal.threshold(normals.scores, rate)
-        return Limits(limit, pixel, rate, conformal.rate_interval(count, rate))
+            return Limits(score, pixel, None, Interval(0.0, 1.0))
+        rate = max(self.target_fpr, conformal.reachable(count))
+        return Limits(score, pixel, rate, conformal.rate_interval(count, rate))
+
+    def thresholds(self, category: str | None = None) -> tuple[float | None, float | None]:
+        """Those of scores and of pixels in `limits`, without the interval, which takes long."""
+        normals = self.of(category)
+        count, score, pixel = len(normals.scores), self.threshold, self.pixel_threshold
+        if count:
+            rate = max(self.target_fpr, conformal.reachable(count))
+            score = conformal.threshold(normals.scores, rate) if score is None else score
+            pixel = conformal.threshold(normals.peaks, rate) if pixel is None else pixel
+        return score, pixel
 
     def judge(self, score: float, category: str | None = None) -> Judgement:
         """What the card says about the score of a picture.
@@ -146,7 +153,7 @@ class Card(NamedTuple):
         Raises:
           ValueError: as `of`.
         """
-        normals, limit = self.of(category).scores, self.limits(category).score
+        normals, limit = self.of(category).scores, self.thresholds(category)[0]
         label = None if limit is None else ("anomalous" if score > limit else "normal")
         if not len(normals):
             return Judgement(score, None, None, label)

@@ -261,7 +261,7 @@ class Predictor:
         self.check(seen, raw)
         card = self.card  # one, even if another is set meanwhile
         map, score = self.placed(seen, raw)
-        limit = card.limits(self.category).pixel
+        _, limit = card.thresholds(self.category)
         found, labels = regions(map, np.inf if limit is None else limit)
         return Finding(card.judge(score, self.category), found, map, labels)
 

@@ -50,7 +50,7 @@ def recalibrated(
     def see(path: pathlib.Path) -> Seen | None:
         try:
             return predictor.see(path)
-        except (ValueError, OSError):
+        except (ValueError, OSError, MemoryError):
             if on_bad_image == "error":
                 raise
             bad.append(path)
@@ -68,7 +68,8 @@ def recalibrated(
             if found is not None:
                 gathered.add(*found)
     if bad:
-        log.warning("left out %s that cannot be used:%s", counted(len(bad), "file"), shown(bad))
+        left = [path for path in paths if path in bad]  # threads may have met them otherwise
+        log.warning("left out %s that cannot be used:%s", counted(len(left), "file"), shown(left))
     if not gathered.scores:
         raise ValueError(f"no normal pictures to calibrate with: {len(paths)} given, none usable")
     card = predictor.card

@@ -41,11 +41,11 @@ def regions(
     Returns:
       regions; and for each pixel the number of its region, from 1 in their order, 0 for none.
     """
-    labels = np.zeros(map.shape, np.int32)
-    ndimage.label(map > threshold, TOUCHING, output=labels)
-    count = int(labels.max(initial=0))
-    if not count:
+    labels, above = np.zeros(map.shape, np.int32), map > threshold
+    if not above.any():  # of most pictures, and at once
         return [], labels
+    ndimage.label(above, TOUCHING, output=labels)
+    count = int(labels.max())
     numbers = np.arange(1, count + 1)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     peaks = np.asarray(ndimage.maximum(map, labels, numbers))

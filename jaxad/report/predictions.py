@@ -64,9 +64,10 @@ def write(
     shown = [row for _, _, row in sorted(highest, key=lambda one: one[:2], reverse=True)]
     total = sum(counts.values()) - counts["cannot be used"]
     which = "All pictures" if len(shown) == total else f"The {len(shown)} highest of {total} scores"
+    each = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     text = PAGE.substitute(
         title=html.escape(title),
-        counts=html.escape(", ".join(f"{count} {name}" for name, count in counts.most_common())),
+        counts=html.escape(each) or "No pictures",
         limits=html.escape(limits),
         which=f"{which}, highest first:",
         rows="\n".join(_row(row, overlay(row["path"])) for row in shown),

@@ -59,8 +59,10 @@ def finished(folder: str | os.PathLike) -> Finished:
         raise FileNotFoundError(f"there is no run folder {path}")
     record = records.read(path)
     if record is None or "method" not in record:
+        inside = sorted(file.parent.name for file in path.glob(f"*/{records.FILE}"))
+        more = f", but there are some in it, {', '.join(inside)}: name one" if inside else ""
         raise FileNotFoundError(
-            f"{path} is not the folder of a run: it has no {records.FILE} of one"
+            f"{path} is not the folder of a run: it has no {records.FILE} of one{more}"
         )
     if not (path / "model").is_dir():
         raise FileNotFoundError(

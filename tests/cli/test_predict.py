@@ -214,6 +214,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(run, pictures, words, message, 
 def test_places_that_are_not_there_are_named(run, pictures, tmp_path, capsys):
     for words, message in (
         (["predict", str(tmp_path / "no"), str(pictures)], "there is no run folder"),
+        (["predict", str(run.parent), str(pictures)], "some in it, run: name one"),
         (["predict", str(run), str(pictures / "*.gif")], "no file matches it"),
         (["predict", str(run)], "expected the folder of a run and pictures"),
         (["predict", str(run), str(tmp_path / "in" / "deep" / "..")], None),
