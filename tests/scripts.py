@@ -20,9 +20,9 @@ def script(name, folder=EXPERIMENTS):
     return module
 
 
-def category(folder, normal=5, masks=True):
+def category(folder, normal=5, masks=True, seed=0):
     """Pictures of a bright square that moves, in MVTec AD layout; two have a hole."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for part, count in (("train/good", normal), ("test/good", 2), ("test/hole", 2)):
         (folder / part).mkdir(parents=True)
         for i in range(count):

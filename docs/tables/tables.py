@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 
 import tables_of_comparison as comparison
+import tables_of_decisions as decisions
 import tables_of_distillation as distillation
 import tables_of_memory as of_memory
 import tables_of_readme as readme
@@ -58,6 +59,10 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "lite_students": of_memory.lite_students,
     "backbones": of_memory.backbones,
     "memory_bank": of_memory.memory_bank,
+    "false_alarms": decisions.false_alarms,
+    "rendered_alarms": decisions.rendered_alarms,
+    "predicting": decisions.predicting,
+    "many_files": decisions.many_files,
     "cookies": comparison.cookies,
     "distillation_defects": distillation.distillation_defects,
     "distillation_folders": comparison.distillation_folders,

@@ -27,6 +27,12 @@ UNIAD = "uniad_cookies_magnetic_tile_elpv"
 CPU_FORMS = "bench_cpu_forms/epyc_2_cores_jax_0.10.2"
 
 
+def decisions() -> str:
+    """How often simulated cards are right, at worst."""
+    covered = [one["rate_covered"] for one in stored("false_alarms")["simulated"]]
+    return f"the stated interval covers the false-alarm rate in {min(covered):.3f} of cards or more"
+
+
 def index() -> Rows:
     """The pages, and one number of each."""
     real = models(UNIAD, "unified")["image_auroc"]
@@ -76,6 +82,7 @@ def index() -> Rows:
             "[Comparisons](comparison.md)",
             f"{spread(reverse)}, reverse distillation, mean of three real folders",
         ],
+        ["[Decisions and predictions](decisions.md)", decisions()],
         ["[Speed and memory](speed.md)", f"{memory:.2f} GB for 50,000 pictures of 256 px"],
     ]
 
