@@ -59,7 +59,7 @@ class DecisionOptions:
     target_fpr: float | None = static(None, above=0, below=1)  # false alarms; none: as the card has
     threshold: float | None = static(None)  # a fixed one for scores, in place of the rate
     pixel_threshold: float | None = static(None)  # beside --threshold: a fixed one for maps
-    tiles: int | None = static(None, 8)  # cut larger pictures into squares of so many pixels
+    tiles: int | None = static(None, 8)  # squares of larger pictures, in pixels; none: as the card
 
 
 @config

@@ -139,7 +139,7 @@ class Predictor:
           card: another card than the run's, or its file.
           category: of the pictures, where the run learned several.
           batch_size: pictures in one call of the detector; the run's by default.
-          tiles: see `Predictor`.
+          tiles: see `Predictor`; as the card's pictures were by default.
           max_pixels: pictures of more are refused; None for the limit of the run.
 
         Raises:
@@ -153,6 +153,7 @@ class Predictor:
         elif not isinstance(card, Card):
             card = cards.read(pathlib.Path(card))
         cards.check_model(card, cards.fingerprint(pretrained, state))
+        tiles = card.tiles or None if tiles is None else tiles
         names = list(card.normals)
         seen_as = category or (names[0] if len(names) == 1 else "")
         before = preprocessing.of_later(folder, seen_as, max_pixels)

@@ -122,9 +122,10 @@ def test_a_loaded_predictor_is_the_runs(carded, predictor):
     loaded = Predictor.load(folder)
     assert loaded(image).judgement == predictor(image).judgement
     assert loaded.card.as_dict() == predictor.card.as_dict()
-    other = carded("stfpm")[4]
+    cut = Predictor.load(folder, card=loaded.card._replace(tiles=64))
+    assert (loaded.tiles, cut.tiles) == (None, 64)  # as the pictures of the card were
     with pytest.raises(ValueError, match="another model"):
-        Predictor.load(folder, card=other)
+        Predictor.load(folder, card=loaded.card._replace(model="of another"))
     with pytest.raises(FileNotFoundError, match="no run folder"):
         Predictor.load(folder / "nowhere")
 
