@@ -1,6 +1,7 @@
 """`jaxad calibrate RUN NORMAL_PICTURES...`: a new card for a trained model, without training."""
 
 import pathlib
+import shutil
 from collections.abc import Sequence
 
 from jaxad.cli.errors import Usage
@@ -30,9 +31,9 @@ NORMAL_PICTURE...: files, folders (with the folders in them) or patterns; all mu
 class CardOptions:
     """The card."""
 
-    out: str | None = static(None)  # file to write; none: RUN/card.json
+    out: str | None = static(None)  # file to write; none: RUN/card.json, or that of --tiles
     category: str | None = static(None)  # of the pictures, where the run learned several
-    target_fpr: float | None = static(None, above=0, below=1)  # none: as the card before, or 0.01
+    target_fpr: float | None = static(None, above=0, below=1)  # none: as before; of all categories
     tiles: int | None = static(None, 8)  # for `jaxad predict --tiles`: squares of so many pixels
     on_bad_image: OnBadImage = static("error")  # "skip" leaves out files that cannot be used
     max_pixels: int | None = static(None, 4)  # more are refused; none: as in the run
@@ -50,39 +51,48 @@ def main(words: Sequence[str]) -> None:
         raise Usage(f"expected the folder of a run and normal pictures: {USAGE}")
     prepare(options.device)
     folder, found = folder_of(places[0]), inputs(places[1:])
+    file = cards.place(folder, options.tiles) if options.out is None else folder_of(options.out)
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        raise Usage(f"--out {options.out}: expected a file in a folder that is there: card.json")
     print(f"{said(found)} to calibrate with")
     if learned := learned_from(folder, [path for path in found.paths if path.is_file()]):
         raise ValueError(
             f"{len(learned)} of {len(found.paths)} pictures are among those that the run learned "
             "from, which score too low: give others, such as of a later day:" + shown(learned)
         )
-    before = _before(folder, options)
+    before = _before(folder, file, options)
     predictor = Predictor.load(
         folder, card=before, category=options.category, batch_size=options.batch_size,
         tiles=options.tiles, max_pixels=options.max_pixels,
     )  # fmt: skip
     card = recalibrated(predictor, found.paths, options.on_bad_image)
     if options.target_fpr is not None:
-        card = card.with_target(options.target_fpr)
+        card = card.with_target(options.target_fpr, predictor.category)
     card = card._replace(about=origin(", ".join(places[1:])))
-    file = pathlib.Path(options.out) if options.out is not None else folder / cards.FILE
     if file.exists():
         kept = _kept(file)
-        file.rename(kept)
+        shutil.copyfile(file, kept)
         print(f"the card before: {kept}")
     cards.write(file, card)
-    _tell(card)
-    print(f"card: {file}")
+    for warning in card.warnings(predictor.category):
+        print(f"warning: {warning}")
+    print(f"a score is an alarm above {card.said(predictor.category)}\ncard: {file}")
 
 
-def _before(folder: pathlib.Path, options: CardOptions) -> cards.Card:
-    """The run's card if it is one for these tiles, otherwise one without normals."""
+def _before(folder: pathlib.Path, file: pathlib.Path, options: CardOptions) -> cards.Card:
+    """The card that is there, if it is this model's and for these tiles; else one of no normals."""
     run = finished(folder)
     model = cards.fingerprint(run.pretrained, run.state)
     tiles = options.tiles or 0
-    if (folder / cards.FILE).exists():
-        card = cards.of_run(folder, run.pretrained, run.state)
-        return card if card.tiles == tiles else blank(model, list(card.normals), tiles)
+    if file.exists():
+        try:
+            card = cards.read(file)
+        except ValueError as error:
+            print(f"warning: not taken into account: {error}")
+        else:
+            if card.model == model and card.tiles == tiles:
+                return card
+            print(f"warning: {file} is of another model or for other tiles: not taken into account")
     return blank(model, run.record["data"]["categories"], tiles)
 
 
@@ -91,9 +101,3 @@ def _kept(file: pathlib.Path) -> pathlib.Path:
     numbers = (number for number in range(1, 1_000_000))
     names = (file.with_name(f"{file.stem}-before-{number}{file.suffix}") for number in numbers)
     return next(name for name in names if not name.exists())
-
-
-def _tell(card: cards.Card) -> None:
-    for warning in card.warnings():
-        print(f"warning: {warning}")
-    print(f"a score is an alarm above {card.said()}")

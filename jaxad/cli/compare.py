@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jaxad import progress
 from jaxad.cli.comparing import USAGE, CompareOptions, Entry, chosen, entries
 from jaxad.cli.errors import Usage
+from jaxad.cli.inputs import results
 from jaxad.cli.options import asked, leading
 from jaxad.cli.predict import ReadingOptions, loaded
 from jaxad.cli.script import prepare
@@ -39,7 +40,7 @@ def main(words: Sequence[str]) -> None:
     *runs, place = places
     if (pathlib.Path(place) / records.FILE).exists():
         raise Usage(f"the last word is DATA, but {place} is the folder of a run: {USAGE}")
-    folder = None if options.out is None else pathlib.Path(options.out)
+    folder = None if options.out is None else results(options.out, compared.JSON)
     several = entries(runs, options)
     prepare(reading.device)
     given = chosen(place, several, options)
@@ -61,11 +62,13 @@ def main(words: Sequence[str]) -> None:
 def _judged(entry: Entry, paths: Sequence[pathlib.Path], reading: ReadingOptions) -> Judged:
     """What a run says of the pictures; nothing else of it is kept."""
     predictor = loaded(entry.folder, entry.decision, reading)
-    for warning in predictor.card.warnings():
+    for warning in predictor.card.warnings(predictor.category):
         print(f"warning: {entry.name}: {warning}", file=sys.stderr)
     rows = bulk.rows(predictor, paths, reading.on_bad_image)
     shown = progress.shown(rows, f"scoring with {entry.name}", len(paths))
-    return Judged(entry.name, predictor.card.said(), [Verdict.of(row) for row in shown])
+    return Judged(
+        entry.name, predictor.card.said(predictor.category), [Verdict.of(row) for row in shown]
+    )
 
 
 def _drawn(

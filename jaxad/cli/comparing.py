@@ -76,8 +76,9 @@ def entries(runs: Sequence[str], options: CompareOptions) -> list[Entry]:
                 f"{run} has no card; make one with `jaxad calibrate {run} NORMAL_PICTURES`"
             )
         card = cards.read(path / cards.FILE)
+        category = options.category if len(card.normals) > 1 else None  # or it is that of DATA
         decision = replace(
-            DecisionOptions(), category=options.category, target_fpr=options.target_fpr,
+            DecisionOptions(), category=category, target_fpr=options.target_fpr,
             tiles=card.tiles or None,
         )  # fmt: skip
         try:

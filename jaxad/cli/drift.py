@@ -1,6 +1,5 @@
 """`jaxad drift RUN PICTURES...`: have the pictures changed since the card was made?"""
 
-import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from jaxad import progress
 from jaxad.cli.errors import Usage
-from jaxad.cli.inputs import inputs, said
+from jaxad.cli.inputs import inputs, results, said
 from jaxad.cli.options import asked, leading
 from jaxad.cli.predict import DecisionOptions, ReadingOptions, loaded
 from jaxad.cli.run_options import folder_of
@@ -18,6 +17,7 @@ from jaxad.decision import bulk, drift
 from jaxad.detector import config, static
 from jaxad.progress import printable
 from jaxad.report.figures import draw_histogram
+from jaxad.training.contents import learned_from
 from jaxad.training.record import write_json
 
 USAGE = "jaxad drift RUN PICTURE|FOLDER|PATTERN..."
@@ -51,9 +51,15 @@ def main(words: Sequence[str]) -> None:
     if len(places) < 2:
         raise Usage(f"expected the folder of a run and pictures: {USAGE}")
     prepare(reading.device)
-    given = inputs(places[1:])
+    folder, given = folder_of(places[0]), inputs(places[1:])
+    out = None if options.out is None else results(options.out, "drift.json")
     print(f"{said(given)} to compare")
-    predictor = loaded(folder_of(places[0]), decision, reading)
+    predictor = loaded(folder, decision, reading)
+    if learned := learned_from(folder, [path for path in given.paths if path.is_file()]):
+        of = counted(len(learned), "picture")
+        print(f"warning: the run learned from {of} of these, which score lower for that")
+    for warning in predictor.card.warnings(predictor.category):
+        print(f"warning: {warning}")
     rows = bulk.rows(predictor, given.paths, reading.on_bad_image)
     rows = list(progress.shown(rows, "scoring", len(given.paths)))
     scores = np.array([row["score"] for row in rows if "error" not in row])
@@ -63,13 +69,13 @@ def main(words: Sequence[str]) -> None:
     found = drift.drift(predictor.card, scores, predictor.category)
     drifted = found.drifted(options.level)
     normals = predictor.card.of(predictor.category).scores
-    if options.out is not None:
-        folder = pathlib.Path(options.out)
-        folder.mkdir(parents=True, exist_ok=True)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
         about = {**found._asdict(), "drifted": drifted, "level": options.level, "left_out": bad}
-        write_json(folder / "drift.json", about)
-        draw_histogram(folder / "drift.png", {"card": normals, "these": scores})
-        print(f"plot: {folder / 'drift.png'}")
+        write_json(out / "drift.json", about)
+        limit = predictor.card.thresholds(predictor.category)[0]
+        draw_histogram(out / "drift.png", {"card": normals, "these": scores}, "card", limit)
+        print(f"plot: {out / 'drift.png'}")
     print(_text(found, drifted))
     if drifted:
         sys.exit(DRIFTED)
@@ -81,11 +87,10 @@ def _text(found: drift.Drift, drifted: bool) -> str:
         f"Kolmogorov-Smirnov distance {found.statistic:.3f}, p = {found.p_value:.3g}; "
         f"median score {now:.6g}, {before:.6g} of the card"
     ]
+    alarms = f"{counted(found.alarms, 'alarm')} among {counted(found.pictures, 'picture')}"
     if found.expected is not None:
         low, high = found.expected
-        lines.append(
-            f"{counted(found.alarms, 'alarm')} among {counted(found.pictures, 'picture')}; "
-            f"{low:.0f} to {high:.0f} would be expected if all were normal"
-        )
+        alarms += f"; {low:.0f} to {high:.0f} would be expected if all were normal"
+    lines.append(alarms)
     lines.append("drift: the scores differ from the card's" if drifted else "no drift")
     return "\n".join(lines)

@@ -31,7 +31,7 @@ DESCRIPTION = """Reads every picture of a folder and tells what there is, what t
 of it, and what should be looked at: files that cannot be read, copies across train and test, nearly
 black and blurred pictures, masks without pictures.
 
-DATA: as of `jaxad train`: a folder of a category, or of several; or --normal and beside it.
+DATA: a folder of a category, or of several, as of `jaxad train`; or --normal and beside it.
 
 Exit status: 0 nothing to look at, 3 something, 1 or 2 a failure."""
 

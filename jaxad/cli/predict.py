@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Literal
 from jaxad import progress
 from jaxad.cli.errors import Usage
 from jaxad.cli.hot_folder import HotFolder
-from jaxad.cli.inputs import Inputs, inputs
+from jaxad.cli.inputs import Inputs, inputs, results
 from jaxad.cli.options import asked, given, leading
 from jaxad.cli.run_options import Device, folder_of
 from jaxad.cli.script import prepare
@@ -22,7 +23,7 @@ from jaxad.data.reading import OnBadImage
 from jaxad.decision import bulk
 from jaxad.decision import card as cards
 from jaxad.decision.card import Card
-from jaxad.decision.journal import ROWS, Journal
+from jaxad.decision.journal import ABOUT, ROWS, Journal
 from jaxad.decision.predictor import Finding, Predictor, Seen
 from jaxad.detector import config, static
 from jaxad.progress import printable
@@ -59,7 +60,7 @@ class DecisionOptions:
     target_fpr: float | None = static(None, above=0, below=1)  # false alarms; none: as the card has
     threshold: float | None = static(None)  # a fixed one for scores, in place of the rate
     pixel_threshold: float | None = static(None)  # beside --threshold: a fixed one for maps
-    tiles: int | None = static(None, 8)  # squares of larger pictures, in pixels; none: as the card
+    tiles: int | None = static(None, 8)  # cut larger pictures into squares of so many pixels
 
 
 @config
@@ -90,9 +91,9 @@ def main(words: Sequence[str]) -> None:
     prepare(reading.device)
     found = _watched(places[1:]) if output.watch else inputs(places[1:])
     if output.out is not None:
-        _check_out(folder_of(output.out), found)
+        _check_out(results(output.out, ABOUT), found)
     predictor = loaded(folder_of(places[0]), decision, reading)
-    for warning in predictor.card.warnings():
+    for warning in predictor.card.warnings(predictor.category):
         print(f"warning: {warning}", file=sys.stderr)
     if output.out is None:
         bad = 0
@@ -134,7 +135,7 @@ def decided(card: Card, options: DecisionOptions) -> Card:
     if options.pixel_threshold is not None and options.threshold is None:
         raise Usage("--pixel-threshold belongs to --threshold")
     if options.target_fpr is not None:
-        return card.with_target(options.target_fpr)
+        return card.with_target(options.target_fpr, options.category)
     if options.threshold is not None:
         return card.with_threshold(options.threshold, options.pixel_threshold)
     return card
@@ -182,8 +183,8 @@ def _watched(places: Sequence[str]) -> Inputs:
     """
     if len(places) != 1 or not pathlib.Path(places[0]).is_dir():
         raise Usage(f"--watch: expected one folder that is there, not {' '.join(places)}")
-    folder = pathlib.Path(places[0])
-    return Inputs([], folder.absolute(), folder)
+    folder = pathlib.Path(os.path.abspath(places[0]))
+    return Inputs([], folder, folder)
 
 
 def _batches(found: Inputs, journal: Journal, watch: bool) -> Iterator[list[pathlib.Path]]:
@@ -267,7 +268,7 @@ def _page(
         return outputs.place("overlays", found.name(pathlib.Path(path)))
 
     title = f"{predictor.detector.name} of {run} on new pictures"
-    said = predictor.card.said()
+    said = predictor.card.said(predictor.category)
     return predictions.write(journal.path, journal.rows(), title, said, overlay)
 
 
@@ -277,5 +278,5 @@ def _said(journal: Journal, now: int, seconds: float) -> str:
         "cannot be used" if "error" in row else row["label"] or "without a label"
         for row in journal.rows()
     )
-    each = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    each = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no pictures"
     return f"{each}; {counted(now, 'picture')} now, {now / max(seconds, 1e-9):.1f} a second"

@@ -1,11 +1,11 @@
 """Rows posted to an address as they come, without ever holding up the line."""
 
 import contextlib
+import http.client
 import json
 import logging
 import queue
 import threading
-import urllib.error
 import urllib.parse
 import urllib.request
 from typing import Any
@@ -35,7 +35,7 @@ class Webhook:
 
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if parts.scheme not in ("http", "https") or not _is_address(parts) or " " in url:
             raise ValueError(f"webhook={url!r}: expected http://... or https://...")
         self.lost = 0
         self._url = url
@@ -53,8 +53,9 @@ class Webhook:
             self._rows.put(None, timeout=ENDING)
         self._thread.join(ENDING)
         self._given_up.set()
-        self._thread.join()
-        if lost := self.lost + self._rows.qsize():
+        self._thread.join(TIMEOUT)  # it dies with the process if an answer never ends
+        left = sum(row is not None for row in self._rows.queue)
+        if lost := self.lost + left:
             rows = "1 row was" if lost == 1 else f"{lost} rows were"
             log.warning("%s not delivered to %s, but all are in the folder", rows, self._url)
 
@@ -87,7 +88,7 @@ class Webhook:
                 with urllib.request.urlopen(request, timeout=TIMEOUT):
                     self._failing = False
                     return
-            except (OSError, urllib.error.URLError) as error:
+            except (OSError, http.client.HTTPException) as error:
                 reason = str(error)
                 if attempt + 1 == TRIES or self._given_up.wait(0.2 * 2**attempt):
                     break
@@ -95,3 +96,10 @@ class Webhook:
         if not self._failing:  # once, not for each row
             log.warning("the webhook %s does not answer: %s", self._url, reason)
         self._failing = True
+
+
+def _is_address(parts: urllib.parse.SplitResult) -> bool:
+    try:
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False

@@ -17,7 +17,10 @@ CLUTTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # that systems leave in fol
 
 
 def list_images(
-    folder: str | Path, recursive: bool = False, apart: Sequence[Path] = ()
+    folder: str | Path,
+    recursive: bool = False,
+    apart: Sequence[Path] = (),
+    strict: bool = True,
 ) -> list[Path]:
     """Picture files in a folder, sorted; hidden files and other kinds of file are passed over.
 
@@ -27,6 +30,8 @@ def list_images(
       folder: where to look.
       recursive: whether to look into the folders below too.
       apart: folders whose pictures do not count, however they are reached.
+      strict: whether names that are no text, and links to no folder, are refused; otherwise the
+        former are listed, and the latter are not.
 
     Raises:
       FileNotFoundError: there is no such folder.
@@ -42,7 +47,7 @@ def list_images(
     files = progress.shown(_files(folder, recursive, _raise), "listing", unit="file")
     there = [path for path, ours in files if not ours]
     found = [path for path in there if not _is_hidden(path, folder)]
-    for path in found:
+    for path in found if strict else ():
         _check_link(path)
         _check_text(path)
     pictures = [path for path in found if formats.is_picture(path)]

@@ -36,13 +36,13 @@ def rows(
       OSError: of `write`.
     """
 
-    def see(path: pathlib.Path) -> Seen | Row:
+    def see(path: pathlib.Path) -> Seen | Row | Exception:
         made = stamp(path)
         try:
             return predictor.see(path, write is not None)._replace(stamp=made)
         except (ValueError, OSError, MemoryError) as error:
             if on_bad_image == "error":
-                raise
+                return error  # raised in its turn, when the pictures before have their rows
             reason = _reason(path, error)
             return {"path": str(path), **made, "error": reason}
 
@@ -55,7 +55,10 @@ def rows(
         return row(seen, finding, seen.seconds + time.perf_counter() - began)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        yield from predictor.stream(paths, pool, see, finish)
+        for found in predictor.stream(paths, pool, see, finish):
+            if isinstance(found, Exception):
+                raise found
+            yield found
 
 
 def _reason(path: pathlib.Path, error: Exception) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, PyTree
 from numpy import ndarray as NpArray
 
+from jaxad.data.files import counted
 from jaxad.decision import conformal
 from jaxad.decision.conformal import Interval
 from jaxad.decision.scale import Scale
@@ -161,15 +162,19 @@ class Card(NamedTuple):
         percentile = float(conformal.percentiles(normals, at)[0])
         return Judgement(score, percentile, float(conformal.p_values(normals, at)[0]), label)
 
-    def with_target(self, rate: float) -> "Card":
+    def with_target(self, rate: float, category: str | None = None) -> "Card":
         """The card at another rate of false alarms, without a fixed threshold.
 
+        Args:
+          rate: of all categories.
+          category: whose normals have to promise it; None for all.
+
         Raises:
-          ValueError: the rate is no share, or the normals of a category cannot promise it.
+          ValueError: the rate is no share, or the normals cannot promise it.
         """
-        for name, normals in self.normals.items():
+        for name in self._names(category):
             try:
-                conformal.threshold(normals.scores, rate)
+                conformal.threshold(self.normals[name].scores, rate)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         return self._replace(target_fpr=rate, threshold=None, pixel_threshold=None)
@@ -185,9 +190,12 @@ class Card(NamedTuple):
                 raise ValueError(f"threshold={value}: expected a finite number")
         return self._replace(threshold=score, pixel_threshold=pixel)
 
-    def said(self) -> str:
-        """Where alarms begin, in words, for each category."""
-        return "; ".join(self._said(name) for name in self.normals)
+    def said(self, category: str | None = None) -> str:
+        """Where alarms begin, in words, for a category or for each."""
+        return "; ".join(self._said(name) for name in self._names(category))
+
+    def _names(self, category: str | None) -> list[str]:
+        return list(self.normals) if category is None else [category]
 
     def _said(self, name: str) -> str:
         limits, normals = self.limits(name), self.normals[name]
@@ -197,21 +205,22 @@ class Card(NamedTuple):
         rule = "fixed" if limits.rate is None else f"for {100 * limits.rate:.3g} % false alarms"
         about = "approximately " if normals.caveat else ""
         return (
-            f"{name}: {limits.score:.6g}, {rule}; {len(normals.scores)} normal pictures "
+            f"{name}: {limits.score:.6g}, {rule}; {counted(len(normals.scores), 'normal picture')} "
             f"({normals.origin}) imply {about}{low} to {high} % in the long run"
         )
 
-    def warnings(self) -> list[str]:
+    def warnings(self, category: str | None = None) -> list[str]:
         """What a person has to know before they trust the card, in sentences."""
         said = []
-        for name, normals in self.normals.items():
+        for name in self._names(category):
+            normals = self.normals[name]
             count = len(normals.scores)
             if not count:
                 said.append(f"{name}: there are no normal pictures to decide by: no labels")
             elif self.threshold is None and count < conformal.needed(self.target_fpr):
                 said.append(
-                    f"{name}: {count} normal pictures ({normals.origin}) cannot promise a "
-                    f"false-alarm rate of {self.target_fpr:g}, which needs "
+                    f"{name}: {counted(count, 'normal picture')} ({normals.origin}) cannot promise "
+                    f"a false-alarm rate of {self.target_fpr:g}, which needs "
                     f"{conformal.needed(self.target_fpr)}: the smallest rate, "
                     f"{conformal.reachable(count):.3g}, is taken"
                 )
@@ -294,17 +303,33 @@ def fingerprint(pretrained: PyTree, state: State) -> str:
     return checksum((pretrained, state.params, state.stats))
 
 
-def of_run(folder: pathlib.Path, pretrained: PyTree, state: State) -> Card:
+def place(folder: pathlib.Path, tiles: int | None = None) -> pathlib.Path:
+    """Where the card of a run lies, or its card for pictures that are cut into tiles."""
+    return folder / (f"card_tiles_{tiles}.json" if tiles else FILE)
+
+
+def of_run(
+    folder: pathlib.Path, pretrained: PyTree, state: State, tiles: int | None = None
+) -> Card:
     """The card in a run's folder.
+
+    Args:
+      folder: of the run.
+      pretrained: {name: tree} of its weights.
+      state: trained and calibrated.
+      tiles: see `Card`; None for whole pictures.
 
     Raises:
       FileNotFoundError: there is none.
       ValueError: it is damaged, or of another model than the run's.
     """
-    path = folder / FILE
+    path = place(folder, tiles)
     if not path.exists():
+        what = f"card for tiles of {tiles} pixels" if tiles else "card"
+        option = f" --tiles {tiles}" if tiles else ""
         raise FileNotFoundError(
-            f"{path}: there is no card; make one with `jaxad calibrate {folder} NORMAL_PICTURES`"
+            f"{path}: there is no {what}; make one with `jaxad calibrate {folder} NORMAL_PICTURES"
+            f"{option}`"
         )
     card = read(path)
     check_model(card, fingerprint(pretrained, state))

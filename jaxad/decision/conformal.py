@@ -43,7 +43,8 @@ def allowed(count: int, rate: float) -> int:
     """
     if not 0 < rate < 1:
         raise ValueError(f"target_fpr={rate}: expected a share between 0 and 1, such as 0.01")
-    return math.floor(rate * (count + 1) + 1e-9)  # 0.07 * 100 is a little above 7, others below
+    # 0.07 * 100 is a little above 7, others below; all but one at most, to have a threshold.
+    return min(math.floor(rate * (count + 1) + 1e-9), count)
 
 
 def threshold(normals: Float[NpArray, "n"], rate: float) -> float:

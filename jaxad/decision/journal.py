@@ -27,7 +27,8 @@ class Journal:
 
     Attributes:
       path: the folder.
-      done: of each picture that has a row its path, and what its file was like: see `Stamp`.
+      done: of each picture that has a row its path, and what its file was like: see `Stamp`. Those
+        that could not be used are not among them, and are tried again.
     """
 
     def __init__(self, folder: str | os.PathLike[str], about: dict[str, Any]) -> None:
@@ -39,6 +40,8 @@ class Journal:
         """
         self.path = pathlib.Path(folder).expanduser().absolute()
         self.done: dict[str, Stamp] = {}
+        self._last: dict[str, int] = {}  # the number of each picture's last row
+        self._count = 0
         self._about = about
 
     def __enter__(self) -> "Journal":
@@ -73,14 +76,24 @@ class Journal:
 
     def add(self, row: dict[str, Any]) -> None:
         """Appends a row, with the "path" of its picture; it is there if the process dies."""
-        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
-        self._rows.write(text.encode(errors="surrogatepass") + b"\n")
+        self._rows.write(json.dumps(row, allow_nan=False).encode() + b"\n")
         self._rows.flush()
-        self.done[row["path"]] = _stamp(row)
+        self._note(row)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """All rows that are there, in their order."""
-        return _rows(self.path / ROWS)
+        """The last row of each picture, in their order."""
+        for number, row in enumerate(_rows(self.path / ROWS)):
+            if self._last[row["path"]] == number:
+                yield row
+
+    def _note(self, row: dict[str, Any]) -> None:
+        path = row["path"]
+        self._last[path] = self._count
+        self._count += 1
+        if "error" in row:
+            self.done.pop(path, None)
+        else:
+            self.done[path] = {name: row.get(name) for name in ("bytes", "modified")}
 
     def summarise(self) -> pathlib.Path:
         """Writes `summary.csv`, harmless in a spreadsheet whatever the files are called."""
@@ -105,10 +118,12 @@ class Journal:
             return
         try:
             there = json.loads(file.read_text(encoding="utf-8"))
-            names = sorted({*there, *self._about})
-        except (ValueError, TypeError) as error:
+            if not isinstance(there, dict):
+                raise ValueError("it is no object")
+        except ValueError as error:
             raise ValueError(f"{file} is damaged ({error}): give another folder") from error
         now = json.loads(json.dumps(self._about))
+        names = sorted({*there, *now})
         other = [name for name in names if there.get(name) != now.get(name)]
         if other:
             said = "; ".join(f"{n} is {there.get(n)!r} there, {now.get(n)!r} now" for n in other)
@@ -126,15 +141,12 @@ class Journal:
                     break
                 end += len(line)
             rows.truncate(end)
-        self.done = {row["path"]: _stamp(row) for row in _rows(file)}
-
-
-def _stamp(row: dict[str, Any]) -> Stamp:
-    return {name: row.get(name) for name in ("bytes", "modified")}
+        for row in _rows(file):
+            self._note(row)
 
 
 def _rows(file: pathlib.Path) -> Iterator[dict[str, Any]]:
-    with open(file, encoding="utf-8", errors="surrogatepass") as lines:
+    with open(file, encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 yield json.loads(line)

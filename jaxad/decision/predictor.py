@@ -28,6 +28,8 @@ from jaxad.training.restore import finished
 Image = UInt8[NpArray, "H W 3"]
 Path = str | os.PathLike[str]
 T = TypeVar("T")
+SQUARES = 4096  # of one picture, at most
+WAITING = 1024  # things that wait for a batch to be full, at most
 Stamp = dict[str, Any]  # what tells whether a file has changed: "bytes" and "modified"
 
 
@@ -114,8 +116,8 @@ class Predictor:
         tiles: int | None = None,
     ) -> None:
         self.detector, self.cfg, self.category = detector, cfg, category
-        self.preprocessing, self.tiles = preprocessing, tiles
-        self.batch_size = batch_size or cfg.batch_size
+        self.preprocessing, self.tiles = preprocessing, tiles or None
+        self.batch_size = cfg.batch_size if batch_size is None else batch_size
         self.card = card
         self._arguments = jax.device_put((pretrained, state._replace(opt=())))
         self._predict = compile.predict(detector)
@@ -149,7 +151,7 @@ class Predictor:
         folder = pathlib.Path(run).expanduser().absolute()
         detector, cfg, pretrained, state, _ = finished(folder)
         if card is None:
-            card = cards.of_run(folder, pretrained, state)
+            card = cards.of_run(folder, pretrained, state, tiles)
         elif not isinstance(card, Card):
             card = cards.read(pathlib.Path(card))
         cards.check_model(card, cards.fingerprint(pretrained, state))
@@ -170,6 +172,10 @@ class Predictor:
     @card.setter
     def card(self, card: Card) -> None:
         card.of(self.category)
+        if self.category is not None and self.category not in card.normals:
+            raise ValueError(
+                f"category {self.category!r} (--category): the card has {', '.join(card.normals)}"
+            )
         if card.tiles != (self.tiles or 0):
             made, now = (f"tiles of {x} pixels" if x else "whole" for x in (card.tiles, self.tiles))
             raise ValueError(
@@ -189,6 +195,7 @@ class Predictor:
         Raises:
           FileNotFoundError: there is no such file.
           ValueError: a file or an array is no picture that can be used.
+          TypeError: it is neither.
           FloatingPointError: a map or a score is not finite.
         """
         single = isinstance(pictures, str | os.PathLike) or (
@@ -215,9 +222,9 @@ class Predictor:
             through.
           finish: `self.finding`, or a function that calls it.
         """
-        window = 2 * THREADS + self.batch_size
+        window = THREADS + self.batch_size
         done = lambda pair: pair[0] if pair[1] is None else finish(*pair)
-        yield from ahead(done, self.computed(ahead(see, things, pool, window)), pool, window)
+        yield from ahead(done, self.computed(ahead(see, things, pool, window)), pool, 2 * THREADS)
 
     def see(self, picture: Path | NpArray, keep: bool = False) -> Seen:
         """Reads a picture; errors as for a call.
@@ -230,6 +237,10 @@ class Predictor:
         reading, view = self.preprocessing
         if isinstance(picture, np.ndarray):
             path, image = None, _rgb(picture)
+        elif not isinstance(picture, str | os.PathLike):
+            raise TypeError(
+                f"a {type(picture).__name__}: expected a path or a numpy array of uint8"
+            )
         else:
             path = pathlib.Path(picture)
             image = images.read_image(path, reading)
@@ -241,6 +252,11 @@ class Predictor:
             )
         shape = image.shape[:2]
         cuts = [whole(shape)] if self.tiles is None else boxes(shape, self.tiles)
+        if len(cuts) > SQUARES:
+            raise ValueError(
+                f"{_named(picture)}: tiles of {self.tiles} pixels (--tiles) cut its {shape[1]} x "
+                f"{shape[0]} into {len(cuts)}, more than {SQUARES}: give larger ones"
+            )
         squares = np.stack([cut.square(image, view, self.cfg.size) for cut in cuts])
         seconds = time.perf_counter() - began
         return Seen(shape, image if keep else None, cuts, squares, path, seconds)
@@ -305,12 +321,15 @@ class Predictor:
                     launched = launch()
                     _collect(started)
                     started = launched
+            if len(opened) > WAITING:  # things that are no pictures, behind one that is
+                _collect(started)
+                started = None
+                if gathered:
+                    _collect(launch())
             yield from ready()
-        if gathered:
-            launched = launch()
-            _collect(started)
-            started = launched
         _collect(started)
+        if gathered:
+            _collect(launch())
         yield from ready()
 
     def _run(self, squares: UInt8[NpArray, "B size size 3"]) -> Any:
@@ -362,6 +381,8 @@ def _rgb(array: NpArray) -> Image:
             f"an array of {array.dtype}: expected uint8, 0 to 255; files of more bits are read by "
             "their path"
         )
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=-1)
     if array.ndim != 3 or array.shape[2] != 3 or min(array.shape[:2]) < 2:

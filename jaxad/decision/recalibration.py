@@ -33,7 +33,8 @@ def recalibrated(
 ) -> Card:
     """The card of what a predictor scores on these pictures, in place of its own.
 
-    Other categories of the predictor's card, the rate that it aims at, and a fixed threshold stay.
+    Other categories of the predictor's card, the rate that it aims at, and a fixed threshold stay;
+    the colour scale then spans those of all.
 
     Args:
       predictor: whose category the pictures are of.
@@ -75,4 +76,8 @@ def recalibrated(
     card = predictor.card
     name = predictor.category or next(iter(card.normals))
     new = card_of({name: gathered}, card.model, GIVEN, tiles=card.tiles)
+    others = [one for other, one in card.normals.items() if other != name and len(one.scores)]
+    if others:  # whose maps are seen in the same colours
+        scale = Scale(min(card.scale.low, new.scale.low), max(card.scale.high, new.scale.high))
+        return card._replace(normals={**card.normals, **new.normals}, scale=scale)
     return card._replace(normals={**card.normals, **new.normals}, scale=new.scale, level=new.level)

@@ -48,10 +48,15 @@ def assess(
       learned: the pictures that the state was measured on; None if they are not at hand.
 
     Raises:
-      ValueError: there is no test set, or a picture cannot be read.
+      ValueError: there is no test set, a picture cannot be read, or the card is for tiles.
       FloatingPointError: a map or a score is not finite.
       OSError: the folder cannot be written.
     """
+    if card.tiles:
+        raise ValueError(
+            f"the card is for tiles of {card.tiles} pixels, but whole pictures are evaluated: give "
+            "that card to `jaxad predict --card`, and make one of whole pictures by `calibrate`"
+        )
     test = data.test_set()
     folder = Path(workdir)
     report = Report(folder / "report", test.records, card)

@@ -151,7 +151,7 @@ def summary(comparison: Comparison) -> list[list[str]]:
 
 def said(comparison: Comparison) -> list[str]:
     """Where alarms begin, agreement and rank correlations, in sentences."""
-    lines = [f"limit of {run.name}: {run.limit}" for run in comparison.runs]
+    lines = [f"limit of {run.name}, {run.limit}" for run in comparison.runs]
     agreed = (
         f"the same verdict from all runs: {comparison.same} of "
         f"{counted(len(comparison.paths), 'picture')}; different: {len(comparison.different)}"

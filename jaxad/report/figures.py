@@ -14,16 +14,27 @@ BINS = 40
 DPI = 120
 
 
-def draw_histogram(path: Path, rows: Mapping[str, Float[NpArray, "_"]]) -> None:
+def draw_histogram(
+    path: Path,
+    rows: Mapping[str, Float[NpArray, "_"]],
+    normal: str = "good",
+    limit: float | None = None,
+) -> None:
     """Writes a PNG with a row of scores for each group of pictures, all on one axis.
 
     Args:
       path: of the PNG.
-      rows: finite scores by the name of the row; that of the row of normal pictures, where there
-        are any, is "good". A line through all rows is at the highest of its scores.
+      rows: finite scores by the name of the row.
+      normal: the name of the row of normal pictures, where there are any.
+      limit: a line through all rows, above which alarms are; None for the highest normal score.
     """
     everything = np.concatenate(list(rows.values()))
     low, high = everything.min(), everything.max()
+    told = "image score"
+    if limit is not None:
+        low, high, told = min(low, limit), max(high, limit), f"{told}, dotted: limit of alarms"
+    elif normal in rows:
+        limit, told = float(rows[normal].max()), f"{told}, dotted: highest of {normal}"
     # Equal scores have no range to cut into bins.
     margin = 0.02 * (high - low) or max(abs(low), 1.0) * 1e-3
     edges = np.linspace(low - margin, high + margin, BINS + 1)
@@ -31,15 +42,15 @@ def draw_histogram(path: Path, rows: Mapping[str, Float[NpArray, "_"]]) -> None:
     figure = new_figure(7.2, 1.0 + 0.7 * len(rows))
     axes = figure.subplots(len(rows), sharex=True, squeeze=False)[:, 0]
     for axis, (name, scores) in zip(axes, rows.items(), strict=True):
-        colour = NORMAL if name == "good" else ANOMALOUS
+        colour = NORMAL if name == normal else ANOMALOUS
         axis.hist(scores, edges, color=colour, edgecolor="white", linewidth=0.5)
-        if "good" in rows:
-            axis.axvline(rows["good"].max(), color=NORMAL, linewidth=1, linestyle=":")
+        if limit is not None:
+            axis.axvline(limit, color=NORMAL, linewidth=1, linestyle=":")
         axis.yaxis.get_major_locator().set_params(integer=True, nbins=2)
         label = axis.set_ylabel(f"{_short(name)}\n{len(scores)}", fontsize=9, color=colour)
         label.set(rotation=0, ha="right", va="center", parse_math=False)
         clean(axis)
-    axes[-1].set_xlabel("image score" + (", dotted: highest of good" if "good" in rows else ""))
+    axes[-1].set_xlabel(told)
     save(figure, path)
 
 

@@ -2,12 +2,15 @@
 
 import heapq
 import html
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from string import Template
 from typing import Any
 from urllib.parse import quote
+
+from jaxad.progress import printable
 
 SHOWN = 200  # pictures, at most
 PAGE = Template("""<!doctype html>
@@ -31,6 +34,7 @@ img { max-height: 120px; max-width: 240px }
 <tr><th>picture<th>score<th>percentile<th>p-value<th>label<th>regions<th>map</tr>
 $rows
 </table>
+$bad
 </html>
 """)
 
@@ -55,10 +59,13 @@ def write(
       OSError: the page cannot be written.
     """
     counts: Counter[str] = Counter()
+    bad: list[str] = []
     highest: list[tuple[float, int, dict[str, Any]]] = []
     for number, row in enumerate(rows):
         counts["cannot be used" if "error" in row else row["label"] or "without a label"] += 1
-        if "error" not in row:
+        if "error" in row:
+            bad += [row["error"]] if len(bad) < SHOWN else []
+        else:
             push = heapq.heappush if len(highest) < SHOWN else heapq.heappushpop
             push(highest, (row["score"], -number, row))
     shown = [row for _, _, row in sorted(highest, key=lambda one: one[:2], reverse=True)]
@@ -70,6 +77,7 @@ def write(
         counts=html.escape(each) or "No pictures",
         limits=html.escape(limits),
         which=f"{which}, highest first:",
+        bad=_listed(bad, counts["cannot be used"]),
         rows="\n".join(_row(row, overlay(row["path"])) for row in shown),
     )
     path = folder / "index.html"
@@ -79,12 +87,23 @@ def write(
     return path
 
 
+def _listed(bad: list[str], count: int) -> str:
+    if not bad:
+        return ""
+    lines = [f"<li>{html.escape(printable(reason))}" for reason in bad]
+    lines += [f"<li>and {count - len(bad)} more"] if count > len(bad) else []
+    return "<h2>Cannot be used</h2>\n<ul>\n" + "\n".join(lines) + "\n</ul>"
+
+
 def _row(row: dict[str, Any], overlay: str | None) -> str:
     label, image = row["label"] or "none", ""
     if overlay is not None:
-        image = f'<img src="{quote(overlay)}" alt="map over the picture" loading="lazy">'
+        link = quote(os.fsencode(overlay))
+        shown = f'<img src="{link}" alt="map over the picture" loading="lazy">'
+        image = f'<a href="{link}">{shown}</a>'
+    name = html.escape(printable(row["path"]))
     cells = [
-        html.escape(row["path"]), f"{row['score']:.6g}", _number(row["percentile"], ".4g"),
+        name, f"{row['score']:.6g}", _number(row["percentile"], ".4g"),
         _number(row["p_value"], ".3g"), label, str(len(row["regions"])), image,
     ]  # fmt: skip
     return f'<tr class="{label}"><td>' + "<td>".join(cells) + "</tr>"

@@ -149,7 +149,7 @@ def test_several_categories_need_a_name(runs, tmp_path, capsys):
 def test_runs_of_one_name_are_told_apart_by_their_folders(runs, loose, tmp_path, capsys):
     shutil.copytree(runs / "high", tmp_path / "low")
     assert main(["compare", str(runs / "low"), str(tmp_path / "low"), str(loose / "a.png")]) == 0
-    assert f"limit of {tmp_path / 'low'}: " in capsys.readouterr().out
+    assert f"limit of {tmp_path / 'low'}, " in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_refused_in_a_sentence(runs, loose, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Files of a watched folder are taken whole, and once."""
 
+import os
+
 import pytest
 
 from jaxad.cli.hot_folder import HotFolder
@@ -28,6 +30,30 @@ def test_an_empty_file_waits_for_its_content(tmp_path):
     assert [hot.settled(), hot.settled(), hot.settled()] == [[], [], []]
     path.write_bytes(b"content")
     assert [hot.settled(), hot.settled()] == [[], [path]]
+
+
+def test_names_that_are_odd_and_links_to_nowhere_end_nothing(tmp_path):
+    hot = HotFolder(tmp_path)
+    (tmp_path / "latest").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    odd = tmp_path / os.fsdecode(b"\xff.png")
+    odd.write_bytes(b"content")
+    assert [hot.settled(), hot.settled(), hot.settled()] == [[], [odd], []]
+
+
+def test_a_look_that_fails_forgets_nothing(tmp_path, monkeypatch, caplog):
+    hot, path = HotFolder(tmp_path), tmp_path / "a.png"
+    path.write_bytes(b"content")
+    assert [hot.settled(), hot.settled()] == [[], [path]]
+
+    def fails(*given, **options):
+        raise PermissionError(13, "Permission denied", "deep")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxad.data.walk.list_images", fails)
+        assert [hot.settled(), hot.settled()] == [[], []]
+    assert caplog.text.count("is looked at again") == 1
+    assert [hot.settled(), hot.settled()] == [[], []]
 
 
 def test_a_file_that_is_moved_on_is_forgotten(tmp_path):

@@ -202,7 +202,8 @@ def test_a_webhook_that_does_not_answer_loses_no_row(run, pictures, tmp_path, ca
         (["--target-fpr", "0.3", "--threshold", "1"], "say one of the two"),
         (["--pixel-threshold", "1"], "belongs to --threshold"),
         (["--masks", "true"], "belongs to --out FOLDER"),
-        (["--tiles", "64"], "seen as whole, these are seen as tiles of 64 pixels"),
+        (["--tiles", "64"], "there is no card for tiles of 64 pixels; make one with `jaxad calib"),
+        (["--category", "cookie"], "category 'cookie' (--category): the card has tiny"),
         (["--card", "nowhere.json"], "nowhere.json: there is no card"),
     ],
 )
@@ -215,7 +216,7 @@ def test_places_that_are_not_there_are_named(run, pictures, tmp_path, capsys):
     for words, message in (
         (["predict", str(tmp_path / "no"), str(pictures)], "there is no run folder"),
         (["predict", str(run.parent), str(pictures)], "some in it, run: name one"),
-        (["predict", str(run), str(pictures / "*.gif")], "no file matches it"),
+        (["predict", str(run), str(pictures / "*.gif")], "no picture matches it"),
         (["predict", str(run)], "expected the folder of a run and pictures"),
         (["predict", str(run), str(tmp_path / "in" / "deep" / "..")], None),
     ):
@@ -223,6 +224,40 @@ def test_places_that_are_not_there_are_named(run, pictures, tmp_path, capsys):
         assert status == (2 if message else 0), words
         if message:
             assert message in capsys.readouterr().err
+
+
+def test_pictures_are_the_same_however_they_are_typed(run, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(pictures)
+    words = ["predict", str(run), "a.png", str(pictures / "a.png"), "./a.png", "*.png", "."]
+    assert main([*words, "--out", str(tmp_path / "out"), "--overlays"]) == 0
+    assert sorted(row["path"] for row in rows(tmp_path / "out")) == sorted(
+        str(pictures / name) for name in NAMES
+    )
+    capsys.readouterr()
+    # What was written is none of them by a pattern either, which may grow.
+    shutil.copytree(tmp_path / "out", pictures / "deep" / "found")
+    words = ["predict", str(run), "**/*.png", "--out", str(tmp_path / "two")]
+    assert main(words) == 0
+    assert len(rows(tmp_path / "two")) == 5
+    save(pictures / "other" / "c.png")
+    assert main(words) == 0
+    assert len(rows(tmp_path / "two")) == 6
+    assert main(["predict", str(run), ""]) == 2
+    assert "an empty word" in capsys.readouterr().err
+
+
+def test_pictures_before_a_bad_one_have_their_rows(run, pictures, tmp_path, capsys):
+    (pictures / "b.png").write_bytes(b"no picture")
+    words = ["predict", str(run), *(str(pictures / x) for x in ("a.png", "deep/b.png", "b.png"))]
+    assert main([*words, "--on-bad-image", "error", "--out", str(tmp_path / "out")]) == 2
+    assert "b.png: not a picture" in capsys.readouterr().err
+    assert [row["path"] for row in rows(tmp_path / "out")] == words[2:4]
+
+
+def test_results_of_another_kind_are_left_alone(run, pictures, tmp_path, capsys):
+    for verb in ("predict", "drift"):
+        assert main([verb, str(run), str(pictures), "--out", str(run)]) == 2
+        assert "it holds another thing's run.json" in capsys.readouterr().err
 
 
 def test_a_fixed_threshold_decides_and_the_score_stays(run, pictures, capsys):
@@ -260,6 +295,34 @@ def test_calibration_makes_a_card_of_these_pictures_and_keeps_the_one_before(
     assert main(["drift", str(run), str(tmp_path / "day"), "--out", str(tmp_path / "d")]) == 3
     assert json.loads((tmp_path / "d" / "drift.json").read_text())["drifted"] is True
     assert (tmp_path / "d" / "drift.png").exists()
+
+
+def test_calibration_writes_where_a_card_may_be_and_mends_a_damaged_one(
+    carded, pictures, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    shutil.copytree(carded("autoencoder")[-1], run)
+    words = ["calibrate", str(run), str(pictures)]
+    for more, message in (
+        (["--out", str(pictures)], "expected a file in a folder that is there"),
+        (
+            ["--out", str(tmp_path / "no" / "card.json")],
+            "expected a file in a folder that is there",
+        ),
+        (["--category", "cookie"], "category 'cookie' (--category): the card has tiny"),
+    ):
+        assert main([*words, *more]) == 2
+        assert message in capsys.readouterr().err
+    assert len(list(pictures.iterdir())) == 5
+    (run / "card.json").write_text("{}")
+    assert main(words) == 0
+    assert "warning: not taken into account: " in capsys.readouterr().out
+    assert (run / "card-before-1.json").read_text() == "{}"
+    assert main([*words, "--tiles", "32"]) == 0
+    assert cards.read(run / "card_tiles_32.json").tiles == 32
+    capsys.readouterr()
+    assert main(["predict", str(run), str(pictures / "a.png"), "--tiles", "32"]) == 0
+    assert json.loads(capsys.readouterr().out)["percentile"] > 0
 
 
 def test_calibration_needs_usable_pictures(run, tmp_path, capsys):

@@ -76,7 +76,9 @@ def test_nobody_there_holds_nothing_up(monkeypatch):
         assert time.monotonic() - began < 1
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "nowhere", "http://", "ftp://a/b"])
+@pytest.mark.parametrize(
+    "url", ["file:///a", "nowhere", "http://", "ftp://a/b", "http://a:b/", "http://a b/"]
+)
 def test_other_addresses_are_refused(url):
     with pytest.raises(ValueError, match="expected http"):
         Webhook(url)

@@ -26,6 +26,28 @@ def test_rows_are_there_at_once_and_the_next_process_goes_on(tmp_path):
         assert [one["path"] for one in journal.rows()] == ["a.png", "b.png"]
 
 
+def test_the_last_row_of_a_picture_counts_and_bad_ones_are_tried_again(tmp_path):
+    with Journal(tmp_path, ABOUT) as journal:
+        journal.add(row("a.png", bytes=1))
+        journal.add({"path": "b.png", "error": "b.png: cut off"})
+        journal.add(row("a.png", bytes=2))
+        assert [one.get("bytes") for one in journal.rows()] == [None, 2]
+    with Journal(tmp_path, ABOUT) as journal:
+        assert journal.done == {"a.png": {"bytes": 2, "modified": None}}
+        journal.add(row("b.png", bytes=3))
+        assert [(one["path"], one["bytes"]) for one in journal.rows()] == [
+            ("a.png", 2), ("b.png", 3),
+        ]  # fmt: skip
+        assert journal.summarise().read_text().count("\n") == 3
+
+
+def test_what_a_folder_says_of_itself_may_be_damaged(tmp_path):
+    for text in ("[]", "{", "7"):
+        (tmp_path / "predict.json").write_text(text)
+        with pytest.raises(ValueError, match=r"predict\.json is damaged"):
+            Journal(tmp_path, ABOUT).__enter__()
+
+
 @pytest.mark.parametrize("torn", ['{"path": "b.p', '{"path": "b.png"}', "\x00\x00"])
 def test_a_row_that_a_crash_left_unfinished_is_done_again(tmp_path, torn):
     with Journal(tmp_path, ABOUT) as journal:

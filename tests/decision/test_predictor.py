@@ -70,6 +70,7 @@ def test_files_arrays_grey_and_batches_are_pictures(predictor, tmp_path):
     assert other.judgement != expected
     grey = image[..., 0]
     assert predictor(grey).judgement == predictor(np.stack([grey] * 3, -1)).judgement
+    assert predictor(grey[..., None]).judgement == predictor(grey).judgement
     assert predictor([]) == []
 
 
@@ -128,6 +129,29 @@ def test_a_loaded_predictor_is_the_runs(carded, predictor):
         Predictor.load(folder, card=loaded.card._replace(model="of another"))
     with pytest.raises(FileNotFoundError, match="no run folder"):
         Predictor.load(folder / "nowhere")
+
+
+def test_too_many_tiles_are_refused(carded):
+    *parts, card, _ = carded("autoencoder")
+    ready = Predictor(*parts, card._replace(tiles=8), preprocessing=PLAIN, tiles=8)
+    with pytest.raises(ValueError, match=r"cut its 900 x 700 into \d+, more than 4096"):
+        ready(pictures(1, (700, 900))[0])
+
+
+def test_what_is_no_picture_does_not_pile_up_behind_one_that_waits(predictor, monkeypatch):
+    monkeypatch.setattr("jaxad.decision.predictor.WAITING", 5)
+    picture = predictor.see(pictures(1)[0])
+    taken = []
+
+    def things():
+        for thing in (picture, *range(40)):
+            taken.append(thing)
+            yield thing
+
+    found = predictor.computed(things())
+    assert next(found)[0] is picture
+    assert len(taken) == 6
+    assert [thing for thing, _ in found] == list(range(40))
 
 
 def test_what_is_not_looked_at_is_at_the_level_of_normal_pictures(carded):

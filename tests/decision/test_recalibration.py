@@ -155,7 +155,7 @@ def test_without_a_picture_there_is_no_card(predictor, day):
 def test_one_picture_makes_a_card_that_promises_little(predictor, day):
     card = recalibrated(predictor, day[:1])
     assert card.limits().rate == 0.5
-    assert "1 normal pictures" in card.warnings()[0]
+    assert "1 normal picture (" in card.warnings()[0]
 
 
 SMALL = ("--size", "32", "--batch-size", "2", "--widths", "4,8", "--steps", "2")
@@ -216,5 +216,5 @@ def test_pictures_that_it_held_out_make_a_card(learned, known, tmp_path, capsys)
     _, run = learned
     words = ["calibrate", str(run), str(known[1][0]), "--out", str(tmp_path / "card.json")]
     assert main(words) == 0
-    assert "1 normal pictures (given for calibration)" in capsys.readouterr().out
+    assert "1 normal picture (given for calibration)" in capsys.readouterr().out
     assert len(cards.read(tmp_path / "card.json").of().scores) == 1

@@ -31,6 +31,13 @@ def test_without_a_test_set_it_says_so(tiny, carded, tmp_path):
         assess(detector, cfg, pretrained, state, data, card, tmp_path)
 
 
+def test_a_card_for_tiles_is_none_for_whole_pictures(tiny, carded, tmp_path):
+    detector, cfg, pretrained, state, card, _ = carded("autoencoder")
+    data, card = tiny("autoencoder")[3], card._replace(tiles=64)
+    with pytest.raises(ValueError, match="the card is for tiles of 64 pixels"):
+        assess(detector, cfg, pretrained, state, data, card, tmp_path)
+
+
 def test_weights_that_are_not_finite_name_the_picture(tiny, carded, tmp_path):
     detector, cfg, pretrained, state, card, _ = carded("stfpm")
     params = jax.tree.map(lambda x: x * float("nan"), state.params)

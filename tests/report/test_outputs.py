@@ -228,10 +228,21 @@ def test_names_are_text_and_no_markup(tmp_path):
         "a&lt;b.png", "$title ${rows}.png", "zwei\nZeilen.png",
     ]  # fmt: skip
     found = page(tmp_path, [row(name) for name in names], "<i>$rows</i> & more")
-    assert found.pictures == names
+    assert found.pictures == [*names[:-1], r"zwei\nZeilen.png"]
     assert found.tags == plain.tags
     assert "<i>$rows</i> & more" in found.said
-    assert page(tmp_path, [row("\udcff.png")]).pictures == ["?.png"]  # no text in any encoding
+    nameless = page(tmp_path, [row("\udcff.png")], overlay=lambda path: f"overlays/{path}.png")
+    assert nameless.pictures == [r"\udcff.png"]  # no text in any encoding
+    assert nameless.sources == ["overlays/%FF.png.png"]
+
+
+def test_pictures_that_cannot_be_used_are_named_on_the_page(tmp_path):
+    bad = [{"path": f"{i}.png", "error": f"{i}.png: <b>"} for i in range(predictions.SHOWN + 3)]
+    found = page(tmp_path, [row("a.png"), *bad])
+    assert "0.png: <b>" in found.said
+    assert "and 3 more" in found.said
+    assert found.tags.count("li") == predictions.SHOWN + 1
+    assert "b" not in found.tags
 
 
 def test_links_lead_to_the_files_whatever_these_are_called(tmp_path):
