@@ -79,6 +79,7 @@ def test_plain_folders_of_pictures_will_do(root, tmp_path, capsys):
     assert one["metrics"]["pixel_auroc"] is not None
 
 
+@pytest.mark.slow
 def test_epochs_become_steps_and_rendered_pictures_need_no_folder(tmp_path, capsys):
     words = ["train", "autoencoder", "workpieces/tray", str(tmp_path / "run"), *SMALL[:-2]]
     words += ["--size", "64", "--rendered", "5", "--rendered-test", "2,1", "--epochs", "1.5"]

@@ -185,7 +185,7 @@ def test_wide_networks_have_the_authors_number_of_parameters():
     assert count(second) == 24_917_504
 
 
-@pytest.mark.parametrize("cosine", ["flattened", "cell"])
+@pytest.mark.parametrize("cosine", ["flattened", pytest.param("cell", marks=pytest.mark.slow)])
 def test_steps_move_every_parameter_and_reduce_the_loss(cosine, pretrained, key):
     cfg = override(TINY, f"cosine={cosine}")
     start = state = new_state(cfg, pretrained)

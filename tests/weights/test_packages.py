@@ -32,7 +32,7 @@ def package(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("variant", ["lite0", "lite2"])
+@pytest.mark.parametrize("variant", ["lite0", pytest.param("lite2", marks=pytest.mark.slow)])
 def test_efficientnet_lite_published_matches_the_package(golden, variant):
     golden = golden("efficientnet_lite_published")
     tree = store.load_pretrained(f"efficientnet_{variant}")[f"efficientnet_{variant}"]
@@ -52,7 +52,7 @@ def test_efficientnet_lite_published_matches_the_package(golden, variant):
 PADDINGS = ("same", "static")
 
 
-@pytest.mark.parametrize("variant", ["lite0", "lite2"])
+@pytest.mark.parametrize("variant", ["lite0", pytest.param("lite2", marks=pytest.mark.slow)])
 def test_efficientnet_lite_published_weights_are_read_as_they_were_written(golden, variant):
     said = golden("efficientnet_lite_published").info["settings"]["weights"][variant]
     package = packages.PACKAGES[f"efficientnet_{variant}"]
