@@ -36,6 +36,7 @@ from jaxad.decision import bulk
 from jaxad.decision.predictor import Predictor
 from jaxad.detector import config, static
 from jaxad.report import outputs
+from jaxad.sweep.table import circumstances
 from jaxad.training.record import write_json
 
 SETTINGS = {"efficientad": ("--steps", "1")}  # what the command says beside the defaults
@@ -70,7 +71,7 @@ def main(words: Sequence[str]) -> None:
             found[method] = measured(run, paths, options.rounds)
             print(said(method, found[method]))
     if outs:
-        about = {"load": load, "jax": jax.__version__, "options": vars(options)}
+        about = {**circumstances(), "load": load, "options": vars(options)}
         write_json(pathlib.Path(outs[0]), {**about, "methods": found})
 
 

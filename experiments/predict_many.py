@@ -31,6 +31,7 @@ from jaxad.cli.options import asked, expected, leading
 from jaxad.data.workpieces import Workpieces
 from jaxad.decision.journal import ROWS
 from jaxad.detector import config, static
+from jaxad.sweep.table import circumstances
 from jaxad.training.record import write_json
 
 TINY = ("--size", "64", "--widths", "4,8", "--steps", "2", "--batch-size", "4")
@@ -62,7 +63,7 @@ def main(words: Sequence[str]) -> None:
         f"{found['without_mask']} without a mask"
     )
     if outs:
-        write_json(pathlib.Path(outs[0]), {"options": vars(options), **found})
+        write_json(pathlib.Path(outs[0]), {**circumstances(), "options": vars(options), **found})
 
 
 def trial(folder: pathlib.Path, options: Options) -> dict[str, Any]:

@@ -67,3 +67,8 @@ def printable(text: str, lines: bool = False) -> str:
     kept = "\n" if lines else ""
     escaped = lambda c: c if c.isprintable() or c in kept else c.encode("unicode_escape").decode()
     return "".join(map(escaped, text))
+
+
+def plain(text: str) -> str:
+    """A text that can be written to a file; bytes of a file's name that are no text are escaped."""
+    return text.encode(errors="backslashreplace").decode()

@@ -16,6 +16,7 @@ from jaxad.decision import card as cards
 from jaxad.decision.predictor import Predictor
 from jaxad.decision.recalibration import blank, recalibrated
 from jaxad.detector import config, static
+from jaxad.progress import plain
 from jaxad.training.contents import learned_from
 from jaxad.training.restore import finished
 
@@ -68,7 +69,7 @@ def main(words: Sequence[str]) -> None:
     card = recalibrated(predictor, found.paths, options.on_bad_image)
     if options.target_fpr is not None:
         card = card.with_target(options.target_fpr, predictor.category)
-    card = card._replace(about=origin(", ".join(places[1:])))
+    card = card._replace(about=origin(plain(", ".join(places[1:]))))
     if file.exists():
         kept = _kept(file)
         shutil.copyfile(file, kept)
@@ -81,6 +82,8 @@ def main(words: Sequence[str]) -> None:
 
 def _before(folder: pathlib.Path, file: pathlib.Path, options: CardOptions) -> cards.Card:
     """The card that is there, if it is this model's and for these tiles; else one of no normals."""
+    if not file.exists():
+        file = cards.place(folder, options.tiles)
     run = finished(folder)
     model = cards.fingerprint(run.pretrained, run.state)
     tiles = options.tiles or 0

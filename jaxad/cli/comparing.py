@@ -14,8 +14,8 @@ from jaxad.data.image_folder import ImageFolder
 from jaxad.data.reading import Reading
 from jaxad.data.source import Data
 from jaxad.decision import card as cards
-from jaxad.decision.comparison import plain
 from jaxad.detector import config, replace, static
+from jaxad.progress import plain
 from jaxad.training import record as records
 
 USAGE = "jaxad compare RUN RUN... DATA"
@@ -79,7 +79,6 @@ def entries(runs: Sequence[str], options: CompareOptions) -> list[Entry]:
         category = options.category if len(card.normals) > 1 else None  # or it is that of DATA
         decision = replace(
             DecisionOptions(), category=category, target_fpr=options.target_fpr,
-            tiles=card.tiles or None,
         )  # fmt: skip
         try:
             decided(card, decision).of(options.category)

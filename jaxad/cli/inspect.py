@@ -58,7 +58,8 @@ def main(words: Sequence[str]) -> None:
     if reading.bits == "auto":
         reading = replace(reading, bits=_bits(several))
     name = lambda root: root.name if len(roots) > 1 else ""
-    looks = [one for root in roots for one in inspection.looks(root, reading, name(root))]
+    sheet = options.sheet is not None
+    looks = [one for root in roots for one in inspection.looks(root, reading, name(root), sheet)]
     found = concerns(looks)
     if problem:
         text = f"training would refuse this: {printable(problem, lines=True)}"

@@ -144,8 +144,14 @@ def carded(
     file = workdir / cards.FILE
     if file.exists():
         card = cards.read(file)
-        if card.model == cards.fingerprint(pretrained, state):
-            return card  # perhaps of today's light, by `jaxad calibrate`
+        if card.model == cards.fingerprint(pretrained, state):  # perhaps of today's light
+            if options.folds or options.target_fpr not in (cards.TARGET, card.target_fpr):
+                log.warning(
+                    "%s is kept, for %g false alarms: `jaxad calibrate` or `jaxad predict "
+                    "--target-fpr` take another rate; delete it to have it made anew",
+                    file, card.target_fpr,
+                )  # fmt: skip
+            return card
     card = normals.of_run(
         detector, cfg, pretrained, state, data, jax.random.key(options.seed),
         needed=conformal.needed(options.target_fpr), select=options.select, folds=options.folds,

@@ -26,7 +26,7 @@ from jaxad.decision.card import Card
 from jaxad.decision.journal import ABOUT, ROWS, Journal
 from jaxad.decision.predictor import Finding, Predictor, Seen
 from jaxad.detector import config, static
-from jaxad.progress import printable
+from jaxad.progress import plain, printable
 from jaxad.report import outputs, predictions
 
 USAGE = "jaxad predict RUN PICTURE|FOLDER|PATTERN..."
@@ -146,17 +146,18 @@ def _to_folder(
 ) -> None:
     folder = folder_of(output.out or "")
     about = {
-        "run": str(pathlib.Path(run).absolute()),
+        "run": plain(str(pathlib.Path(run).absolute())),
         "card": predictor.card.checksum(),
         "category": predictor.category,
         "options": {name: getattr(output, name) for name in ("overlays", "masks", "maps")},
-        "root": str(found.root),
+        "root": plain(str(found.root)),
     }
+    hook = Webhook(output.webhook) if output.webhook else None
     with Journal(folder, about) as journal:
         write, began, now = _writer(predictor, found, output), time.monotonic(), 0
         with contextlib.ExitStack() as ending:
             ending.callback(lambda: _ended(predictor, journal, found, output, run, now, began))
-            post = ending.enter_context(Webhook(output.webhook)).add if output.webhook else None
+            post = ending.enter_context(hook).add if hook else None
             for several in _batches(found, journal, output.watch):
                 rows = bulk.rows(predictor, several, reading.on_bad_image, write)
                 for row in progress.shown(rows, "predicting", len(several)):

@@ -17,6 +17,16 @@ TRIES, TIMEOUT = 3, 5.0  # of one row; seconds
 ENDING = 10.0  # seconds that are waited for at the end
 
 
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection, which would turn a POST into a GET without the row."""
+
+    def redirect_request(self, *words: Any) -> None:
+        return None
+
+
+OPENER = urllib.request.build_opener(_Straight)
+
+
 class Webhook:
     """Posts each row as JSON, in a thread of its own; used in a `with`.
 
@@ -35,8 +45,9 @@ class Webhook:
 
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not _is_address(parts) or " " in url:
-            raise ValueError(f"webhook={url!r}: expected http://... or https://...")
+        plain = url.isascii() and " " not in url
+        if parts.scheme not in ("http", "https") or not _is_address(parts) or not plain:
+            raise ValueError(f"webhook={url!r}: expected http://... or https://... in ASCII")
         self.lost = 0
         self._url = url
         self._rows: queue.Queue[dict[str, Any] | None] = queue.Queue(WAITING)
@@ -78,17 +89,17 @@ class Webhook:
             self._post(row)
 
     def _post(self, row: dict[str, Any]) -> None:
-        content = json.dumps(row, ensure_ascii=False).encode(errors="replace")
+        content = json.dumps(row).encode()
         request = urllib.request.Request(
             self._url, content, {"Content-Type": "application/json"}, method="POST"
         )
         reason = ""
         for attempt in range(TRIES):
             try:
-                with urllib.request.urlopen(request, timeout=TIMEOUT):
+                with OPENER.open(request, timeout=TIMEOUT):
                     self._failing = False
                     return
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 reason = str(error)
                 if attempt + 1 == TRIES or self._given_up.wait(0.2 * 2**attempt):
                     break

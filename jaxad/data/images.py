@@ -188,3 +188,10 @@ def _over_black(
         small = small.convert("RGBA")
         small = Image.alpha_composite(Image.new("RGBA", small.size, "black"), small)
     return small.convert("RGB")
+
+
+def reason(path: Path, error: Exception) -> str:
+    """Why a picture cannot be used, in words that begin with its file."""
+    if isinstance(error, MemoryError):
+        return f"{path}: more than this machine's memory holds"
+    return f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)

@@ -57,13 +57,16 @@ class Look(NamedTuple):
         return inside or names.without_ending(self.path.stem) != self.path.stem
 
 
-def looks(root: Path, reading: Reading = images.PLAIN, name: str = "") -> list[Look]:
+def looks(
+    root: Path, reading: Reading = images.PLAIN, name: str = "", small: bool = True
+) -> list[Look]:
     """Looks at every picture file below a folder, in threads.
 
     Args:
       root: the folder.
       reading: how files become pictures; `bits` is decided.
       name: of the root in `Look.folder`, where several are looked at.
+      small: whether thumbnails are kept, 50 kB each.
 
     Raises:
       FileNotFoundError: there is no such folder.
@@ -75,28 +78,29 @@ def looks(root: Path, reading: Reading = images.PLAIN, name: str = "") -> list[L
     above = Path(name)
     with ThreadPoolExecutor() as pool:
         looking = pool.map(
-            lambda path: look(path, (above / path.parent.relative_to(root)).as_posix(), reading),
+            lambda path: look(
+                path, (above / path.parent.relative_to(root)).as_posix(), reading, small
+            ),
             paths,
         )
         return list(progress.shown(looking, "looking", len(paths), "file"))
 
 
-def look(path: Path, folder: str, reading: Reading = images.PLAIN) -> Look:
+def look(path: Path, folder: str, reading: Reading = images.PLAIN, keep: bool = True) -> Look:
     """Reads one picture file; one that cannot be read says why."""
     try:
         header = images.header(path, reading=reading)
         image = images.read_image(path, reading)
         with Image.open(path) as opened:
             mode = opened.mode
-    except (ValueError, OSError) as error:
-        reason = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        return Look(path, folder, problem=reason)
+    except (ValueError, OSError, MemoryError) as error:
+        return Look(path, folder, problem=images.reason(path, error))
     small = WHOLE.square(image, SMALL)
     grey = small.astype(np.float64).mean(-1)
     checksum = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
     return Look(
         path, folder, image.shape[:2], header.depth, mode, checksum, float(grey.mean()),
-        float(ndimage.laplace(grey).var()), float(image.any(-1).mean()), small,
+        float(ndimage.laplace(grey).var()), float(image.any(-1).mean()), small if keep else None,
     )  # fmt: skip
 
 
@@ -136,7 +140,9 @@ def masks(found: Sequence[Look]) -> tuple[list[Path], list[Path], list[Path]]:
     lonely: list[Path] = []
     for one in good:
         if one.is_mask:
-            there = folders.get(names.without_ending(one.path.stem), set())
+            wanted = place_of(one.path, one.path.parent)
+            meant = [wanted, *names.pictures_of(wanted)]
+            there = set().union(*(folders.get(place, set()) for place in meant))
             inside = one.path.parent.name
             (matched if there and (inside in there or inside not in known) else lonely).append(
                 one.path

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from jaxad.data import images
 from jaxad.data.pictures import THREADS
 from jaxad.data.reading import OnBadImage
 from jaxad.decision.predictor import Finding, Predictor, Raw, Seen, Stamp
@@ -43,7 +44,7 @@ def rows(
         except (ValueError, OSError, MemoryError) as error:
             if on_bad_image == "error":
                 return error  # raised in its turn, when the pictures before have their rows
-            reason = _reason(path, error)
+            reason = images.reason(path, error)
             return {"path": str(path), **made, "error": reason}
 
     def finish(seen: Seen, raw: Raw) -> Row:
@@ -59,12 +60,6 @@ def rows(
             if isinstance(found, Exception):
                 raise found
             yield found
-
-
-def _reason(path: pathlib.Path, error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return f"{path}: more than this machine's memory holds"
-    return f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def stamp(path: pathlib.Path) -> Stamp:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from jaxad.decision.card import Label
 from jaxad.evaluation.metrics import auroc
+from jaxad.progress import plain
 
 UNUSABLE, UNLABELLED = "cannot be used", "no label"
 COUNTED = ("normal", "anomalous", UNLABELLED, UNUSABLE)
@@ -125,11 +126,6 @@ class Comparison(NamedTuple):
     correlations: list[Correlation]
     errors: list[Errors] | None
 
-    def unusable(self) -> list[int]:
-        """Places of the pictures that some run cannot use."""
-        several = enumerate(zip(*(run.verdicts for run in self.runs), strict=True))
-        return [i for i, row in several if any(one.error is not None for one in row)]
-
 
 def comparison(
     paths: Sequence[str], runs: Sequence[Judged], defects: Sequence[str | None] | None = None
@@ -218,8 +214,3 @@ def _spread(row: Sequence[Verdict]) -> float:
     """Largest difference of percentile; 0 of fewer than two."""
     known = [one.percentile for one in row if one.percentile is not None]
     return max(known) - min(known) if known else 0.0
-
-
-def plain(text: str) -> str:
-    """A text that can be written to a file; bytes of a file's name that are no text are escaped."""
-    return text.encode(errors="backslashreplace").decode()

@@ -71,8 +71,10 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._rows.close()
-        self._lock.release()
+        try:
+            self._rows.close()
+        finally:
+            self._lock.release()
 
     def add(self, row: dict[str, Any]) -> None:
         """Appends a row, with the "path" of its picture; it is there if the process dies."""
@@ -83,7 +85,7 @@ class Journal:
     def rows(self) -> Iterator[dict[str, Any]]:
         """The last row of each picture, in their order."""
         for number, row in enumerate(_rows(self.path / ROWS)):
-            if self._last[row["path"]] == number:
+            if self._last.get(row["path"]) == number:
                 yield row
 
     def _note(self, row: dict[str, Any]) -> None:

@@ -95,9 +95,9 @@ def cross_fit(
 
     The pictures to learn from and those held out are dealt into folds by `key`; for each fold a
     model learns from the others, all from the same number, so that nothing compiles anew. Costs as
-    many trainings. The models differ from the one that is used, so p-values are approximate (Vovk,
-    "Cross-conformal predictors", 2015; at most twice the rate is certain: Barber et al.,
-    "Predictive inference with the jackknife+", 2021).
+    many trainings. The models differ from the one that is used, so p-values are approximate and
+    nothing is guaranteed (the "CV" of Barber et al., "Predictive inference with the jackknife+",
+    2021); `recalibrated` makes a card for which it is.
 
     Args:
       detector: the method.

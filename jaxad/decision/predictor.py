@@ -156,6 +156,7 @@ class Predictor:
             card = cards.read(pathlib.Path(card))
         cards.check_model(card, cards.fingerprint(pretrained, state))
         tiles = card.tiles or None if tiles is None else tiles
+        card.of(category)
         names = list(card.normals)
         seen_as = category or (names[0] if len(names) == 1 else "")
         before = preprocessing.of_later(folder, seen_as, max_pixels)
@@ -252,6 +253,8 @@ class Predictor:
             )
         shape = image.shape[:2]
         cuts = [whole(shape)] if self.tiles is None else boxes(shape, self.tiles)
+        if view.region is not None:  # what lies wholly outside is black, and says nothing
+            cuts = [cut for cut in cuts if view.region[cut.inside].any()]
         if len(cuts) > SQUARES:
             raise ValueError(
                 f"{_named(picture)}: tiles of {self.tiles} pixels (--tiles) cut its {shape[1]} x "
@@ -277,14 +280,14 @@ class Predictor:
         """
         self.check(seen, raw)
         card = self.card  # one, even if another is set meanwhile
-        map, score = self.placed(seen, raw)
+        map, score = self._placed(seen, raw, card.level)
         _, limit = card.thresholds(self.category)
         found, labels = regions(map, np.inf if limit is None else limit)
         return Finding(card.judge(score, self.category), found, map, labels)
 
-    def placed(self, seen: Seen, raw: Raw) -> tuple[Float32[NpArray, "H W"], float]:
+    def _placed(self, seen: Seen, raw: Raw, level: float) -> tuple[Float32[NpArray, "H W"], float]:
         """The map at the picture's size, and the picture's score."""
-        level, view = self.card.level, self.preprocessing.view
+        view = self.preprocessing.view
         if self.tiles is None:
             map = view.placed(raw.maps[0], seen.shape, level)
         else:

@@ -18,7 +18,7 @@ class Scale(NamedTuple):
 
     @property
     def normal(self) -> float:
-        """The highest value on held-out normal pictures, if the scale is from `colour_scale`."""
+        """The highest value on the normal pictures that a scale of `colour_scale` is from."""
         return self.low + (self.high - self.low) / HEADROOM
 
     def __call__(self, map: Float[NpArray, "H W"]) -> Float[NpArray, "H W"]:

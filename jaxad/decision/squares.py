@@ -66,7 +66,7 @@ def blended(
 
     Args:
       shape: of the picture.
-      cuts: its parts, which cover it.
+      cuts: its parts, which cover it where it is looked at.
       maps: of each part, as the detector gave them.
       view: how the picture is seen.
       level: of the map where nothing is looked at.
@@ -77,7 +77,8 @@ def blended(
         weight = np.minimum.outer(_ramp(cut.height), _ramp(cut.width))
         total[cut.inside] += weight * part
         weights[cut.inside] += weight
-    return total / weights
+    found = total / np.maximum(weights, 1)  # a weight is 1 at least, or the place is in no part
+    return found if view.region is None else np.where(view.region, found, np.float32(level))
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -69,7 +69,7 @@ def test_a_watched_folder_is_predicted_as_files_settle(watching):
         str(hot / f"{x}.png") for x in ("first", "second")
     ]
     assert not any("error" in row for row in rows(out))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # of a background job a shell has SIGINT ignored
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"{hot / 'second.png'}: " in printed

@@ -76,8 +76,18 @@ def test_nobody_there_holds_nothing_up(monkeypatch):
         assert time.monotonic() - began < 1
 
 
+def test_a_redirected_row_is_not_taken_for_delivered(server, caplog):
+    address, arrived, answers = server
+    answers += [302] * webhook.TRIES
+    with Webhook(address) as hook:
+        hook.add({"path": "a"})
+    assert (hook.lost, arrived) == (1, [])
+    assert "1 row was not delivered" in caplog.text
+
+
 @pytest.mark.parametrize(
-    "url", ["file:///a", "nowhere", "http://", "ftp://a/b", "http://a:b/", "http://a b/"]
+    "url",
+    ["http://host/ä", "file:///a", "nowhere", "http://", "ftp://a/b", "http://a:b/", "http://a b/"],
 )
 def test_other_addresses_are_refused(url):
     with pytest.raises(ValueError, match="expected http"):

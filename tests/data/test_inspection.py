@@ -1,5 +1,7 @@
 """A folder with one of every fault, each of which is found, and nothing else."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -50,6 +52,16 @@ def test_copies_across_train_and_test_are_found_in_other_formats_too(fine):
     assert set(found) == {"duplicate"}
     assert "1 picture of the same pixels lies in several parts" in found["duplicate"].text
     assert set(found["duplicate"].paths) == {copy, fine / "train" / "good" / "004.png"}
+
+
+@pytest.mark.parametrize("name", ["mask_ä.png", "ä_mask_2.png", "ä-gt.png"])
+def test_masks_are_matched_as_training_matches_them(fine, name):
+    decomposed = lambda text: unicodedata.normalize("NFD", text)
+    save(fine / "test" / "crack" / decomposed("ä.png"), noise(77))
+    mask = save(fine / "ground_truth" / "crack" / decomposed(name), noise(78))
+    matched, lonely, _ = inspection.masks(inspection.looks(fine))
+    assert mask in matched
+    assert not lonely
 
 
 def test_copies_within_a_folder_are_found(fine):

@@ -65,6 +65,15 @@ def test_without_normals_there_is_no_label():
     assert card.with_threshold(2.0).judge(3.0).label == "anomalous"
 
 
+def test_a_category_that_is_none_is_told_with_those_there_are():
+    card = new()._replace(normals={"one": new(99, "one").of(), "two": new(9, "two").of()})
+    for call in (card.said, card.warnings, card.limits, lambda x: card.with_target(0.1, x)):
+        with pytest.raises(ValueError, match=r"'three' is none of the categories .*one, two"):
+            call("three")
+    assert card.with_target(0.05, "one").target_fpr == 0.05  # two cannot promise it
+    assert new().said("three") == new().said()  # of one category whatever is asked for
+
+
 def test_a_fixed_threshold_counts_the_normals_above_it():
     card = new(199).with_threshold(1.0, 6.0)
     above = int((card.of().scores > 1.0).sum())

@@ -3,7 +3,8 @@
 import pytest
 from scipy import stats
 
-from jaxad.decision.comparison import Judged, Verdict, comparison, plain
+from jaxad.decision.comparison import Judged, Verdict, comparison
+from jaxad.progress import plain
 
 PATHS = ["a.png", "b.png", "c.png", "d.png"]
 

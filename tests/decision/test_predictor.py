@@ -12,6 +12,7 @@ from jaxad.data.reading import Reading
 from jaxad.data.view import WHOLE, Preprocessing, View
 from jaxad.decision.predictor import Predictor
 from jaxad.decision.regions import regions
+from jaxad.decision.squares import boxes
 
 PLAIN = Preprocessing(Reading(), WHOLE)
 
@@ -129,6 +130,23 @@ def test_a_loaded_predictor_is_the_runs(carded, predictor):
         Predictor.load(folder, card=loaded.card._replace(model="of another"))
     with pytest.raises(FileNotFoundError, match="no run folder"):
         Predictor.load(folder / "nowhere")
+
+
+def test_tiles_outside_of_where_to_look_say_nothing(carded):
+    *parts, card, _ = carded("autoencoder")
+    region = np.zeros((150, 110), bool)
+    region[100:140, 70:100] = True
+    view = Preprocessing(Reading(), View("squeeze", region))
+    ready = Predictor(*parts, card._replace(tiles=48), preprocessing=view, tiles=48)
+    image = pictures(1, region.shape)[0]
+    seen = ready.see(image)
+    assert 0 < len(seen.cuts) < len(boxes(region.shape, 48))
+    assert all(region[cut.inside].any() for cut in seen.cuts)
+    found = ready(image)
+    assert np.isfinite(found.map).all()
+    assert (found.map[~region] == np.float32(ready.card.level)).all()
+    black = np.where(region[..., None], image, 0).astype(np.uint8)
+    assert ready(black).judgement == found.judgement
 
 
 def test_too_many_tiles_are_refused(carded):
