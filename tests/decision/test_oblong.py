@@ -97,7 +97,7 @@ def found(predictor, path, folder):
 
 SMALL = [(orientation, "squeeze", None, 5) for orientation in STORED]
 SMALL += [(orientation, fit, None, 5) for orientation in (5, 8) for fit in ("pad", "crop")]
-LARGE = [(6, "squeeze", None, 1), (3, "pad", 1000, 1)]
+LARGE = [(6, "squeeze", None, 1), pytest.param(3, "pad", 1000, 1, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize(("orientation", "fit", "tiles", "shrunk"), SMALL + LARGE)

@@ -162,7 +162,9 @@ def test_maps_of_one_stride_have_no_pool_between_them():
         stages_like((8, 12), (8, 4), 2)
 
 
-@pytest.mark.parametrize("signed", [(True, False, False), (False, True, True)])
+@pytest.mark.parametrize(
+    "signed", [pytest.param((True, False, False), marks=pytest.mark.slow), (False, True, True)]
+)
 def test_a_signed_stage_gives_negative_values_and_leaves_the_rest_as_it_was(signed, key):
     """Stages after it go on from the rectified map, and so do the statistics of their norms."""
     shape = (6, 8, 10), (4, 8, 8), 4

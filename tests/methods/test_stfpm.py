@@ -188,6 +188,7 @@ def test_constant_images_and_dead_features_give_no_nan(pretrained):
         assert np.isfinite(x).all()
 
 
+@pytest.mark.slow
 def test_a_residual_students_statistics_move_in_training_only():
     cfg = override(PAPER, ["size=64", "layers=layer1,layer2"])
     image = jnp.zeros((1, 64, 64, 3))

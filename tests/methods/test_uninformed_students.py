@@ -99,6 +99,7 @@ def one_batch(cfg, pretrained, images):
     return {"image": images, "features": students.embed(cfg, pretrained, images)}
 
 
+@pytest.mark.slow
 def test_an_ensemble_equals_its_students_trained_one_by_one(pretrained, images, key):
     start = begun(students.DETECTOR, TINY, pretrained, images, key)
     batch, step = one_batch(TINY, pretrained, images), compile.jit(students.train_step)
