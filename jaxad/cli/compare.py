@@ -12,8 +12,9 @@ from jaxad.cli.options import asked, leading
 from jaxad.cli.predict import ReadingOptions, loaded
 from jaxad.cli.script import prepare
 from jaxad.decision import bulk
+from jaxad.decision.batches import Seen
 from jaxad.decision.comparison import Comparison, Judged, Verdict, comparison
-from jaxad.decision.predictor import Finding, Seen
+from jaxad.decision.predictor import Finding
 from jaxad.progress import plain, printable
 from jaxad.report import compared, outputs
 from jaxad.training import record as records

@@ -22,9 +22,10 @@ from jaxad.data.files import counted
 from jaxad.data.reading import OnBadImage
 from jaxad.decision import bulk
 from jaxad.decision import card as cards
+from jaxad.decision.batches import Seen
 from jaxad.decision.card import Card
 from jaxad.decision.journal import ABOUT, ROWS, Journal
-from jaxad.decision.predictor import Finding, Predictor, Seen
+from jaxad.decision.predictor import Finding, Predictor
 from jaxad.detector import config, static
 from jaxad.progress import plain, printable
 from jaxad.report import outputs, predictions

@@ -10,7 +10,9 @@ from typing import Any
 from jaxad.data import images
 from jaxad.data.pictures import THREADS
 from jaxad.data.reading import OnBadImage
-from jaxad.decision.predictor import Finding, Predictor, Raw, Seen, Stamp
+from jaxad.data.source import Stamp
+from jaxad.decision.batches import Raw, Seen
+from jaxad.decision.predictor import Finding, Predictor
 
 Row = dict[str, Any]
 Write = Callable[[pathlib.Path, Seen, Finding], None]
@@ -62,14 +64,14 @@ def rows(
             yield found
 
 
-def stamp(path: pathlib.Path) -> Stamp:
+def stamp(path: pathlib.Path) -> Row:
     """The size of a file, and when it was changed; of one that is gone neither."""
     try:
-        found = path.stat()
+        found = Stamp.of(path)
     except OSError:
         return {"bytes": None, "modified": None}
-    changed = datetime.datetime.fromtimestamp(found.st_mtime, datetime.UTC)
-    return {"bytes": found.st_size, "modified": changed.isoformat(timespec="microseconds")}
+    changed = datetime.datetime.fromtimestamp(found.modified / 1e9, datetime.UTC)
+    return {"bytes": found.size, "modified": changed.isoformat(timespec="microseconds")}
 
 
 def row(seen: Seen, finding: Finding, seconds: float) -> Row:

@@ -14,7 +14,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from jaxad.decision.predictor import Stamp
 from jaxad.training.record import write_json
 
 ROWS, ABOUT, SUMMARY = "predictions.jsonl", "predict.json", "summary.csv"
@@ -27,8 +26,8 @@ class Journal:
 
     Attributes:
       path: the folder.
-      done: of each picture that has a row its path, and what its file was like: see `Stamp`. Those
-        that could not be used are not among them, and are tried again.
+      done: of each picture that has a row its path, and what its file was like, see `bulk.stamp`.
+        Those that could not be used are not among them, and are tried again.
     """
 
     def __init__(self, folder: str | os.PathLike[str], about: dict[str, Any]) -> None:
@@ -39,7 +38,7 @@ class Journal:
           about: what the rows depend on, as plain JSON: model, card, options.
         """
         self.path = pathlib.Path(folder).expanduser().absolute()
-        self.done: dict[str, Stamp] = {}
+        self.done: dict[str, dict[str, Any]] = {}
         self._last: dict[str, int] = {}  # the number of each picture's last row
         self._count = 0
         self._about = about

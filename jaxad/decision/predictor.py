@@ -3,7 +3,6 @@
 import os
 import pathlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar, overload
@@ -18,19 +17,18 @@ from jaxad.data import images, preprocessing
 from jaxad.data.ahead import ahead
 from jaxad.data.pictures import THREADS
 from jaxad.data.view import Preprocessing
+from jaxad.decision import batches
 from jaxad.decision import card as cards
+from jaxad.decision.batches import Image, Raw, Seen
 from jaxad.decision.card import Card, Judgement
 from jaxad.decision.regions import Region, regions
-from jaxad.decision.squares import Cut, blended, boxes, whole
+from jaxad.decision.squares import blended, boxes, whole
 from jaxad.detector import Detector, State
 from jaxad.training.restore import finished
 
-Image = UInt8[NpArray, "H W 3"]
 Path = str | os.PathLike[str]
 T = TypeVar("T")
 SQUARES = 4096  # of one picture, at most
-WAITING = 1024  # things that wait for a batch to be full, at most
-Stamp = dict[str, Any]  # what tells whether a file has changed: "bytes" and "modified"
 
 
 class Finding(NamedTuple):
@@ -48,35 +46,6 @@ class Finding(NamedTuple):
     regions: list[Region]
     map: Float32[NpArray, "H W"]
     labels: Int[NpArray, "H W"]
-
-
-class Seen(NamedTuple):
-    """A picture that has been read, as a detector sees it.
-
-    Attributes:
-      shape: rows and columns of the picture.
-      image: at its own size; None if it is not kept.
-      cuts: the parts that are shown to the detector.
-      squares: each part at the detector's size.
-      source: the path that it was read from; None of an array.
-      seconds: that this took.
-      stamp: of the file; empty of an array.
-    """
-
-    shape: tuple[int, int]
-    image: Image | None
-    cuts: list[Cut]
-    squares: UInt8[NpArray, "n size size 3"]
-    source: pathlib.Path | None = None
-    seconds: float = 0.0
-    stamp: Stamp = {}
-
-
-class Raw(NamedTuple):
-    """What a detector gave of a picture's parts: their maps and scores."""
-
-    maps: Float32[NpArray, "n size size"]
-    scores: Float32[NpArray, "n"]
 
 
 class Predictor:
@@ -295,78 +264,11 @@ class Predictor:
         return map, float(raw.scores.max())
 
     def computed(self, items: Iterable[Any]) -> Iterator[tuple[Any, Raw | None]]:
-        """Each thing with what the detector gave of its squares; None for what is no picture.
-
-        Batches are filled across pictures, and one is computed while the next is gathered.
-        """
-        opened: deque[_Opened] = deque()
-        gathered: list[tuple[_Opened, int]] = []
-        started = None
-
-        def launch() -> Any:
-            squares = [one.thing.squares[place] for one, place in gathered]
-            squares += squares[-1:] * (self.batch_size - len(squares))
-            owners = gathered.copy()
-            gathered.clear()
-            return owners, self._run(np.stack(squares))
-
-        def ready() -> Iterator[tuple[Any, Raw | None]]:
-            while opened and not opened[0].missing:
-                one = opened.popleft()
-                yield one.thing, one.raw()
-
-        for item in items:
-            one = _Opened(item)
-            opened.append(one)
-            for place in range(one.missing):
-                gathered.append((one, place))
-                if len(gathered) == self.batch_size:
-                    launched = launch()
-                    _collect(started)
-                    started = launched
-            if len(opened) > WAITING:  # things that are no pictures, behind one that is
-                _collect(started)
-                started = None
-                if gathered:
-                    _collect(launch())
-            yield from ready()
-        _collect(started)
-        if gathered:
-            _collect(launch())
-        yield from ready()
+        """Each thing with what the detector gave of its squares, as `batches.computed`."""
+        return batches.computed(items, self._run, self.batch_size)
 
     def _run(self, squares: UInt8[NpArray, "B size size 3"]) -> Any:
         return self._predict(self.cfg, *self._arguments, squares)
-
-
-class _Opened:
-    """A picture whose parts are being predicted; or another thing, of which nothing is."""
-
-    def __init__(self, thing: Any) -> None:
-        self.thing = thing
-        self.missing = len(thing.squares) if isinstance(thing, Seen) else 0
-        self.parts: list[tuple[Float32[NpArray, "size size"], float]] = []
-
-    def add(self, map: Float32[NpArray, "size size"], score: float) -> None:
-        self.parts.append((map, score))
-        self.missing -= 1
-
-    def raw(self) -> Raw | None:
-        if not self.parts:
-            return None
-        maps, scores = zip(*self.parts, strict=True)
-        return Raw(np.stack(maps), np.array(scores, np.float32))
-
-
-def _collect(started: Any) -> None:
-    """Waits for a batch, and gives each picture what is its own; parts are in their order."""
-    if started is None:
-        return
-    owners, prediction = started
-    maps = np.asarray(prediction.map, np.float32)
-    scores = np.asarray(prediction.score, np.float32)
-    for (one, _), map, score in zip(owners, maps, scores, strict=False):  # without the filling
-        one.add(map, float(score))
 
 
 def _is_several(array: NpArray) -> bool:

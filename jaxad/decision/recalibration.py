@@ -10,9 +10,10 @@ import numpy as np
 from jaxad.data.files import counted, shown
 from jaxad.data.pictures import THREADS
 from jaxad.data.reading import OnBadImage
+from jaxad.decision.batches import Raw, Seen
 from jaxad.decision.card import Card, Normals
 from jaxad.decision.normals import Gathered, card_of
-from jaxad.decision.predictor import Predictor, Raw, Seen
+from jaxad.decision.predictor import Predictor
 from jaxad.decision.scale import Scale
 
 log = logging.getLogger(__name__)

@@ -157,7 +157,7 @@ def test_too_many_tiles_are_refused(carded):
 
 
 def test_what_is_no_picture_does_not_pile_up_behind_one_that_waits(predictor, monkeypatch):
-    monkeypatch.setattr("jaxad.decision.predictor.WAITING", 5)
+    monkeypatch.setattr("jaxad.decision.batches.WAITING", 5)
     picture = predictor.see(pictures(1)[0])
     taken = []
 
