@@ -4,11 +4,12 @@ import pathlib
 import shutil
 from collections.abc import Sequence
 
+from jaxad.cli import script
 from jaxad.cli.errors import Usage
 from jaxad.cli.inputs import inputs, said
 from jaxad.cli.learn import origin
 from jaxad.cli.options import asked, leading
-from jaxad.cli.run_options import Device, folder_of
+from jaxad.cli.run_options import DeviceOptions, folder_of
 from jaxad.cli.script import prepare
 from jaxad.data.files import shown
 from jaxad.data.reading import OnBadImage
@@ -39,7 +40,6 @@ class CardOptions:
     on_bad_image: OnBadImage = static("error")  # "skip" leaves out files that cannot be used
     max_pixels: int | None = static(None, 4)  # more are refused; none: as in the run
     batch_size: int | None = static(None, 1)  # pictures that are computed together
-    device: Device | None = static(None)  # what computes; none: the best there is
 
 
 def main(words: Sequence[str]) -> None:
@@ -47,10 +47,15 @@ def main(words: Sequence[str]) -> None:
     places, rest = leading(words)
     if not places and not rest:
         rest = ["--help"]
-    (options,) = asked(rest, USAGE, DESCRIPTION, card=CardOptions())
+    options, devices = asked(rest, USAGE, DESCRIPTION, card=CardOptions(), devices=DeviceOptions())
     if len(places) < 2:
         raise Usage(f"expected the folder of a run and normal pictures: {USAGE}")
-    prepare(options.device)
+    prepare(devices.device)
+    with script.devices(devices):
+        _calibrate(places, options)
+
+
+def _calibrate(places: Sequence[str], options: CardOptions) -> None:
     folder, found = folder_of(places[0]), inputs(places[1:])
     file = cards.place(folder, options.tiles) if options.out is None else folder_of(options.out)
     if file.is_dir() or not file.absolute().parent.is_dir():

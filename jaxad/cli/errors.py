@@ -49,9 +49,9 @@ def told(function: Callable[[Sequence[str]], None], words: Sequence[str]) -> int
             sys.stdout.flush()
     except SystemExit as end:  # help was printed
         return end.code if isinstance(end.code, int) else 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         _say("interrupted; the command of a run goes on, given again, from what was saved last")
-        return INTERRUPTED
+        return _for_all_hosts(INTERRUPTED, interruption)
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -60,12 +60,30 @@ def told(function: Callable[[Sequence[str]], None], words: Sequence[str]) -> int
         if debug or not _is_ours(error):
             traceback.print_exc()
         _say(_sentence(error))
-        return status
+        return _for_all_hosts(status, error)
     return 0
+
+
+def _for_all_hosts(status: int, error: BaseException) -> int:
+    """The exit status; where other hosts wait for this one, it ends now, and they see it."""
+    hosts = sys.modules.get("jaxad.mesh.hosts")  # there are none where nothing has asked for them
+    if hosts is not None and hosts.count() > 1:
+        if isinstance(error, hosts.AllInterrupted):
+            hosts.leave()
+        else:
+            hosts.end(status)
+    return status
 
 
 def _sentence(error: Exception) -> str:
     text = str(error) or type(error).__name__
+    hosts = sys.modules.get("jaxad.mesh.hosts")
+    if hosts is not None and hosts.is_of_another_host(error):
+        return (
+            "another host of this job has ended, so this one does; what that one said last tells "
+            "why. The same command on all hosts, or on fewer, goes on from the last checkpoint "
+            f"({text.partition(chr(10))[0]})"
+        )
     if "RESOURCE_EXHAUSTED" in text and not isinstance(error, OSError):
         first = text.partition("\n")[0]
         return f"out of memory: give a smaller --batch-size or --size ({first})"
@@ -88,6 +106,9 @@ def _is_ours(error: BaseException) -> bool:
     A message written here needs no traceback; one from deep inside another library does.
     """
     if isinstance(error, OSError) or "RESOURCE_EXHAUSTED" in str(error):
+        return True
+    hosts = sys.modules.get("jaxad.mesh.hosts")
+    if hosts is not None and hosts.is_of_another_host(error):
         return True
     last = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
     return last.is_relative_to(HERE) or last == pathlib.Path(sys.argv[0]).resolve()

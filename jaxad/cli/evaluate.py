@@ -2,13 +2,15 @@
 
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from jaxad.cli import found as findings
+from jaxad.cli import script
 from jaxad.cli.data import pictures, together
 from jaxad.cli.errors import Usage
 from jaxad.cli.learn import tested
 from jaxad.cli.options import asked, given, leading, option
-from jaxad.cli.run_options import DataOptions, Device, folder_of
+from jaxad.cli.run_options import DataOptions, DeviceOptions, folder_of
 from jaxad.cli.script import prepare
 from jaxad.data.preprocessing import FILE, as_before, stored
 from jaxad.data.reading import OnBadImage, Reading
@@ -36,7 +38,6 @@ class EvaluateOptions:
     """What is done with the results."""
 
     out: str | None = static(None)  # folder for them; none: RUN, or RUN/on-NAME for other DATA
-    device: Device | None = static(None)  # what computes; none: the best there is
 
 
 @config
@@ -64,9 +65,10 @@ def main(words: Sequence[str]) -> None:
     for name in FIXED:
         if given(rest, name):
             raise Usage(f"{option(name)}: pictures are read as the run's were (its {FILE})")
-    options, chosen = asked(
-        rest, USAGE, DESCRIPTION, evaluation=EvaluateOptions(), pictures=PictureOptions()
-    )
+    options, chosen, devices = asked(
+        rest, USAGE, DESCRIPTION,
+        evaluation=EvaluateOptions(), pictures=PictureOptions(), devices=DeviceOptions(),
+    )  # fmt: skip
     if len(places) < 2 and chosen.normal is None:
         for name in OF_DATA:
             if given(rest, name):
@@ -76,8 +78,20 @@ def main(words: Sequence[str]) -> None:
     plain = replace(Reading(), check_files=chosen.check_files)
     if not places or len(places) > 2:
         raise Usage(f"expected the folder of a run and perhaps DATA: {USAGE}")
-    prepare(options.device)
-    root = folder_of(places[0])
+    prepare(devices.device)
+    with script.devices(devices):
+        _evaluate(folder_of(places[0]), places, options, chosen, plain, here)
+
+
+def _evaluate(
+    root: pathlib.Path,
+    places: Sequence[str],
+    options: EvaluateOptions,
+    chosen: PictureOptions,
+    plain: Reading,
+    here: dict[str, Any],
+) -> None:
+    """Measures each run in a folder, and says what came out."""
     folders = runs(root)
     results: dict[str, Evaluation] = {}
     for folder in folders:

@@ -7,13 +7,15 @@ import logging
 import pathlib
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import PyTree
 
+from jaxad import mesh
+from jaxad.cli import script
 from jaxad.cli.data import lasting, opened
-from jaxad.cli.run_options import DataOptions, RunOptions
+from jaxad.cli.run_options import DataOptions, DeviceOptions, HostOptions, RunOptions
 from jaxad.cli.script import prepare, read_rows
 from jaxad.data.files import counted
 from jaxad.data.reading import Reading
@@ -24,6 +26,7 @@ from jaxad.decision.card import Card
 from jaxad.detector import Detector, State, replace
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import Evaluation, joined
+from jaxad.mesh import hosts
 from jaxad.nets.extractors import load_for
 from jaxad.report.assess import assess
 from jaxad.training.epochs import steps_of
@@ -31,7 +34,7 @@ from jaxad.training.features import MEMORY
 from jaxad.training.fitting import run as run_in_folder
 from jaxad.training.memory import Budget
 from jaxad.training.record import settings, write_json
-from jaxad.training.writers import Writer, make
+from jaxad.training.writers import Careful, Writer, make
 from jaxad.weights import store
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,8 @@ def learn(
     data: DataOptions,
     reading: Reading,
     epochs: float | None,
+    devices: DeviceOptions = DeviceOptions(),  # noqa: B008, frozen
+    others: HostOptions = HostOptions(),  # noqa: B008
 ) -> None:
     """Trains a model of each category, or one of all, and measures it.
 
@@ -60,35 +65,69 @@ def learn(
       data: options of the data.
       reading: how files become pictures.
       epochs: in place of `cfg.steps`; None for these.
+      devices: what computes.
+      others: hosts that train together; the first one goes on alone from there.
     """
-    prepare(run.device)
+    prepare(devices.device, others)
     normals.check(detector, cfg, run.folds)
-    several = opened(detector, cfg, place, data, run.seed, workdir, reading)
-    pretrained = load_for(cfg)
-    for name in pretrained:
-        print(f"licence of the weights {name}: {store.terms(name)}")
-    found = []
-    for name, one in several.items():
-        cfg = with_epochs(cfg, epochs, one)
-        folder = workdir / name if len(several) > 1 else workdir
-        print(f"{name}: {detector.name} learns from {counted(len(one.train), 'picture')}\n{cfg}")
-        lay, chosen = lasting(place, data)
-        about = described(cfg, category=name, data=lay, options=vars(chosen), seed=run.seed)
-        title = _title(detector, cfg, name, run.seed)
-        said = settings(detector, cfg)
-        said = {"method": said["method"], **said["settings"], "category": name, "seed": run.seed}
-        with contextlib.closing(make(run.log, folder, said)) as writer:
-            state = learned(detector, cfg, pretrained, one, run, folder, about, writer)
-            card = carded(detector, cfg, pretrained, state, one, run, folder)
-            arguments = detector, cfg, pretrained, state, one, card, folder, title, one.train
-            found.append(tested(*arguments))
-            if found[-1] is not None:
-                measured = {f"eval/{n}": x for n, x in found[-1].mean.items() if x is not None}
-                writer.scalars(cfg.steps, measured)
-        print(f"model: {folder / 'model'}\ncard: {folder / cards.FILE}")
+    trained, found = [], []
+    with contextlib.ExitStack() as ending:
+        with script.devices(devices, cfg.batch_size):
+            several = opened(detector, cfg, place, data, run.seed, workdir, reading)
+            pretrained = load_for(cfg)
+            for name in pretrained:
+                print(f"licence of the weights {name}: {store.terms(name)}")
+            for name, one in several.items():
+                cfg = with_epochs(cfg, epochs, one)
+                folder = workdir / name if len(several) > 1 else workdir
+                pictures = counted(len(one.train), "picture")
+                print(f"{name}: {detector.name} learns from {pictures}\n{cfg}")
+                lay, chosen = lasting(place, data)
+                about = described(cfg, category=name, data=lay, options=vars(chosen), seed=run.seed)
+                said = {**settings(detector, cfg), "category": name, "seed": run.seed}
+                said = {"method": said["method"], **said.pop("settings"), **said}
+                writer = ending.enter_context(contextlib.closing(make(run.log, folder, said)))
+                state = learned(detector, cfg, pretrained, one, run, folder, about, writer)
+                trained.append(_Trained(name, cfg, one, state, folder, writer))
+                if hosts.count() == 1:
+                    found.append(_finished(detector, pretrained, trained.pop(), run))
+        if hosts.count() > 1:
+            trained = [one._replace(state=mesh.fetched(one.state)) for one in trained]
+            hosts.leave()
+            if not hosts.primary():
+                return
+            log.info("trained; the card and the report are made by the first host alone")
+            with script.devices(DeviceOptions()):
+                found = [_finished(detector, pretrained, one, run) for one in trained]
     evaluations = [one for one in found if one is not None]
     if len(evaluations) > 1:
         print(f"\nall categories\n{joined(evaluations)}")
+
+
+class _Trained(NamedTuple):
+    """A model that has no card yet, and what it learned from."""
+
+    name: str
+    cfg: Any
+    data: Data
+    state: State
+    folder: pathlib.Path
+    writer: Careful
+
+
+def _finished(
+    detector: Detector, pretrained: PyTree, one: _Trained, run: RunOptions
+) -> Evaluation | None:
+    """Makes the card, measures and shows the model, and says where."""
+    name, cfg, data, state, folder, writer = one
+    card = carded(detector, cfg, pretrained, state, data, run, folder)
+    title = _title(detector, cfg, name, run.seed)
+    found = tested(detector, cfg, pretrained, state, data, card, folder, title, data.train)
+    if found is not None:
+        measured = {f"eval/{n}": x for n, x in found.mean.items() if x is not None}
+        writer.scalars(cfg.steps, measured)
+    print(f"model: {folder / 'model'}\ncard: {folder / cards.FILE}")
+    return found
 
 
 def learned(
@@ -226,6 +265,8 @@ def _curve(
     def measure(step: int, state: State) -> None:
         state = detector.calibrate(cfg, pretrained, state, heldout)
         found = evaluate(detector, cfg, pretrained, state, test).as_dict()["mean"]
+        if not hosts.primary():
+            return
         row = {name: found[name] for name in CURVE}
         write_json(file, [*read_rows(file, before=step), {"step": step} | row])
         print(f"step {step}: " + "  ".join(f"{n} {x}" for n, x in row.items()), file=sys.stderr)

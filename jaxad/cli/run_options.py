@@ -12,6 +12,24 @@ Device = Literal["cpu", "gpu", "tpu"]
 
 
 @config
+class DeviceOptions:
+    """What computes."""
+
+    device: Device | None = static(None)  # the kind; none: the best there is
+    mesh: str | None = static(None)  # such as data:8 or data:4,model:2; none: all devices
+
+
+@config
+class HostOptions:
+    """Many hosts that train together: the same command on each, with a run folder that all see."""
+
+    distributed: str | None = static(None)  # auto, slurm, mpi, gke, tpu, or ADDRESS:PORT of host 0
+    hosts: int | None = static(None, 1)  # how many there are; with an address
+    host: int | None = static(None, 0)  # which of them this is, from 0; with an address
+    patience: float = static(60.0, above=0)  # seconds to wait for the others at the start
+
+
+@config
 class RunOptions:
     """How it is trained."""
 
@@ -24,7 +42,6 @@ class RunOptions:
     folds: int | None = static(None, 0)  # of a cross-fit card; none: 5 if it costs little; 0: never
     cache: str = static("none")  # frozen features: "memory", a folder, or "none": in every step
     workers: int = static(0, 0)  # processes that read pictures; 0 reads in threads
-    device: Device | None = static(None)  # what computes; none: the best there is
     log: Log = static("none")  # the metrics go there too: RUN/tensorboard, or Weights & Biases
 
 

@@ -1,19 +1,24 @@
 """What every command that computes begins with."""
 
+import contextlib
 import json
 import logging
+import os
 import pathlib
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 from PIL import Image
 
-from jaxad import compile
+from jaxad import compile, mesh
 from jaxad.cli.errors import Usage, told
-from jaxad.cli.run_options import Device
+from jaxad.cli.run_options import Device, DeviceOptions, HostOptions
+from jaxad.mesh import hosts
 from jaxad.progress import printable
+
+log = logging.getLogger(__name__)
 
 
 class Printable(logging.Formatter):
@@ -24,14 +29,16 @@ class Printable(logging.Formatter):
         return printable(super().format(record), lines=True)
 
 
-def prepare(device: Device | None = None) -> None:
+def prepare(device: Device | None = None, others: HostOptions | None = None) -> None:
     """Plain log lines of this package, compiled programs kept between calls, the device chosen.
 
     Args:
       device: what to compute on; None for the best that JAX finds.
+      others: which hosts to join, before anything is computed.
 
     Raises:
-      ValueError: there is no such device.
+      ValueError: there is no such device, or no such host.
+      TimeoutError: hosts do not answer.
     """
     lines = logging.StreamHandler()
     lines.setFormatter(Printable("%(message)s"))
@@ -40,9 +47,49 @@ def prepare(device: Device | None = None) -> None:
     logging.getLogger("absl").setLevel(logging.WARNING)
     # Pillow warns of large pictures; what is too large is refused here, in a sentence.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    if others is not None and others.distributed is not None:
+        if device == "cpu":
+            jax.config.update("jax_platforms", "cpu")
+        join(others)
+    elif others is not None and (others.hosts is not None or others.host is not None):
+        raise Usage("--hosts and --host belong to --distributed ADDRESS:PORT")
     if device is not None:
         choose(device)
     compile.enable_cache()
+
+
+def join(others: HostOptions) -> None:
+    """Joins the other hosts; from then on the first one alone speaks of what goes well.
+
+    Raises:
+      ValueError: the options name no place where hosts meet.
+      TimeoutError: hosts do not answer.
+    """
+    # The runtime prints to standard output from below Python: that is for results alone.
+    results = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    os.dup2(2, 1)
+    sys.stdout = results
+    hosts.start(others.distributed or "", others.hosts, others.host, others.patience)
+    if not hosts.primary():
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, for good
+        logging.getLogger("jaxad").setLevel(logging.WARNING)
+    log.info("%d hosts", hosts.count())
+
+
+@contextlib.contextmanager
+def devices(options: DeviceOptions, batch_size: int = 0, axis: str = "data") -> Iterator[None]:
+    """Within it, what is computed runs on the devices that the options name.
+
+    Args:
+      options: of the command.
+      batch_size: which they have to divide; 0 where batches are filled up.
+      axis: of the mesh, where the options say nothing; see `mesh.chosen`.
+
+    Raises:
+      ValueError: there are fewer, or the batch does not divide.
+    """
+    with mesh.use(mesh.chosen(options.mesh, batch_size, axis)):
+        yield
 
 
 def choose(device: Device) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxad.cli.errors import Usage
 from jaxad.cli.options import asked, field, given, grouped, leading
-from jaxad.cli.run_options import DataOptions, Device, folder_of
+from jaxad.cli.run_options import DataOptions, DeviceOptions, HostOptions, folder_of
 from jaxad.data.reading import Reading
 from jaxad.detector import check_settings, config, override, static
 from jaxad.detector import settings as settings_of
@@ -37,7 +37,6 @@ class SweepOptions:
     select: Select = static("last")  # the result: the last state, or that of least held-out loss
     cache: str = static("none")  # frozen features: "memory", a folder, or "none": in every step
     workers: int = static(0, 0)  # processes that read pictures; 0 reads in threads
-    device: Device | None = static(None)  # what computes; none: the best there is
     log: Log = static("none")  # the metrics go there too: OUT/tensorboard, or Weights & Biases
 
 
@@ -50,9 +49,10 @@ def main(words: Sequence[str]) -> None:
     usage = f"jaxad sweep {words[0]} DATA OUT"
     places, rest = leading(words[1:])
     rest, swept = separated(rest, detector.Config())
-    options, data, reading, base = asked(
+    options, data, reading, devices, others, base = asked(
         rest, usage, "Several values of a setting are compared: --lr 1e-4 3e-4",
-        sweep=SweepOptions(), data=DataOptions(), reading=Reading(), settings=detector.Config(),
+        sweep=SweepOptions(), data=DataOptions(), reading=Reading(), devices=DeviceOptions(),
+        hosts=HostOptions(), settings=detector.Config(),
     )  # fmt: skip
     wanted = 2 if data.normal is None else 1
     if len(places) != wanted:
@@ -66,7 +66,8 @@ def main(words: Sequence[str]) -> None:
     from jaxad.cli.sweeping import run_sweep
 
     place = places[0] if wanted == 2 else None
-    run_sweep(detector, base, swept, place, folder_of(places[-1]), options, data, reading)
+    out = folder_of(places[-1])
+    run_sweep(detector, base, swept, place, out, options, data, reading, devices, others)
 
 
 def separated(words: Sequence[str], cfg: Any) -> tuple[list[str], dict[str, list[str]]]:

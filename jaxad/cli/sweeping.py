@@ -6,16 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jaxtyping import Array, PyTree
 
 from jaxad import sweep
+from jaxad.cli import script
 from jaxad.cli.data import opened
 from jaxad.cli.learn import cache, with_epochs
-from jaxad.cli.run_options import DataOptions
+from jaxad.cli.run_options import DataOptions, DeviceOptions, HostOptions
 from jaxad.cli.script import prepare
 from jaxad.cli.sweep import SweepOptions, grid
+from jaxad.data.files import counted
 from jaxad.data.reading import Reading
+from jaxad.data.source import Data
 from jaxad.detector import Detector
+from jaxad.mesh import hosts
 from jaxad.nets.extractors import load_for
+from jaxad.sweep import Members
 from jaxad.training.record import settings
 from jaxad.training.writers import make
 
@@ -29,6 +35,8 @@ def run_sweep(
     options: SweepOptions,
     data: DataOptions,
     reading: Reading,
+    devices: DeviceOptions = DeviceOptions(),  # noqa: B008, frozen
+    others: HostOptions = HostOptions(),  # noqa: B008
 ) -> None:
     """Trains every setting with every seed on each category, and writes tables and plots.
 
@@ -41,28 +49,56 @@ def run_sweep(
       options: of the sweep.
       data: options of the data.
       reading: how files become pictures.
+      devices: what computes; by default all, each with its own members.
+      others: hosts that train together; the first one compares what was learned.
     """
-    prepare(options.device)
+    prepare(devices.device, others)
     several = opened(detector, base, place, data, 0, workdir, reading)
     keys = jax.random.split(jax.random.key(0), options.seeds)
-    for name, one in several.items():
-        folder = workdir / name if len(several) > 1 else workdir
-        configs = grid(with_epochs(base, options.epochs, one), swept)
-        pretrained = load_all(configs)
-        print(f"{name}: {len(configs)} settings, {options.seeds} seeds, {len(one.train)} pictures")
-        said = {"category": name, **described(detector, configs, options.seeds)}
-        with contextlib.closing(make(options.log, folder, said)) as writer:
-            members = sweep.run(
-                detector, configs, pretrained, one, keys, folder / "run",
-                at_once=options.at_once, save_every=options.save_every, workers=options.workers,
-                cache=cache(options.cache), select=options.select, writer=writer,
-            )  # fmt: skip
-        if one.test is None:
-            print("no test pictures: nothing to compare on")
-            continue
-        scores = sweep.evaluate(detector, configs, pretrained, members, one.test)
-        sweep.write(folder, detector, configs, keys, scores)
-        print(f"{sweep.text(configs, scores)}\ntables and plots: {folder}")
+    learned = []
+    with script.devices(devices, base.batch_size, "member"):
+        for name, one in several.items():
+            folder = workdir / name if len(several) > 1 else workdir
+            configs = grid(with_epochs(base, options.epochs, one), swept)
+            pretrained = load_all(configs)
+            pictures = counted(len(one.train), "picture")
+            print(f"{name}: {len(configs)} settings, {options.seeds} seeds, {pictures}")
+            said = {"category": name, **described(detector, configs, options.seeds)}
+            with contextlib.closing(make(options.log, folder, said)) as writer:
+                members = sweep.run(
+                    detector, configs, pretrained, one, keys, folder / "run",
+                    at_once=options.at_once, save_every=options.save_every,
+                    workers=options.workers, cache=cache(options.cache), select=options.select,
+                    writer=writer,
+                )  # fmt: skip
+            learned.append((folder, configs, pretrained, one, members))
+            if hosts.count() == 1:
+                _compare(detector, keys, *learned.pop())
+    if hosts.count() > 1:
+        hosts.leave()
+        if not hosts.primary():
+            return
+        with script.devices(DeviceOptions()):
+            for one in learned:
+                _compare(detector, keys, *one)
+
+
+def _compare(
+    detector: Detector,
+    keys: Array,
+    folder: pathlib.Path,
+    configs: Sequence[Any],
+    pretrained: PyTree,
+    data: Data,
+    members: Members,
+) -> None:
+    """Measures the members on the test pictures, and writes tables and plots."""
+    if data.test is None:
+        print("no test pictures: nothing to compare on")
+        return
+    scores = sweep.evaluate(detector, configs, pretrained, members, data.test)
+    sweep.write(folder, detector, configs, keys, scores)
+    print(f"{sweep.text(configs, scores)}\ntables and plots: {folder}")
 
 
 def described(detector: Detector, configs: Sequence[Any], seeds: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxad.cli.errors import Usage, told
 from jaxad.cli.options import asked, given, leading
-from jaxad.cli.run_options import DataOptions, RunOptions, folder_of
+from jaxad.cli.run_options import DataOptions, DeviceOptions, HostOptions, RunOptions, folder_of
 from jaxad.data.reading import Reading
 from jaxad.detector import Detector, check_settings
 from jaxad.training.named import detector as named
@@ -80,9 +80,10 @@ def train(
     if given(rest, "steps") and given(rest, "epochs"):
         raise Usage("--steps and --epochs: say one of the two")
     about = inspect.getdoc(inspect.getmodule(detector.init)) or ""
-    run, data, reading, cfg = asked(
-        rest, usage, about.partition("\n")[0], run=run, data=data, reading=reading, settings=cfg
-    )
+    run, data, reading, devices, others, cfg = asked(
+        rest, usage, about.partition("\n")[0], run=run, data=data, reading=reading,
+        devices=DeviceOptions(), hosts=HostOptions(), settings=cfg,
+    )  # fmt: skip
     place, workdir = _places(places, data, usage)
     epochs = None if given(rest, "steps") else run.epochs
     check_settings(detector, cfg)
@@ -90,7 +91,7 @@ def train(
     # Imported now that the words are known to be right: a help text need not wait for it.
     from jaxad.cli.learn import learn
 
-    learn(detector, cfg, place, workdir, run, data, reading, epochs)
+    learn(detector, cfg, place, workdir, run, data, reading, epochs, devices, others)
 
 
 def _places(places: list[str], data: DataOptions, usage: str) -> tuple[str | None, pathlib.Path]:

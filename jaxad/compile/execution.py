@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from jaxad import mesh
+from jaxad.compile import split
 from jaxad.compile.members import apart, together
 from jaxad.compile.programs import Batch, jit, step, train_step
 from jaxad.detector import Detector, State
@@ -82,14 +84,17 @@ def each(function: Callable, in_axes: int | Sequence[int | None] = 0) -> Callabl
 
 def _steps_in_turns(detector, cfg, pretrained, state, batches, key):
     metrics = []
+    pretrained, state, key = mesh.placed((pretrained, state, key))
     for batch in batches:
-        state, found = train_step(detector)(cfg, pretrained, state, batch, key)
+        state, found = train_step(detector)(cfg, pretrained, state, mesh.batch(batch), key)
         metrics.append(found)
     return state, jax.tree.map(lambda *x: jnp.stack(x), *metrics)
 
 
 def _members_in_turns(detector, configs, pretrained, states, batches, keys):
     batches = list(batches)
+    if mesh.size("member") > 1:
+        return split.in_turns(detector, configs, pretrained, states, batches, keys)
     done = [
         _steps_in_turns(detector, cfg, pretrained, state, [several[i] for several in batches], key)
         for i, (cfg, state, key) in enumerate(
@@ -114,15 +119,21 @@ def _unrolled(function: Callable, in_axes: int | Sequence[int | None]) -> Callab
 
 
 def _steps_scanned(detector, cfg, pretrained, state, batches, key):
-    return _scan(detector)(cfg, pretrained, state, stack_on_host(list(batches)), key)
+    pretrained, state, key = mesh.placed((pretrained, state, key))
+    batches = mesh.batch(stack_on_host(list(batches)), lead=[None])
+    return jit(_scan(detector), donate=2)(cfg, pretrained, state, batches, key)
 
 
 def _members_vmapped(detector, configs, pretrained, states, batches, keys):
     batches = list(batches)
+    if mesh.size("member") > 1:
+        return split.together(detector, configs, pretrained, states, batches, keys)
     shared = all(batch is several[0] for several in batches for batch in several)
     batches = [several[0] if shared else stack_on_host(several) for several in batches]
-    arguments = stack(configs), pretrained, states, stack_on_host(batches), jnp.stack(list(keys))
-    return _scan_of_many(detector, shared)(*arguments)
+    batches = mesh.batch(stack_on_host(batches), lead=[None] if shared else [None, None])
+    pretrained, states, keys = mesh.placed((pretrained, states, jnp.stack(list(keys))))
+    arguments = stack(configs), pretrained, states, batches, keys
+    return jit(split.scan_of_many(detector, shared), donate=2)(*arguments)
 
 
 @functools.cache
@@ -131,20 +142,7 @@ def _scan(detector: Detector) -> Callable:
         one = lambda state, batch: step(detector, cfg, pretrained, state, batch, key)
         return jax.lax.scan(one, state, batches)
 
-    return jit(scan, donate=2)
-
-
-@functools.cache
-def _scan_of_many(detector: Detector, shared: bool) -> Callable:
-    """`shared`: whether all members have the same batches, which then lack the members' axis."""
-    axes = (0, None, 0, None if shared else 0, 0)
-    many = jax.vmap(functools.partial(step, detector), axes)
-
-    def scan(configs, pretrained, states, batches, keys):
-        one = lambda states, batch: many(configs, pretrained, states, batch, keys)
-        return jax.lax.scan(one, states, batches)
-
-    return jit(scan, donate=2)
+    return scan
 
 
 # On a CPU a network inside a loop primitive runs 100 times slower than called from the host, and

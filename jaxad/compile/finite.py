@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
+from jaxad import mesh
+
 
 def check_finite(tree: PyTree) -> None:
     """Raises FloatingPointError that names the first leaf with NaN or infinity."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    fine = np.asarray(_finite([leaf for _, leaf in leaves], 0))
+    fine = mesh.fetched(_finite([leaf for _, leaf in leaves], 0))
     if not fine.all():
         path = jax.tree_util.keystr(leaves[int(np.argmin(fine))][0])
         raise FloatingPointError(f"{path} has values that are not finite")
@@ -19,7 +21,7 @@ def check_finite(tree: PyTree) -> None:
 
 def finite_members(states: PyTree) -> Bool[np.ndarray, "m"]:
     """Which members of stacked states have finite numbers only."""
-    fine = np.asarray(_finite(jax.tree.leaves(states), 1))
+    fine = mesh.fetched(_finite(jax.tree.leaves(states), 1))
     return np.asarray(fine.all(0))
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
+from jaxad import mesh
 from jaxad.detector import Detector, State, pixels
 
 log = logging.getLogger(__name__)
@@ -23,18 +25,28 @@ CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 Batch = dict[str, PyTree]
 
 
-@functools.cache
-def jit(function: Callable, donate: int | None = None) -> Callable:
-    """`jax.jit` with this backend's options, the same object for the same function.
+def jit(function: Callable, donate: int | None = None, free: bool = False) -> Callable:
+    """`jax.jit` with this backend's options, the same object for the same function and mesh.
 
     What it returns is not to be called within another transformation. Pass functions of modules,
-    not closures: each new closure compiles anew.
+    not closures: each new closure compiles anew. Where a mesh is in use, results lie on it as
+    `mesh.shardings` says: but for large parameters, on every device in full.
 
     Args:
       function: of arrays.
       donate: which argument's memory the program may write its results to.
+      free: results lie where the program leaves them, whatever the mesh's rules say.
     """
-    return jax.jit(function, donate_argnums=donate, compiler_options=compiler_options())
+    return _jit(function, donate, free, mesh.current())
+
+
+@functools.cache
+def _jit(function: Callable, donate: int | None, free: bool, used: Mesh | None) -> Callable:
+    options = compiler_options()
+    if used is None or free:
+        return jax.jit(function, donate_argnums=donate, compiler_options=options)
+    one = lambda *arguments: mesh.constrained(function(*arguments), used)
+    return jax.jit(one, donate_argnums=donate, compiler_options=options)
 
 
 @functools.cache
@@ -56,34 +68,41 @@ def unit(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: pixels.unit(x) if x.dtype == jnp.uint8 else x, tree)
 
 
-@functools.cache
 def init(detector: Detector) -> Callable[..., State]:
     """The compiled init: (cfg, pretrained, key) -> State."""
     return jit(detector.init)
 
 
-@functools.cache
 def train_step(detector: Detector) -> Callable[..., tuple[State, dict[str, Array]]]:
     """One compiled train step: (cfg, pretrained, state, batch, key) -> (state, metrics).
 
     `state` is donated; otherwise as `step`.
     """
-    return jit(functools.partial(step, detector), donate=2)
+    return jit(_step_of(detector), donate=2)
 
 
 @functools.cache
+def _step_of(detector: Detector) -> Callable:
+    return functools.partial(step, detector)
+
+
 def predict(detector: Detector) -> Callable:
     """The compiled predict: (cfg, pretrained, state, uint8 images) -> Prediction."""
     return of_pictures(detector.predict)
 
 
-@functools.cache
 def of_pictures(function: Callable) -> Callable:
     """`function`, whose last argument are images in [0, 1], compiled for uint8 ones; as `jit`.
 
+    Where a mesh is in use, results of images that are split along "data" are split as they are.
     What it returns raises TypeError for images that are neither uint8 nor floats.
     """
-    return jit(lambda *arguments: function(*arguments[:-1], pixels.unit(arguments[-1])))
+    return jit(_of_uint8(function), free=True)
+
+
+@functools.cache
+def _of_uint8(function: Callable) -> Callable:
+    return lambda *arguments: function(*arguments[:-1], pixels.unit(arguments[-1]))
 
 
 def step(

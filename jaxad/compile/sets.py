@@ -3,16 +3,18 @@
 import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import progress
+from jaxad import mesh, progress
 from jaxad.compile.programs import jit, of_pictures
 from jaxad.detector import Pictures
 
-SLICE = 8  # pictures at a time
+SLICE = 8  # pictures at a time, on each device
 
 
 def over_set(function: Callable, arguments: tuple, pictures: Pictures) -> PyTree:
@@ -24,31 +26,65 @@ def over_set(function: Callable, arguments: tuple, pictures: Pictures) -> PyTree
       arguments: the others.
       pictures: one slice is in memory at a time, and the next one that is read meanwhile.
     """
-    return jax.tree.map(lambda *x: jnp.concatenate(x), *slices(function, arguments, pictures))
+    parts = list(slices(function, arguments, pictures))
+    return jit(_joined)(parts) if mesh.current() is not None else _joined(parts)
+
+
+def _joined(parts: list[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
 
 
 def slices(
     function: Callable, arguments: tuple, pictures: Pictures, size: int = SLICE
 ) -> Iterator[PyTree]:
-    """What `over_set` puts together, one slice of `size` pictures after the other.
+    """What `over_set` puts together, one slice after the other, in the order of the pictures.
 
-    At most two shapes compile: full slices and the rest.
+    At most two shapes compile, full slices and the rest; where a mesh is in use two more, since
+    what is left in the end does not divide by the devices.
+
+    Args:
+      function: as for `over_set`.
+      arguments: as for `over_set`.
+      pictures: as for `over_set`.
+      size: of a slice, on each device.
 
     Raises:
       ValueError: there are no pictures.
     """
     if len(pictures) == 0:
         raise ValueError("there are no pictures to go over: expected one or more")
-    compiled = of_pictures(function)
-    spans = [slice(at, min(at + size, len(pictures))) for at in range(0, len(pictures), size)]
+    compiled, arguments = of_pictures(function), mesh.placed(arguments)
+    spans = _spans(len(pictures), size, mesh.parts())
     with ThreadPoolExecutor(1) as reader, progress.bar("measuring", len(pictures)) as bar:
-        ahead = reader.submit(pictures.__getitem__, spans[0])
-        for following in [*spans[1:], None]:
+        ahead = reader.submit(_read, pictures, *spans[0])
+        for number, (span, split) in enumerate(spans, start=1):
             images = ahead.result()
-            if following is not None:
-                ahead = reader.submit(pictures.__getitem__, following)
-            yield compiled(*arguments, images)
-            bar.update(len(images))
+            if number < len(spans):
+                ahead = reader.submit(_read, pictures, *spans[number])
+            yield compiled(*arguments, _put(images, split))
+            bar.update(span.stop - span.start)
+
+
+def _spans(count: int, size: int, parts: int) -> list[tuple[slice, bool]]:
+    """The slices of a set, each with whether it is split over `parts` devices."""
+    whole = count - count % parts
+    split = [slice(at, min(at + size * parts, whole)) for at in range(0, whole, size * parts)]
+    rest = [slice(at, min(at + size, count)) for at in range(whole, count, size)]
+    return [(span, True) for span in split] + [(span, False) for span in rest]
+
+
+def _put(images: Any, split: bool) -> Any:
+    return mesh.batch(images, along=mesh.SETS) if split else mesh.placed(images)
+
+
+def _read(pictures: Pictures, span: slice, split: bool) -> Any:
+    """Of a slice that is split over hosts only this one's part."""
+    rows = mesh.rows(span.stop - span.start, mesh.SETS)
+    if not split or len(rows) == span.stop - span.start:
+        return pictures[span]
+    breaks = np.flatnonzero(np.diff(rows) > 1) + 1
+    spans = [(part[0] + span.start, part[-1] + 1 + span.start) for part in np.split(rows, breaks)]
+    return np.concatenate([pictures[start:stop] for start, stop in spans])
 
 
 def moments(

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Int, PyTree, UInt8
 
+from jaxad import mesh
 from jaxad.data.pictures import THREADS, Resized, cost
 from jaxad.data.source import Data, Source
 from jaxad.detector import Detector, Pictures, Stream
@@ -89,7 +90,10 @@ def train_batches(
         )  # fmt: skip
     paired = {stream.name: pictures[stream.name] for stream in streams if stream.paired}
     examples = orders.pop("image").map_with_index(_WithStreams(orders, paired))
-    return _read_ahead(examples.batch(cfg.batch_size), workers, features)
+    own = mesh.rows(cfg.batch_size)
+    if len(own) < cfg.batch_size:  # after the shuffle: the batches are those of one host
+        examples = grain.MapDataset.source(_OfHost(examples, own, cfg.batch_size))
+    return _read_ahead(examples.batch(len(own)), workers, features)
 
 
 class _Numbered:
@@ -119,6 +123,23 @@ class _WithStreams:
         own = int(element["index"])
         element = element | {name: x[index]["image"] for name, x in self._streams.items()}
         return element | {name: x[own] for name, x in self._paired.items()}
+
+
+class _OfHost:
+    """Of endless examples those that are this host's part of each batch."""
+
+    def __init__(self, examples: Any, rows: Int[np.ndarray, "n"], batch_size: int) -> None:
+        self._examples, self._rows, self._batch_size = examples, rows, batch_size
+
+    def __len__(self) -> int:
+        return len(self._examples) // self._batch_size * len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"_OfHost({len(self)})"
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        batch, place = divmod(index, len(self._rows))
+        return self._examples[batch * self._batch_size + int(self._rows[place])]
 
 
 class _WithFeatures:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int, PyTree, UInt8
 from numpy import ndarray as NpArray
 
-from jaxad import compile
+from jaxad import compile, mesh
 from jaxad.data import images, preprocessing
 from jaxad.data.ahead import ahead
 from jaxad.data.pictures import THREADS
@@ -86,9 +86,9 @@ class Predictor:
     ) -> None:
         self.detector, self.cfg, self.category = detector, cfg, category
         self.preprocessing, self.tiles = preprocessing, tiles or None
-        self.batch_size = cfg.batch_size if batch_size is None else batch_size
+        self.batch_size = mesh.divisible(cfg.batch_size if batch_size is None else batch_size)
         self.card = card
-        self._arguments = jax.device_put((pretrained, state._replace(opt=())))
+        self._arguments = mesh.placed(jax.device_put((pretrained, state._replace(opt=()))))
         self._predict = compile.predict(detector)
         self._run(np.zeros((self.batch_size, cfg.size, cfg.size, 3), np.uint8))  # compiles
 
@@ -268,7 +268,7 @@ class Predictor:
         return batches.computed(items, self._run, self.batch_size)
 
     def _run(self, squares: UInt8[NpArray, "B size size 3"]) -> Any:
-        return self._predict(self.cfg, *self._arguments, squares)
+        return self._predict(self.cfg, *self._arguments, mesh.spread(squares))
 
 
 def _is_several(array: NpArray) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, PyTree, UInt8
 from numpy import ndarray as NpArray
 
-from jaxad import compile, progress
+from jaxad import compile, mesh, progress
 from jaxad.data.pictures import THREADS
 from jaxad.data.source import Item, Record, Region, Source
 from jaxad.data.view import WHOLE, View
@@ -71,17 +71,18 @@ def predictions(
       source: of the pictures.
       order: their places in the source; all, one after the other, by default.
       batch_size: pictures in one call of predict; `cfg.batch_size` by default. The last batch is
-        filled up, so that nothing compiles anew.
+        filled up, so that nothing compiles anew; where a mesh is in use, all are until they
+        divide by its devices.
 
     Raises:
       ValueError: a picture cannot be read.
       FloatingPointError: a map or a score is not finite; the picture is named.
     """
     arguments = jax.device_put((pretrained, state._replace(opt=())))  # once, not for each batch
-    predict = functools.partial(compile.predict(detector), cfg, *arguments)
+    predict = functools.partial(compile.predict(detector), cfg, *mesh.placed(arguments))
     places = range(len(source)) if order is None else order
     reader = _reader(source, places, cfg.size)
-    found = _predicted(predict, reader, batch_size or cfg.batch_size)
+    found = _predicted(predict, reader, mesh.divisible(batch_size or cfg.batch_size))
     return contextlib.closing(_shown(found, len(places)))
 
 
@@ -106,7 +107,7 @@ def _predicted(
         while batch := list(itertools.islice(pictures, batch_size)):
             images = [picture.image for picture in batch]
             images += images[-1:] * (batch_size - len(batch))
-            started = predict(np.stack(images))
+            started = predict(mesh.spread(np.stack(images)))
             if waiting is not None:
                 yield from _unpacked(*waiting)
             waiting = batch, started
@@ -120,8 +121,8 @@ def _shown(found: Generator[Predicted], count: int) -> Generator[Predicted]:
 
 
 def _unpacked(batch: list[Picture], prediction: Prediction) -> Iterator[Predicted]:
-    maps = np.asarray(prediction.map, np.float32)
-    scores = np.asarray(prediction.score, np.float32)
+    maps, scores = mesh.fetched((prediction.map, prediction.score))
+    maps, scores = np.asarray(maps, np.float32), np.asarray(scores, np.float32)
     for picture, map, score in zip(batch, maps, scores, strict=False):  # without the filling
         for name, values in (("map", map), ("score", score)):
             if not np.isfinite(values).all():

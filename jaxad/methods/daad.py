@@ -37,6 +37,7 @@ from jaxad.nets import memory
 from jaxad.nets.discriminator import Discriminator
 from jaxad.nets.image_autoencoder import ImageAutoencoder
 from jaxad.nets.layers import signed
+from jaxad.ops import pairs
 
 Features = Float[Array, "B h w C"]
 
@@ -224,13 +225,11 @@ def judgement(
 
     Both are one batch to it: what batch norm measures in training holds for both in prediction.
     """
-    both = signed(jnp.concatenate([images, restored]))
+    both = signed(pairs.joined(images, restored))
     (features, logits), moved = Discriminator(cfg.discriminator_widths).apply(
         {"params": params, "batch_stats": stats}, both, train, mutable=["batch_stats"]
     )
-    count = images.shape[0]
-    halves = lambda x: (x[:count], x[count:])
-    return halves(features), halves(logits), moved.get("batch_stats", {})
+    return pairs.apart(features), pairs.apart(logits), moved.get("batch_stats", {})
 
 
 def calibrate(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -> State:

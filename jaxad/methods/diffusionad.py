@@ -300,9 +300,9 @@ def score(map_: Float[Array, "B H W"], top: int) -> Float[Array, "B"]:
 
 
 def _unet(cfg: Config, params: PyTree, x: Images, t: Int[Array, "B"]) -> Images:
-    dtype = jnp.dtype(cfg.precision)
+    dtype = x.dtype if cfg.precision == "float32" else jnp.dtype(cfg.precision)
     weights = jax.tree.map(lambda leaf: leaf.astype(dtype), params["unet"])
-    return output(_network(cfg), {"params": weights}, x.astype(dtype), t).astype(jnp.float32)
+    return output(_network(cfg), {"params": weights}, x.astype(dtype), t).astype(x.dtype)
 
 
 def _network(cfg: Config) -> UNet:

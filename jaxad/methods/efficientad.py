@@ -33,7 +33,7 @@ from jaxad.detector import (
 from jaxad.nets.applied import output
 from jaxad.nets.autoencoder import Autoencoder
 from jaxad.nets.pdn import PDN, RECEPTIVE_FIELD, cells, part
-from jaxad.ops import colour, maps, quantile
+from jaxad.ops import colour, maps, pairs, quantile
 from jaxad.ops.terms import total
 from jaxad.weights.store import check_tree, weights_of
 
@@ -189,14 +189,15 @@ def losses(
       dropout_key: None switches dropout off.
     """
     # One pass over both sets: the same weights, half the calls.
-    local = student(cfg, params, images if aux is None else jnp.concatenate([images, aux]), "local")
-    distance = jnp.square(normalised(stats, features) - local[: len(images)])
+    local = student(cfg, params, images if aux is None else pairs.joined(images, aux), "local")
+    local, of_aux = (local, None) if aux is None else pairs.apart(local)
+    distance = jnp.square(normalised(stats, features) - local)
     # Differs from the reference: one quantile per image, theirs is one per batch; equal at their
     # batch size of 1.
     hard = jax.vmap(quantile.mined_mean, (0, None))(distance, cfg.p_hard)
     terms = {"hard": hard.mean()}
-    if aux is not None:
-        terms["penalty"] = jnp.mean(jnp.square(local[len(images) :]))
+    if of_aux is not None:
+        terms["penalty"] = jnp.mean(jnp.square(of_aux))
 
     teacher = normalised(stats, embed(cfg, pretrained, jittered))
     reconstruction = autoencoder(cfg, params, jittered, dropout_key)

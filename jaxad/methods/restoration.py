@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxad.detector import Images, Scalar
-from jaxad.ops import diffusion
+from jaxad.ops import diffusion, pairs
 from jaxad.ops.diffusion import Denoiser, Schedule, Times
 
 
@@ -51,9 +51,8 @@ def guided(
     """Norm-guided one-step denoising; the denoiser is called once, on both noisy versions."""
     small = diffusion.q_sample(schedule, images, draws.t_small, draws.noise_small)
     large = diffusion.q_sample(schedule, images, draws.t_large, draws.noise_large)
-    both, times = jnp.stack([small, large]), jnp.stack([draws.t_small, draws.t_large])
-    estimates = denoiser(both.reshape(-1, *images.shape[1:]), times.reshape(-1))
-    of_small, of_large = estimates.reshape(both.shape)
+    times = pairs.joined(draws.t_small, draws.t_large)
+    of_small, of_large = pairs.apart(denoiser(pairs.joined(small, large), times))
     result = diffusion.guided(
         schedule, small, draws.t_small, of_small, large, draws.t_large, of_large, weight
     )

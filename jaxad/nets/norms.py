@@ -48,7 +48,9 @@ class BatchNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """Group norm, computed in float32: mean 0 and variance 1 within each group of channels.
+    """Group norm: mean 0 and variance 1 within each group of channels, computed in float32.
+
+    In float64 where `x` is of it.
 
     Values are Flax's `GroupNorm(use_fast_variance=False)`.
 
@@ -66,7 +68,8 @@ class GroupNorm(nn.Module):
         channels = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
-        scale, bias, wide = (leaf.astype(jnp.float32) for leaf in (scale, bias, x))
+        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        scale, bias, wide = (leaf.astype(dtype) for leaf in (scale, bias, x))
         centred = wide - cpu.group_mean(wide, self.groups)
         var = cpu.group_mean(jnp.square(centred), self.groups)
         rate = jax.lax.rsqrt(var + self.epsilon)

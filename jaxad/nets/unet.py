@@ -151,7 +151,8 @@ class _Attention(nn.Module):
         q, k, v = jnp.moveaxis(packed, 3, 0)
         scale = (channels // self.heads) ** -0.25  # on both: in few bits better than one product
         weights = jnp.einsum("bthd,bshd->bhts", q * scale, k * scale)
-        weights = jax.nn.softmax(weights.astype(jnp.float32), -1).astype(x.dtype)
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        weights = jax.nn.softmax(weights.astype(wide), -1).astype(x.dtype)
         h = jnp.einsum("bhts,bshd->bthd", weights, v).reshape(x.shape)
         zeros = nn.initializers.zeros
         return x + nn.Dense(channels, kernel_init=zeros, name="output")(h)

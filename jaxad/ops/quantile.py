@@ -1,13 +1,14 @@
 """Exact quantiles without a sort.
 
 The bit patterns of floats, sign handled, order like unsigned integers. The k-th smallest element is
-then the largest pattern with at most k elements below it, found bit by bit in 32 counting passes:
+then the largest pattern with at most k elements below it, found bit by bit, in 32 counting passes:
 30 times faster on a CPU than sorting a million numbers, and equal to the sort in every bit.
 """
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt32
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int, UInt, UInt32
 
 from jaxad.detector import Scalar
 
@@ -22,21 +23,21 @@ def quantile(x: Float[Array, "*shape"], q: Scalar | Float[Array, "Q"]) -> Float[
     is that infinity, where numpy gives NaN. Denormal numbers may count as zero, as XLA has it.
 
     Args:
-      x: float32 or narrower; at most 2^31 elements; apply `vmap` for one quantile per image.
+      x: at most 2^31 elements; apply `vmap` for one quantile per image.
       q: in [0, 1].
 
     Returns:
-      float32, of the shape of `q`.
+      float32, or float64 of such; of the shape of `q`.
 
     Raises:
       ValueError: `x` is empty.
-      TypeError: `x` is not float32 or narrower.
+      TypeError: `x` has no floats.
     """
     if x.size == 0:
         raise ValueError("quantile of an empty array")
-    if not jnp.issubdtype(x.dtype, jnp.floating) or jnp.finfo(x.dtype).bits > 32:
-        raise TypeError(f"quantile takes float32 or narrower, not {x.dtype}")
-    x = jax.lax.stop_gradient(x).astype(jnp.float32).reshape(-1)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"quantile takes floats, not {x.dtype}")
+    x = jax.lax.stop_gradient(x).astype(jnp.promote_types(x.dtype, jnp.float32)).reshape(-1)
     q = jnp.asarray(q, jnp.float32)
     ordered = keys(x)
     one = lambda level: _interpolate(x, ordered, *position(x.size, level))
@@ -45,7 +46,7 @@ def quantile(x: Float[Array, "*shape"], q: Scalar | Float[Array, "Q"]) -> Float[
 
 
 def order_statistic(x: Float[Array, "N"], k: Int[Array, ""] | int) -> Float[Array, ""]:
-    """The k-th smallest element of `x`, k from 0; float32 without NaN."""
+    """The k-th smallest element of `x`, k from 0; float32 or float64, without NaN."""
     return from_keys(kth_key(keys(x), jnp.asarray(k, jnp.uint32)))
 
 
@@ -58,27 +59,35 @@ def mined_mean(distance: Float[Array, "*shape"], q: Scalar) -> Float[Array, ""]:
     return jnp.sum(jnp.where(hard, distance, 0)) / jnp.sum(hard)
 
 
-def keys(x: Float[Array, "N"]) -> UInt32[Array, "N"]:
+def keys(x: Float[Array, "*shape"]) -> UInt[Array, "*shape"]:
     """Unsigned integers that order as the floats do; both zeros get the same one."""
-    bits = jax.lax.bitcast_convert_type(x + 0.0, jnp.uint32)
-    return jnp.where(bits >> 31 == 1, ~bits, bits | jnp.uint32(1 << 31))
+    integer = jnp.uint32 if x.dtype == jnp.float32 else jnp.uint64
+    bits, sign = jax.lax.bitcast_convert_type(x + 0.0, integer), _highest_bit(integer)
+    return jnp.where(bits >= sign, ~bits, bits | sign)
 
 
-def from_keys(key: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
+def from_keys(key: UInt[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The floats whose `keys` these are."""
-    bits = jnp.where(key >> 31 == 1, key ^ jnp.uint32(1 << 31), ~key)
-    return jax.lax.bitcast_convert_type(bits, jnp.float32)
+    sign = _highest_bit(key.dtype)
+    floats = jnp.float32 if key.dtype == jnp.uint32 else jnp.float64
+    return jax.lax.bitcast_convert_type(jnp.where(key >= sign, key ^ sign, ~key), floats)
 
 
-def kth_key(ordered: UInt32[Array, "N"], k: UInt32[Array, ""]) -> UInt32[Array, ""]:
+def kth_key(ordered: UInt[Array, "N"], k: UInt32[Array, ""]) -> UInt[Array, ""]:
     """The k-th smallest integer: the largest value with at most k elements below it."""
+    highest = _highest_bit(ordered.dtype)
 
     def decide_bit(i, found):
-        candidate = found | (jnp.uint32(1 << 31) >> i.astype(jnp.uint32))
+        candidate = found | (highest >> i.astype(ordered.dtype))
         below = jnp.sum(ordered < candidate, dtype=jnp.uint32)
         return jnp.where(below <= k, candidate, found)
 
-    return jax.lax.fori_loop(0, 32, decide_bit, jnp.uint32(0))
+    count = jnp.iinfo(ordered.dtype).bits
+    return jax.lax.fori_loop(0, count, decide_bit, jnp.zeros((), ordered.dtype))
+
+
+def _highest_bit(integer: DTypeLike) -> UInt[Array, ""]:
+    return jnp.asarray(1 << (jnp.iinfo(integer).bits - 1), integer)
 
 
 def position(n: int, q: Float[Array, ""]) -> tuple[UInt32[Array, ""], Float[Array, ""]]:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
+from jaxad import mesh
 from jaxad.data.source import Data
 from jaxad.detector import Detector, State
 from jaxad.ops import stacked
@@ -108,6 +109,7 @@ def fit(
     [[-1, -1], [-1, -1]]
     """
     several = checked(detector, configs, data, keys, select)
+    pretrained = mesh.placed(pretrained)
     sets = Sets(detector, pretrained, cache, memory, workers)
     task = Task(detector, pretrained, sets, workers, select, looks)
     todo = planned(task, configs, several, keys, at_once)
@@ -161,6 +163,7 @@ def run(
       OSError: the folder cannot be written.
     """
     several = checked(detector, configs, data, keys, select)
+    pretrained = mesh.placed(pretrained)
     sets = Sets(detector, pretrained, cache, memory, workers)
     task = Task(detector, pretrained, sets, workers, select, looks)
     with checkpoint.RunFolder(workdir) as folder:
@@ -168,15 +171,15 @@ def run(
         sizes = {"asked": at_once, "taken": [len(team.places) for team in todo]}
         sets_of = [data] if isinstance(data, Data) else list(several)
         contents.check(folder.path, sets_of)
-        folder.claim(
-            {
-                "sweep": [records.settings(detector, cfg) for cfg in configs],
-                "keys": np.asarray(jax.random.key_data(keys)).tolist(),
-                "data": [fitting.described(one) for one in sets_of],
-                **fitting.circumstances(pretrained, workers, cache, select, looks),
-                "at_once": sizes,
-            }
-        )
+        record = {
+            "sweep": [records.settings(detector, cfg) for cfg in configs],
+            "keys": np.asarray(jax.random.key_data(keys)).tolist(),
+            "data": [fitting.described(one) for one in sets_of],
+            **fitting.circumstances(pretrained, workers, cache, select, looks),
+            "at_once": sizes,
+        }
+        fitting.agreed([record], sets_of)
+        folder.claim(record)
         told = careful(writer)
         told.begin()
         with contents.kept(folder.path, sets_of):
@@ -264,7 +267,7 @@ def numbers(team: Team, seeds: int) -> tuple[int, ...]:
 
 def on_host(team: Team, states: State) -> dict[Place, State]:
     """The team's states by place, in the host's memory, without optimisers."""
-    states = jax.device_get(states._replace(opt=()))
+    states = mesh.fetched(states._replace(opt=()))
     return {place: stacked.nth(states, i) for i, place in enumerate(team.places)}
 
 

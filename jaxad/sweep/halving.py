@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from jaxad import mesh
 from jaxad.data.source import Data
 from jaxad.detector import Detector, State
 from jaxad.ops import stacked
@@ -22,7 +23,7 @@ from jaxad.sweep.planning import checked, planned
 from jaxad.sweep.progress import TeamProgress
 from jaxad.sweep.sets import Sets
 from jaxad.sweep.settings import groups
-from jaxad.sweep.team import NEVER, Task, Team
+from jaxad.sweep.team import NEVER, Task, Team, filled
 from jaxad.training.features import Cache
 from jaxad.training.loop import loop
 from jaxad.training.writers import Writer, careful
@@ -147,7 +148,7 @@ def halve(
     steps = np.full((len(kept), len(keys)), NEVER)
     for one in waiting:
         done = _advanced(task, one, one.team.configs[0].steps, told, len(keys))
-        states = teams.calibrated(task, done.team, jax.device_put(done.states), done.diverged)
+        states = teams.calibrated(task, done.team, _on_device(done.states), done.diverged)
         for (s, k), state in on_host(done.team, states).items():
             found[kept.index(s), k] = state
         for (s, k), step in zip(done.team.places, done.diverged, strict=True):
@@ -164,30 +165,34 @@ def _advanced(task: Task, one: _Waiting, last: int, writer: Writer, seeds: int) 
         if one.batches is None:
             states = teams.new_states(task, team)
         else:
-            states = jax.device_put(one.states)
+            states = _on_device(one.states)
             batches.set_state(one.batches)
         states = loop(teams.advance(task, team), states, batches, one.step, last, progress)
         place = batches.get_state()
     progress.check(last, states)
-    return _Waiting(
-        team, progress.diverged, progress.mean_loss, last, jax.device_get(states), place
-    )
+    return _Waiting(team, progress.diverged, progress.mean_loss, last, mesh.fetched(states), place)
 
 
 def _values(
     waiting: Sequence[_Waiting], pretrained: PyTree, score: Score | None
 ) -> dict[int, float]:
     """Of each setting, the mean over its seeds; -inf if one diverged."""
-    found: dict[int, list[float]] = {}
+    found: dict[int, dict[int, float]] = {}  # by setting and seed: a member may come twice
     for one in waiting:
-        for i, (place, _) in enumerate(one.team.places):
+        for i, (place, seed) in enumerate(one.team.places):
             value = -one.loss[i]
             if score is not None and one.diverged[i] == NEVER:
                 state = jax.device_put(stacked.nth(one.states, i))
                 value = score(one.team.configs[i], pretrained, state)
-            found.setdefault(place, []).append(float(value))
-    means = {place: float(np.mean(values)) for place, values in found.items()}
+            found.setdefault(place, {})[seed] = float(value)
+    means = {place: float(np.mean(list(values.values()))) for place, values in found.items()}
     return {place: mean if np.isfinite(mean) else float("-inf") for place, mean in means.items()}
+
+
+def _on_device(states: State | None) -> State:
+    """States that waited in the host's memory, where they train."""
+    assert states is not None  # a team that waits has taken steps
+    return jax.device_put(states) if mesh.current() is None else mesh.placed(states, member=True)
 
 
 def _settings(team: Team) -> set[int]:
@@ -196,6 +201,7 @@ def _settings(team: Team) -> set[int]:
 
 def _cut(one: _Waiting, kept: Sequence[int]) -> _Waiting:
     """Without the members of dropped settings."""
-    stay = [i for i, (place, _) in enumerate(one.team.places) if place in kept]
+    left = {at: i for i, at in reversed(list(enumerate(one.team.places))) if at[0] in kept}
+    stay = filled(sorted(left.values()))
     states = jax.tree.map(lambda x: x[stay], one.states)
     return one._replace(team=one.team.taken(stay), diverged=one.diverged[stay], states=states)

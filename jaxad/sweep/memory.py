@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxad import compile
+from jaxad import compile, mesh
 from jaxad.detector import Detector
 from jaxad.training import checkpoint
 
@@ -27,7 +27,7 @@ def members_at_once(
     count: int,
     asked: int | None,
 ) -> int:
-    """How many of `count` members train at once.
+    """How many of `count` members train at once, on all devices together.
 
     What a member needs is its state and, where members run side by side, the activations of its
     step, by the compiled step's own analysis. On a CPU they run in turns, so one at a time is as
@@ -43,10 +43,13 @@ def members_at_once(
     """
     if asked is not None and asked < 1:
         raise ValueError(f"at_once={asked}: expected 1 or more members")
-    in_turns = compile.executor() is compile.IN_TURNS
-    if in_turns and (asked is None or asked == 1):
-        log.info("members train one at a time, each by the one compiled step")
-        return 1
+    in_turns, devices = compile.executor() is compile.IN_TURNS, mesh.size("member")
+    on = f" on each of {devices} devices" if devices > 1 else ""
+    if in_turns and (asked is None or asked <= devices):
+        log.info("members train one at a time%s, each by the one compiled step", on)
+        return devices
+    # Of one device, the most loaded one.
+    count, asked = -(-count // devices), None if asked is None else -(-asked // devices)
     need, free = member_bytes(detector, cfg, pretrained, batch), SHARE * free_bytes()
     if asked is None:
         chosen = int(min(max(free // need, 1), count))
@@ -56,17 +59,17 @@ def members_at_once(
             chosen //= 2
     if need > free:
         log.warning(
-            "a member needs %.3g GiB of which %.3g are free: it trains alone, and may not fit",
-            need / GIB, free / GIB,
+            "a member needs %.3g GiB of which %.3g are free: it trains alone%s, and may not fit",
+            need / GIB, free / GIB, on,
         )  # fmt: skip
     elif asked is not None and chosen < min(asked, count):
         log.warning(
-            "at_once=%d needs %.3g GiB of which %.3g are free: %d members at once instead",
-            asked, min(asked, count) * need / GIB, free / GIB, chosen,
+            "at_once=%d needs %.3g GiB of which %.3g are free: %d members at once%s instead",
+            asked, min(asked, count) * need / GIB, free / GIB, chosen, on,
         )  # fmt: skip
     else:
-        log.info("%d of %d members at once, %.3g GiB each", chosen, count, need / GIB)
-    return chosen
+        log.info("%d of %d members at once%s, %.3g GiB each", chosen, count, on, need / GIB)
+    return chosen * devices
 
 
 def member_bytes(

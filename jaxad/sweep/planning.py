@@ -10,10 +10,11 @@ from jaxtyping import Array
 
 from jaxad.data.source import Data
 from jaxad.detector import Detector, check_settings
+from jaxad.mesh.axes import check_batch
 from jaxad.sweep.batches import SideBySide
 from jaxad.sweep.memory import members_at_once
 from jaxad.sweep.settings import dividing, groups
-from jaxad.sweep.team import Task, Team
+from jaxad.sweep.team import Task, Team, filled
 from jaxad.training.fitting import check_data
 from jaxad.training.selection import Select
 
@@ -41,6 +42,7 @@ def checked(
         )
     for cfg in configs:
         check_settings(detector, cfg)
+        check_batch(cfg.batch_size)
     several = [data] if isinstance(data, Data) else list(data)
     for one in several:
         check_data(detector, one, select)
@@ -94,7 +96,8 @@ def planned(
                 )
             chunks.append(left[:size])
             left = left[size:]
-    return [team_of(chunk, configs, several, keys) for chunk in chunks]
+    several_teams = [team_of(chunk, configs, several, keys) for chunk in chunks]
+    return [team.taken(filled(range(len(team.places)))) for team in several_teams]
 
 
 def team_of(

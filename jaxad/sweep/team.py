@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from jaxad import compile
+from jaxad import compile, mesh
 from jaxad.data.source import Data
 from jaxad.detector import Detector, State
 from jaxad.sweep.sets import Sets
@@ -38,7 +38,7 @@ class Team(NamedTuple):
     orders: tuple[str, ...]
 
     def taken(self, kept: Sequence[int]) -> "Team":
-        """Only these members."""
+        """Only these members; one may come several times."""
         return Team._make(tuple(row[i] for i in kept) for row in self)
 
 
@@ -62,6 +62,14 @@ class Task(NamedTuple):
     looks: int = 1
 
 
+def filled(kept: Sequence[int]) -> list[int]:
+    """Members that divide by the mesh's axis "member": the last one comes again until they do.
+
+    What the copies learn is what it learns.
+    """
+    return [*kept, *[kept[-1]] * (-len(kept) % mesh.size("member"))]
+
+
 def new_states(task: Task, team: Team) -> State:
     """The members' states before the first step, stacked, as runs alone begin."""
     states = []
@@ -75,9 +83,9 @@ def new_states(task: Task, team: Team) -> State:
 def abstract_states(task: Task, team: Team) -> State:
     """Shapes and types of a team's states, stacked, without computing them."""
     one = checkpoint.abstract_state(task.detector, team.configs[0], task.pretrained)
+    many = len(team.configs)
     return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((len(team.configs), *x.shape), x.dtype, sharding=x.sharding),
-        one,
+        lambda x: jax.ShapeDtypeStruct((many, *x.shape), x.dtype, sharding=mesh.of_members(x)), one
     )
 
 

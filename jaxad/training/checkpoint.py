@@ -19,7 +19,9 @@ import orbax.checkpoint as ocp
 from filelock import FileLock, Timeout
 from jaxtyping import PyTree
 
+from jaxad import mesh
 from jaxad.detector import Detector, State
+from jaxad.mesh import hosts
 from jaxad.training import disk
 from jaxad.training import record as records
 
@@ -52,7 +54,7 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
+            probe = self.path / f".writable-{hosts.index()}"
             probe.touch()
             probe.unlink()
         except OSError as error:
@@ -71,7 +73,8 @@ class RunFolder:
           BlockingIOError: another process has it.
         """
         try:
-            self._lock.acquire(timeout=0)
+            if hosts.primary():
+                self._lock.acquire(timeout=0)
         except Timeout:
             raise BlockingIOError(
                 f"another process is training in {self.path}: wait for it, or give another folder"
@@ -99,6 +102,12 @@ class RunFolder:
           about: what a person wants to know beside that; see `record.ABOUT`.
         """
         self.check(record)
+        hosts.meet("claim")  # all have looked before the first one writes
+        if hosts.primary():
+            self._write(record, about)
+        hosts.meet("claimed")
+
+    def _write(self, record: dict, about: dict | None) -> None:
         there = records.read(self.path) or {}
         before, after = records.steps(there), records.steps(record)
         about = {**there.get(records.ABOUT, {}), **(about or {})}
@@ -141,7 +150,7 @@ class RunFolder:
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(state),
-                    data=grain.checkpoint.CheckpointSave(iterator),
+                    data=ocp.args.JsonSave(iterator.get_state()),
                 ),
             )
             if self._readable:
@@ -151,7 +160,7 @@ class RunFolder:
         self._readable = True
 
     def _state(self, step: int, template: PyTree) -> PyTree:
-        """A checkpoint's state alone: reading the place in the data would move the iterator."""
+        """A checkpoint's state alone."""
         args = ocp.args.Composite(state=ocp.args.StandardRestore(template))
         return self._manager.restore(step, args=args)["state"]
 
@@ -179,12 +188,13 @@ class RunFolder:
                     step,
                     args=ocp.args.Composite(
                         state=ocp.args.StandardRestore(template),
-                        data=grain.checkpoint.CheckpointRestore(iterator),
+                        data=ocp.args.JsonRestore(),
                     ),
                 )
+                iterator.set_state(restored["data"])
             except disk.UNREADABLE as error:
                 failed[step] = disk.in_short(error)
-                iterator.set_state(start)  # the data may have been restored before the state failed
+                iterator.set_state(start)
                 continue
             for damaged, why in failed.items():
                 self._set_aside(damaged, why, step)
@@ -198,12 +208,15 @@ class RunFolder:
 
     def _set_aside(self, step: int, why: str, instead: int) -> None:
         folder = self.path / "checkpoints"
+        hosts.meet("damaged")  # all have seen it
         log.warning(
             "checkpoint %d of %s cannot be read (%s); kept as damaged-%d, continuing from step %d",
             step, self.path, why, step, instead,
         )  # fmt: skip
-        shutil.rmtree(folder / f"damaged-{step}", ignore_errors=True)
-        (folder / str(step)).rename(folder / f"damaged-{step}")
+        if hosts.primary():
+            shutil.rmtree(folder / f"damaged-{step}", ignore_errors=True)
+            (folder / str(step)).rename(folder / f"damaged-{step}")
+        hosts.meet("set aside")
         self._manager.reload()
 
     def save_model(self, state: State) -> None:
@@ -216,9 +229,12 @@ class RunFolder:
         with disk.saving_to(self.path), ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(disk.Literal(part), state, force=True)
         disk.read_back(state, functools.partial(_restored, part), self.path)
+        hosts.meet("read back")
         with disk.saving_to(self.path):
-            shutil.rmtree(self.path / "model", ignore_errors=True)
-            part.rename(self.path / "model")
+            if hosts.primary():
+                shutil.rmtree(self.path / "model", ignore_errors=True)
+                part.rename(self.path / "model")
+        hosts.meet("model")
 
     def has_model(self) -> bool:
         """Whether there is a finished state, of as many steps as `run.json` says."""
@@ -255,10 +271,20 @@ class RunFolder:
 
 
 def abstract_state(detector: Detector, cfg: Any, pretrained: PyTree) -> State:
-    """Shapes and types of a run's state, without computing it."""
+    """Shapes and types of a run's state, and where it lies, without computing it."""
     shapes = jax.eval_shape(functools.partial(detector.init, cfg, pretrained), jax.random.key(0))
-    place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+    return with_places(shapes)
+
+
+def with_places(shapes: PyTree) -> PyTree:
+    """Shapes of a state with where it lies: by the mesh in use, otherwise on one device."""
+    if mesh.current() is None:
+        one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        places = jax.tree.map(lambda x: one, shapes)
+    else:
+        places = mesh.shardings(shapes)
+    place = lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+    return jax.tree.map(place, shapes, places)
 
 
 def _restored(folder: pathlib.Path, template: PyTree) -> PyTree:
@@ -273,8 +299,10 @@ def _like(template: PyTree, restored: PyTree) -> PyTree:
 
 
 def _unbound(state: PyTree) -> PyTree:
-    """Copies that are not bound to a device, as those of a new state.
+    """Copies that are not bound to a device, as those of a new state; on a mesh as they are.
 
     To what was compiled for one, and lies in the compilation cache, the other is another program.
     """
+    if mesh.current() is not None:
+        return state
     return jax.tree.map(lambda x: jnp.array(np.asarray(x)), state)

@@ -5,6 +5,7 @@ a copy of the pictures will do. Beside it lies `preprocessing.json`: how files b
 """
 
 import contextlib
+import hashlib
 import json
 import pathlib
 import zlib
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from jaxad.data import preprocessing
 from jaxad.data.files import counted, shown
 from jaxad.data.source import Data, Stamp, stamps
+from jaxad.mesh import hosts
 from jaxad.training.record import write_json
 
 FILE = "pictures.json"
@@ -55,11 +57,16 @@ def check(folder: pathlib.Path, several: Sequence[Data]) -> None:
 def kept(folder: pathlib.Path, several: Sequence[Data]) -> Iterator[None]:
     """Writes what is known of the files at the beginning, and what was read of them at the end.
 
+    Of many hosts the first one does.
+
     Where nothing interrupts the run, what other processes read to learn from is read again for it.
 
     Raises:
       OSError: the folder cannot be written.
     """
+    if not hosts.primary():
+        yield
+        return
     preprocessing.write(folder, {k: v for data in several for k, v in data.preprocessing.items()})
     before = _written(folder)
     _write(folder, several, before)
@@ -69,6 +76,12 @@ def kept(folder: pathlib.Path, several: Sequence[Data]) -> Iterator[None]:
         whole = True
     finally:
         _write(folder, several, before, whole)
+
+
+def listing(several: Sequence[Data]) -> str:
+    """A hash of the names and sizes of all files that the data sets learn from."""
+    names = sorted((name, stamp.size) for name, stamp in _stamps(several).items())
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
 
 def same(folder: pathlib.Path, data: Data) -> bool:

@@ -19,6 +19,7 @@ from absl import logging as absl_logging
 from etils import epath
 from jaxtyping import PyTree
 
+from jaxad import mesh
 from jaxad.training import record as records
 
 UNREADABLE = (ValueError, OSError, KeyError, TypeError)  # what Orbax raises of damaged files
@@ -72,8 +73,9 @@ def read_back(saved: PyTree, read: Callable[[PyTree], PyTree], folder: pathlib.P
       OSError: it cannot be read or is something else.
     """
     blank = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), saved)  # read to the host's memory
+    there = records.fingerprint(mesh.fetched(saved))
     try:
-        same = records.fingerprint(read(blank)) == records.fingerprint(saved)
+        same = records.fingerprint(read(blank)) == there
         why = None if same else "it is not what was saved"
     except UNREADABLE as error:
         why = in_short(error)

@@ -1,9 +1,12 @@
 """Training of one run: in memory (`fit`) or in a folder, resumable (`run`)."""
 
 import contextlib
+import importlib.metadata
+import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import grain
@@ -11,11 +14,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from jaxad import compile
+from jaxad import compile, mesh
 from jaxad.data import pipeline, preprocessing
 from jaxad.data.pictures import Resized
 from jaxad.data.source import Data
 from jaxad.detector import Detector, Pictures, State, check_settings, unchanged
+from jaxad.mesh import hosts
+from jaxad.mesh.axes import check_batch
 from jaxad.training import checkpoint, contents
 from jaxad.training import record as records
 from jaxad.training.features import Cache, frozen_features
@@ -90,6 +95,8 @@ def fit(
     """
     check_settings(detector, cfg)
     check_data(detector, data, select)
+    check_batch(cfg.batch_size)
+    pretrained = mesh.placed(pretrained)  # once, not for every step
     init_key, step_key, data_key = run_keys(key)
     with opened(detector, cfg, pretrained, data, data_key, workers, cache, memory) as sets:
         keeps = _keeper(detector, cfg, pretrained, sets, select, looks)
@@ -165,6 +172,8 @@ def run(
     """
     check_settings(detector, cfg)
     check_data(detector, data, select)
+    check_batch(cfg.batch_size)
+    pretrained = mesh.placed(pretrained)
     init_key, step_key, data_key = run_keys(key)
     record = {
         **records.settings(detector, cfg),
@@ -172,6 +181,7 @@ def run(
         "data": described(data),
         **circumstances(pretrained, workers, cache, select, looks),
     }
+    agreed([record], [data])
     folder = checkpoint.RunFolder(workdir, keep)
     folder.check(record)
     contents.check(folder.path, [data])
@@ -233,7 +243,7 @@ def begun(
       FloatingPointError: it is not finite.
     """
     state = compile.init(detector)(cfg, pretrained, key)
-    state = detector.measure(cfg, pretrained, state, pictures)
+    state = mesh.placed(detector.measure(cfg, pretrained, state, pictures))
     compile.check_finite(state)
     return state
 
@@ -289,6 +299,22 @@ def circumstances(
         "select": f"{select}, {looks} looks" if select == "heldout" else select,
         "pretrained": {name: records.fingerprint(x) for name, x in pretrained.items()},
     }
+
+
+def agreed(record: Sequence[dict], several: Sequence[Data]) -> None:
+    """Looks at whether all hosts are to learn the same from the same files, in one software.
+
+    Raises:
+      ValueError: one is not; see `mesh.hosts.same`.
+    """
+    versions = {name: importlib.metadata.version(name) for name in ("jaxad", "jax", "jaxlib")}
+    whole = {
+        **{str(place): one for place, one in enumerate(record)},
+        "names and sizes of files": contents.listing(several),
+        "versions": {**versions, "python": platform.python_version()},
+        "mesh": dict(used.shape) if (used := mesh.current()) else {},
+    }
+    hosts.same(json.loads(json.dumps(whole)), records.differences)
 
 
 def described(data: Data) -> dict:

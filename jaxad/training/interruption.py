@@ -17,9 +17,11 @@ class Asked:
 
     Attributes:
       signal: the first one that came; None while none has.
+      all: whether all hosts have agreed to end, because one of them was asked to.
     """
 
     signal: int | None = None
+    all: bool = False
 
     def __bool__(self) -> bool:
         return self.signal is not None

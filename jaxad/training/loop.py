@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Array
 
 from jaxad.detector import State
+from jaxad.mesh import hosts
 from jaxad.training.checkpoint import RunFolder
 from jaxad.training.interruption import Asked, put_off
 from jaxad.training.progress import CHUNK, Progress
@@ -54,7 +55,7 @@ def loop(
     asked = Asked() if asked is None else asked
     pending = None
     with progress:
-        while step < last and not progress.stopped and not asked:
+        while step < last and not progress.stopped and not asked.all:
             ends = [last, step + CHUNK]
             if save:
                 ends.append(step - step % save_every + save_every)
@@ -62,10 +63,11 @@ def loop(
                 ends.append(keeper.next_look(step))
             state, metrics = advance(state, _drawn(iterator, min(ends) - step, asked))
             step += len(metrics["loss"])
+            asked.all = hosts.any_wants(bool(asked))  # to end after the same step
             if pending is not None:
                 progress.add(*pending)
             pending = step, metrics
-            saves = save and (step % save_every == 0 or asked)
+            saves = save and (step % save_every == 0 or asked.all)
             looking = keeper if keeper and keeper.looks_at(step) else None
             if step == last or saves or looking:
                 progress.add(*pending)
@@ -80,9 +82,12 @@ def loop(
 
 
 def _drawn(iterator: Iterator, count: int, asked: Asked) -> Iterator:
-    """So many batches, or fewer if asked to end meanwhile, but one at least."""
+    """So many batches, or fewer if asked to end meanwhile, but one at least.
+
+    Of many hosts each draws as many as the others.
+    """
     for number in range(count):
-        if number and asked:
+        if number and asked and hosts.count() == 1:
             return
         yield next(iterator)
 
@@ -118,7 +123,7 @@ def loop_in_folder(
 
         def save(step: int, state: State) -> None:
             folder.save(step, (state, keeper.best), iterator)
-            if asked:
+            if asked.all:
                 folder.close()  # waits until it is on disk
                 log.info("saved %s at step %d", folder.path, step)
             elif at_save is not None:
@@ -127,6 +132,8 @@ def loop_in_folder(
         state = loop(
             advance, state, iterator, step, last, progress, keeper, save, save_every, asked
         )
+        if asked.all and hosts.count() > 1:
+            raise hosts.AllInterrupted
     if asked:
         raise KeyboardInterrupt
     return keeper.kept(state)

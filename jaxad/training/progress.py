@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from jaxad import compile
 from jaxad.detector import State
+from jaxad.mesh import hosts
 from jaxad.training.writers import Writer, careful
 
 CHUNK = 10  # steps at most between two looks at the clock, one scan on an accelerator
@@ -38,28 +39,34 @@ class Progress:
     def write_to(self, file: os.PathLike, step: int) -> None:
         """Writes to `file` too, from `step` on; an interrupted run's lines of later steps go.
 
+        Of many hosts the first one writes.
+
         The writer was told these by that run, the same bit for bit, and is not told again.
         """
         path = pathlib.Path(file)
-        self._file, self._step = path, step
+        self._file, self._step = path if hosts.primary() else None, step
         if path.exists():
             lines = path.read_text().splitlines(keepends=True)
             whole = [line for line in lines if line.endswith("\n")]
             kept = [line for line in whole if json.loads(line)["step"] <= step]
             for row in map(json.loads, whole[len(kept) :]):
                 self._told |= dict.fromkeys(row, row["step"])
-            part = path.with_name(path.name + ".part")
-            part.write_text("".join(kept))
-            part.replace(path)
             self._take_up(kept)
+            if hosts.primary():
+                part = path.with_name(path.name + ".part")
+                part.write_text("".join(kept))
+                part.replace(path)
 
     def _take_up(self, lines: list[str]) -> None:
         """What the interrupted run marked in these lines; a single run marks nothing."""
 
     def __enter__(self) -> "Progress":
-        self._tty = sys.stderr.isatty()
+        self._tty = sys.stderr.isatty() and hosts.primary()
         self._bar = tqdm(
-            total=self._cfg.steps, initial=self._step, unit="step", disable=not self._tty
+            total=self._cfg.steps,
+            initial=self._step,
+            unit="step",
+            disable=not self._tty,
         )
         self._last_line, self._last_time = self._step, time.monotonic()
         return self
@@ -121,7 +128,11 @@ class Progress:
         rate = (step - self._last_line) * self._cfg.batch_size / max(now - self._last_time, 1e-9)
         self._bar.set_postfix_str(f"loss {loss:.4f}, {rate:.1f} images/s")
         every = max(self._cfg.steps // 20, CHUNK)
-        if self._tty or (step // every == self._last_line // every and step < self._cfg.steps):
+        if (
+            self._tty
+            or not hosts.primary()
+            or (step // every == self._last_line // every and step < self._cfg.steps)
+        ):
             return
         left = (self._cfg.steps - step) * self._cfg.batch_size / rate
         print(

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxad.detector import Detector, values
+from jaxad.mesh import hosts
 
 FILE = "run.json"
 ABOUT = "about"  # where the data lay, licences of the weights, versions: nothing is told by it
@@ -76,11 +77,13 @@ def fingerprint(tree: PyTree) -> str:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file whole or not at all.
+    """Writes a file whole or not at all; of many hosts, the first one does.
 
     Raises:
       OSError: it cannot be written; the error names the file.
     """
+    if not hosts.primary():
+        return
     part = path.with_name(path.name + ".part")
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     try:

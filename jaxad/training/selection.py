@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxad import compile
+from jaxad import compile, mesh
 from jaxad.detector import Detector, Pictures, State
 
 Select = Literal["last", "heldout"]
@@ -80,7 +80,7 @@ class Keeper:
         if self._losses is None:
             raise ValueError("the last state is kept: there is no held-out loss to look at")
         losses = self._losses(state)
-        self.best = compile.jit(_better)(self.best, losses, state.params, state.stats)
+        self.best = compile.jit(_better, free=True)(self.best, losses, state.params, state.stats)
         return np.asarray(losses)
 
     def kept(self, state: State) -> State:
@@ -145,4 +145,5 @@ def _like(x: Any, dtype: Any, value: int | float) -> Any:
     """As many numbers `value`, or the shape of them where `x` is only a shape."""
     if isinstance(x, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding)
-    return jnp.full(jnp.shape(x), value, dtype)
+    place = x.sharding if mesh.current() is not None else None
+    return jnp.full(jnp.shape(x), value, dtype, device=place)

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from jaxad.mesh import hosts
+
 log = logging.getLogger(__name__)
 
 Log = Literal["none", "tensorboard", "wandb"]
@@ -174,7 +176,9 @@ class Careful:
 
 
 def careful(writer: Writer | None) -> Careful:
-    """The writer as one that cannot end a training."""
+    """The writer as one that cannot end a training; of many hosts only the first has one."""
+    if not hosts.primary():
+        return Careful(None)
     return writer if isinstance(writer, Careful) else Careful(writer)
 
 

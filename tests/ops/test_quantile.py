@@ -123,3 +123,12 @@ def test_the_gradient_of_the_mined_mean_reaches_the_mined_elements_alone():
     gradient = jax.grad(quantile.mined_mean)(x, 0.9)
     hard = np.asarray(x) >= np.quantile(x, 0.9)
     np.testing.assert_allclose(gradient, hard / hard.sum(), rtol=1e-6)
+
+
+def test_of_float64_it_is_numpys_in_every_digit(key):
+    with jax.enable_x64(True):
+        x = jax.random.normal(key, (5001,), jnp.float64)
+        for q in (0.0, 0.25, 0.5, 0.999, 1.0):  # exact in float32, but for one
+            expected = np.quantile(np.asarray(x), np.float64(np.float32(q)))
+            np.testing.assert_allclose(quantile.quantile(x, q), expected, rtol=0, atol=1e-9)
+        assert quantile.quantile(x, 0.5).dtype == jnp.float64
