@@ -8,27 +8,27 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from jaxad import progress
+from jaxad.cli import on_ray
 from jaxad.cli.errors import Usage
 from jaxad.cli.hot_folder import HotFolder
 from jaxad.cli.inputs import Inputs, inputs, results
+from jaxad.cli.on_ray import ClusterOptions
 from jaxad.cli.options import asked, given, leading
 from jaxad.cli.run_options import Device, folder_of
 from jaxad.cli.script import prepare
 from jaxad.cli.webhook import Webhook
+from jaxad.cli.written import OutputOptions, page, writer
 from jaxad.data.files import counted
 from jaxad.data.reading import OnBadImage
-from jaxad.decision import bulk
+from jaxad.decision import bulk, parquet
 from jaxad.decision import card as cards
-from jaxad.decision.batches import Seen
 from jaxad.decision.card import Card
 from jaxad.decision.journal import ABOUT, ROWS, Journal
-from jaxad.decision.predictor import Finding, Predictor
+from jaxad.decision.predictor import Predictor
 from jaxad.detector import config, static
 from jaxad.progress import plain, printable
-from jaxad.report import outputs, predictions
 
 USAGE = "jaxad predict RUN PICTURE|FOLDER|PATTERN..."
 DESCRIPTION = """Scores new pictures and decides about each: normal or anomalous, and where.
@@ -37,19 +37,6 @@ RUN: the folder of a run.
 PICTURE...: files, folders (with the folders in them) or patterns such as "day/*.png".
 
 Without --out it prints JSON lines. With it the same command goes on where it stopped."""
-
-
-@config
-class OutputOptions:
-    """What is written."""
-
-    out: str | None = static(None)  # folder of rows, summary and page; none: rows are printed
-    overlays: bool = static(False)  # write heat maps over the pictures, on the card's colour scale
-    masks: bool = static(False)  # write masks, white where a region is
-    maps: Literal["none", "npy", "tiff"] = static("none")  # write the maps: float32, or 16 bits
-    page: bool = static(True)  # write a page of the most anomalous pictures
-    watch: bool = static(False)  # go on for ever: take files when they have stopped growing
-    webhook: str | None = static(None)  # address that each row is posted to, http or https
 
 
 @config
@@ -79,9 +66,10 @@ def main(words: Sequence[str]) -> None:
     places, rest = leading(words)
     if not places and not rest:
         rest = ["--help"]
-    output, decision, reading = asked(
+    output, decision, reading, cluster = asked(
         rest, USAGE, DESCRIPTION,
         output=OutputOptions(), decision=DecisionOptions(), reading=ReadingOptions(),
+        cluster=ClusterOptions(),
     )  # fmt: skip
     if len(places) < 2:
         raise Usage(f"expected the folder of a run and pictures: {USAGE}")
@@ -89,7 +77,9 @@ def main(words: Sequence[str]) -> None:
         for name in ("overlays", "masks", "maps", "watch", "webhook"):
             if given(rest, name):
                 raise Usage(f"--{name} belongs to --out FOLDER, which is not given")
-    prepare(reading.device)
+    on_ray.check(rest, cluster, reading.device)
+    # With workers elsewhere this process looks at the run, and leaves accelerators to them.
+    prepare(reading.device if cluster.on == "here" else "cpu")
     found = _watched(places[1:]) if output.watch else inputs(places[1:])
     if output.out is not None:
         _check_out(results(output.out, ABOUT), found)
@@ -105,7 +95,7 @@ def main(words: Sequence[str]) -> None:
             of = counted(len(found.paths), "picture")
             print(f"warning: {bad} of {of} cannot be used", file=sys.stderr)
         return
-    _to_folder(predictor, found, output, reading, places[0])
+    _to_folder(predictor, found, output, reading, cluster, places[0])
 
 
 def loaded(run: pathlib.Path, decision: DecisionOptions, reading: ReadingOptions) -> Predictor:
@@ -143,7 +133,12 @@ def decided(card: Card, options: DecisionOptions) -> Card:
 
 
 def _to_folder(
-    predictor: Predictor, found: Inputs, output: OutputOptions, reading: ReadingOptions, run: str
+    predictor: Predictor,
+    found: Inputs,
+    output: OutputOptions,
+    reading: ReadingOptions,
+    cluster: ClusterOptions,
+    run: str,
 ) -> None:
     folder = folder_of(output.out or "")
     about = {
@@ -155,13 +150,22 @@ def _to_folder(
     }
     hook = Webhook(output.webhook) if output.webhook else None
     with Journal(folder, about) as journal:
-        write, began, now = _writer(predictor, found, output), time.monotonic(), 0
+        write, now = writer(predictor, found, output), 0
         with contextlib.ExitStack() as ending:
-            ending.callback(lambda: _ended(predictor, journal, found, output, run, now, began))
+            rows = lambda paths: bulk.rows(predictor, paths, reading.on_bad_image, write)
+            batches = _batches(found, journal, output.watch)
+            if cluster.on == "ray" and (left := next(batches)):
+                device, most, bad = reading.device, reading.max_pixels, reading.on_bad_image
+                load = on_ray.load(predictor, run, (found.root, folder), device, most)
+                rows = ending.enter_context(on_ray.rows(cluster, load, bad, write))
+                batches = [left]
+            began, table = time.monotonic(), cluster.on == "ray"
+            ending.callback(
+                lambda: _ended(predictor, journal, found, output, table, run, now, began)
+            )
             post = ending.enter_context(hook).add if hook else None
-            for several in _batches(found, journal, output.watch):
-                rows = bulk.rows(predictor, several, reading.on_bad_image, write)
-                for row in progress.shown(rows, "predicting", len(several)):
+            for several in batches:
+                for row in progress.shown(rows(several), "predicting", len(several)):
                     journal.add(row)
                     now += 1
                     if post is not None:
@@ -218,17 +222,21 @@ def _ended(
     journal: Journal,
     found: Inputs,
     output: OutputOptions,
+    table: bool,
     run: str,
     now: int,
     began: float,
 ) -> None:
-    """Summary and page of what there is, also of a run that ends early."""
+    """Summary, table and page of what there is, also of a run that ends early."""
     seconds = time.monotonic() - began
-    summary = journal.summarise()
+    summary, place = journal.summarise(), journal.path / parquet.FILE
     print(_said(journal, now, seconds))
     print(f"rows: {journal.path / ROWS}\nsummary: {summary}")
+    if table or place.exists():  # one that is there tells of all rows, wherever they were made
+        print(f"table: {parquet.write(place, journal.rows())}")
     if output.page:
-        print(f"page: {_page(predictor, journal, found, output, run)}")
+        told = page(journal.path, journal.rows(), predictor, found, output, run)
+        print(f"page: {told}")
 
 
 def _line(row: bulk.Row) -> str:
@@ -237,41 +245,6 @@ def _line(row: bulk.Row) -> str:
     if "error" in row:
         return f"{name}: cannot be used"
     return f"{name}: {row['label'] or 'no label'}, score {row['score']:.6g}"
-
-
-def _writer(predictor: Predictor, found: Inputs, output: OutputOptions) -> bulk.Write | None:
-    """What writes the files of a picture that are asked for; None if there are none."""
-    kinds: list[outputs.Kind] = []
-    if output.overlays:
-        kinds.append("overlays")
-    if output.masks:
-        kinds.append("masks")
-    if output.maps != "none":
-        kinds.append("maps")
-    if not kinds:
-        return None
-    folder = folder_of(output.out or "")
-    raw = "tiff" if output.maps == "tiff" else "npy"
-
-    def write(path: pathlib.Path, seen: Seen, finding: Finding) -> None:
-        assert seen.image is not None
-        name, scale = found.name(path), predictor.card.scale
-        outputs.write(folder, name, seen.image, finding, scale, tuple(kinds), raw)
-
-    return write
-
-
-def _page(
-    predictor: Predictor, journal: Journal, found: Inputs, output: OutputOptions, run: str
-) -> pathlib.Path:
-    def overlay(path: str) -> str | None:
-        if not output.overlays:
-            return None
-        return outputs.place("overlays", found.name(pathlib.Path(path)))
-
-    title = f"{predictor.detector.name} of {run} on new pictures"
-    said = predictor.card.said(predictor.category)
-    return predictions.write(journal.path, journal.rows(), title, said, overlay)
 
 
 def _said(journal: Journal, now: int, seconds: float) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar, overload
 
-import jax
 import numpy as np
 from jaxtyping import Float32, Int, PyTree, UInt8
 from numpy import ndarray as NpArray
@@ -88,7 +87,7 @@ class Predictor:
         self.preprocessing, self.tiles = preprocessing, tiles or None
         self.batch_size = mesh.divisible(cfg.batch_size if batch_size is None else batch_size)
         self.card = card
-        self._arguments = mesh.placed(jax.device_put((pretrained, state._replace(opt=()))))
+        self._arguments = mesh.put((pretrained, state._replace(opt=())))
         self._predict = compile.predict(detector)
         self._run(np.zeros((self.batch_size, cfg.size, cfg.size, 3), np.uint8))  # compiles
 
