@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> None:
     if len(places) < 2:
         raise Usage(f"expected the folder of a run and normal pictures: {USAGE}")
     prepare(devices.device)
-    with script.devices(devices):
+    with script.devices(devices.mesh):
         _calibrate(places, options)
 
 

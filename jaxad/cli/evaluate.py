@@ -79,7 +79,7 @@ def main(words: Sequence[str]) -> None:
     if not places or len(places) > 2:
         raise Usage(f"expected the folder of a run and perhaps DATA: {USAGE}")
     prepare(devices.device)
-    with script.devices(devices):
+    with script.devices(devices.mesh):
         _evaluate(folder_of(places[0]), places, options, chosen, plain, here)
 
 

@@ -72,7 +72,7 @@ def learn(
     normals.check(detector, cfg, run.folds)
     trained, found = [], []
     with contextlib.ExitStack() as ending:
-        with script.devices(devices, cfg.batch_size):
+        with script.devices(devices.mesh, cfg.batch_size if cfg.steps else 0):
             several = opened(detector, cfg, place, data, run.seed, workdir, reading)
             pretrained = load_for(cfg)
             for name in pretrained:
@@ -97,7 +97,7 @@ def learn(
             if not hosts.primary():
                 return
             log.info("trained; the card and the report are made by the first host alone")
-            with script.devices(DeviceOptions()):
+            with script.devices(None):
                 found = [_finished(detector, pretrained, one, run) for one in trained]
     evaluations = [one for one in found if one is not None]
     if len(evaluations) > 1:

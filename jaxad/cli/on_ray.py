@@ -108,7 +108,7 @@ def check(words: Sequence[str], options: ClusterOptions, device: Device | None) 
         return
     if not given(words, "out"):
         raise Usage("--on ray: give --out FOLDER for the rows, which come in no order")
-    for name in ("watch", "webhook"):
+    for name in ("watch", "webhook", "mesh"):
         if given(words, name):
             raise Usage(f"{option(name)} is for one machine: it cannot be given with --on ray")
     if device == "tpu":

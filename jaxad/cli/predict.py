@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from jaxad import progress
-from jaxad.cli import on_ray
+from jaxad.cli import on_ray, script
 from jaxad.cli.errors import Usage
 from jaxad.cli.hot_folder import HotFolder
 from jaxad.cli.inputs import Inputs, inputs, results
@@ -59,6 +59,7 @@ class ReadingOptions:
     max_pixels: int | None = static(None, 4)  # more are refused; none: as in the run
     batch_size: int | None = static(None, 1)  # pictures that are computed together
     device: Device | None = static(None)  # what computes; none: the best there is
+    mesh: str | None = static(None)  # such as data:8; none: all devices
 
 
 def main(words: Sequence[str]) -> None:
@@ -106,10 +107,11 @@ def loaded(run: pathlib.Path, decision: DecisionOptions, reading: ReadingOptions
       ValueError: see `Predictor.load`; or the card cannot promise the rate.
     """
     card = cards.read(pathlib.Path(decision.card)) if decision.card is not None else None
-    predictor = Predictor.load(
-        run, card=card, category=decision.category, batch_size=reading.batch_size,
-        tiles=decision.tiles, max_pixels=reading.max_pixels,
-    )  # fmt: skip
+    with script.devices(reading.mesh):
+        predictor = Predictor.load(
+            run, card=card, category=decision.category, batch_size=reading.batch_size,
+            tiles=decision.tiles, max_pixels=reading.max_pixels,
+        )  # fmt: skip
     predictor.card = decided(predictor.card, decision)
     return predictor
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from jaxad import compile, mesh
 from jaxad.cli.errors import Usage, told
-from jaxad.cli.run_options import Device, DeviceOptions, HostOptions
+from jaxad.cli.run_options import Device, HostOptions
 from jaxad.mesh import hosts
 from jaxad.progress import printable
 
@@ -69,6 +69,7 @@ def join(others: HostOptions) -> None:
     results = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     os.dup2(2, 1)
     sys.stdout = results
+    log.info("waiting for the other hosts, %g s at most", others.patience)
     hosts.start(others.distributed or "", others.hosts, others.host, others.patience)
     if not hosts.primary():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, for good
@@ -77,18 +78,18 @@ def join(others: HostOptions) -> None:
 
 
 @contextlib.contextmanager
-def devices(options: DeviceOptions, batch_size: int = 0, axis: str = "data") -> Iterator[None]:
-    """Within it, what is computed runs on the devices that the options name.
+def devices(text: str | None, batch_size: int = 0, axis: str = "data") -> Iterator[None]:
+    """Within it, what is computed runs on the devices of a mesh.
 
     Args:
-      options: of the command.
+      text: of --mesh; None for all devices, where that works.
       batch_size: which they have to divide; 0 where batches are filled up.
       axis: of the mesh, where the options say nothing; see `mesh.chosen`.
 
     Raises:
       ValueError: there are fewer, or the batch does not divide.
     """
-    with mesh.use(mesh.chosen(options.mesh, batch_size, axis)):
+    with mesh.use(mesh.chosen(text, batch_size, axis)):
         yield
 
 

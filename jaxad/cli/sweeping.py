@@ -56,7 +56,7 @@ def run_sweep(
     several = opened(detector, base, place, data, 0, workdir, reading)
     keys = jax.random.split(jax.random.key(0), options.seeds)
     learned = []
-    with script.devices(devices, base.batch_size, "member"):
+    with script.devices(devices.mesh, base.batch_size if base.steps else 0, "member"):
         for name, one in several.items():
             folder = workdir / name if len(several) > 1 else workdir
             configs = grid(with_epochs(base, options.epochs, one), swept)
@@ -78,7 +78,7 @@ def run_sweep(
         hosts.leave()
         if not hosts.primary():
             return
-        with script.devices(DeviceOptions()):
+        with script.devices(None):
             for one in learned:
                 _compare(detector, keys, *one)
 

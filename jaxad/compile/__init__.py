@@ -17,6 +17,7 @@ from jaxad.compile.execution import (
 )
 from jaxad.compile.finite import check_finite, finite_members
 from jaxad.compile.members import apart, together
+from jaxad.compile.ordered import quantiles
 from jaxad.compile.programs import (
     CPU_OPTIONS,
     compiler_options,
@@ -53,6 +54,7 @@ __all__ = [
     "of_pictures",
     "over_set",
     "predict",
+    "quantiles",
     "slices",
     "step",
     "step_memory",

@@ -16,12 +16,13 @@ def check_fits(size: int, what: str, way_out: str) -> None:
       what: needs them, for the message.
       way_out: what to set, for the message.
     """
-    stats = jax.devices()[0].memory_stats() or {}
+    device = jax.local_devices()[0]
+    stats = device.memory_stats() or {}
     there = stats.get("bytes_limit", machine())
     if size > SHARE * there:
         raise MemoryError(
             f"{what} would take {size / 1e9:.3g} GB, more than half of the memory of "
-            f"{jax.devices()[0].device_kind} ({there / 1e9:.3g} GB): {way_out}"
+            f"{device.device_kind} ({there / 1e9:.3g} GB): {way_out}"
         )
 
 

@@ -79,8 +79,10 @@ def _put(images: Any, split: bool) -> Any:
 
 def _read(pictures: Pictures, span: slice, split: bool) -> Any:
     """Of a slice that is split over hosts only this one's part."""
+    if not split:
+        return pictures[span]
     rows = mesh.rows(span.stop - span.start, mesh.SETS)
-    if not split or len(rows) == span.stop - span.start:
+    if len(rows) == span.stop - span.start:
         return pictures[span]
     breaks = np.flatnonzero(np.diff(rows) > 1) + 1
     spans = [(part[0] + span.start, part[-1] + 1 + span.start) for part in np.split(rows, breaks)]

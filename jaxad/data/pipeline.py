@@ -90,7 +90,7 @@ def train_batches(
         )  # fmt: skip
     paired = {stream.name: pictures[stream.name] for stream in streams if stream.paired}
     examples = orders.pop("image").map_with_index(_WithStreams(orders, paired))
-    own = mesh.rows(cfg.batch_size)
+    own = mesh.rows(cfg.batch_size) if cfg.steps else np.arange(cfg.batch_size)
     if len(own) < cfg.batch_size:  # after the shuffle: the batches are those of one host
         examples = grain.MapDataset.source(_OfHost(examples, own, cfg.batch_size))
     return _read_ahead(examples.batch(len(own)), workers, features)

@@ -52,7 +52,8 @@ class Predictor:
 
     Called with a picture it gives a `Finding`, with several a list of them. A picture is the path
     of a file or an array: 8-bit RGB, `H W 3`, or grey, `H W`. It may be called from several threads
-    at once. Nothing of a picture is kept.
+    at once. Nothing of a picture is kept. Made within `mesh.use(...)`, it computes on all devices
+    of that mesh, also after it.
 
     Args:
       detector: the method.
@@ -62,7 +63,8 @@ class Predictor:
       card: what its scores mean.
       category: of the pictures; None: the card's only one.
       preprocessing: how files are read, and what the detector sees of them.
-      batch_size: pictures in one call of the detector; `cfg.batch_size` by default.
+      batch_size: pictures in one call of the detector; `cfg.batch_size` by default; on a mesh
+        raised until it divides by the devices.
       tiles: side in pixels of the parts that larger pictures are cut into; None for no cutting.
 
     Raises:
@@ -88,7 +90,7 @@ class Predictor:
         self.batch_size = mesh.divisible(cfg.batch_size if batch_size is None else batch_size)
         self.card = card
         self._arguments = mesh.put((pretrained, state._replace(opt=())))
-        self._predict = compile.predict(detector)
+        self._predict, self._mesh = compile.predict(detector), mesh.current()
         self._run(np.zeros((self.batch_size, cfg.size, cfg.size, 3), np.uint8))  # compiles
 
     @classmethod
@@ -267,7 +269,7 @@ class Predictor:
         return batches.computed(items, self._run, self.batch_size)
 
     def _run(self, squares: UInt8[NpArray, "B size size 3"]) -> Any:
-        return self._predict(self.cfg, *self._arguments, mesh.spread(squares))
+        return self._predict(self.cfg, *self._arguments, mesh.spread(squares, self._mesh))
 
 
 def _is_several(array: NpArray) -> bool:

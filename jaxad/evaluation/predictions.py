@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import grain
-import jax
 import numpy as np
 from jaxtyping import Float32, PyTree, UInt8
 from numpy import ndarray as NpArray
@@ -78,8 +77,8 @@ def predictions(
       ValueError: a picture cannot be read.
       FloatingPointError: a map or a score is not finite; the picture is named.
     """
-    arguments = jax.device_put((pretrained, state._replace(opt=())))  # once, not for each batch
-    predict = functools.partial(compile.predict(detector), cfg, *mesh.placed(arguments))
+    arguments = mesh.put((pretrained, state._replace(opt=())))  # once, not for each batch
+    predict = functools.partial(compile.predict(detector), cfg, *arguments)
     places = range(len(source)) if order is None else order
     reader = _reader(source, places, cfg.size)
     found = _predicted(predict, reader, mesh.divisible(batch_size or cfg.batch_size))
@@ -107,7 +106,7 @@ def _predicted(
         while batch := list(itertools.islice(pictures, batch_size)):
             images = [picture.image for picture in batch]
             images += images[-1:] * (batch_size - len(batch))
-            started = predict(mesh.spread(np.stack(images)))
+            started = predict(mesh.spread(np.stack(images), mesh.current()))
             if waiting is not None:
                 yield from _unpacked(*waiting)
             waiting = batch, started

@@ -105,6 +105,10 @@ def chosen(text: str | None, batch_size: int, axis: str = "data") -> Mesh | None
 def check_batch(batch_size: int, mesh: Mesh | None = None) -> None:
     """Looks at whether every device gets as many pictures of a batch; on no mesh one gets all.
 
+    Args:
+      batch_size: 0 where nothing is trained: all else is filled up.
+      mesh: by default the one in use.
+
     Raises:
       ValueError: it does not; the message says which sizes would do.
     """

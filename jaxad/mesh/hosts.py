@@ -18,7 +18,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 SILENCE = 30  # seconds after which a host counts as dead
-PATIENCE = 60  # seconds to wait for all hosts at the start
+LAST_WORDS = 3  # seconds
+PATIENCE = 60.0  # seconds to wait for all hosts at the start
 CLUSTERS = {"slurm": "slurm", "mpi": "ompi", "gke": "k8s", "tpu": "cloud_tpu"}
 # What messages of the runtime have in them where another host is gone.
 GONE = ("Gloo", "NCCL", "heartbeat", "coordination service", "Connection reset by peer")
@@ -171,7 +172,12 @@ def is_of_another_host(error: BaseException) -> bool:
 
 
 def end(status: int) -> None:
-    """Ends this process at once, so that hosts that wait for it see that it has gone."""
+    """Ends this process at once, so that hosts that wait for it see that it has gone.
+
+    Host 0 leaves the others a moment to say what they have to: without it they end unheard.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
+    if primary():
+        time.sleep(LAST_WORDS)
     os._exit(status)

@@ -95,6 +95,11 @@ def placed(tree: PyTree, member: bool = False) -> PyTree:
     return jax.tree.unflatten(structure, put)
 
 
+def put(tree: PyTree, member: bool = False) -> PyTree:
+    """As `placed`; where no mesh is in use, on the device that computes."""
+    return jax.device_put(tree) if current() is None else placed(tree, member)
+
+
 def of_members(x: jax.ShapeDtypeStruct) -> Any:
     """Where many members' arrays of one kind lie, stacked, given one member's."""
     mesh = current()
@@ -124,9 +129,8 @@ def batch(
     return jax.tree.map(lambda x: _joined(x, where), tree)
 
 
-def spread(images: Any) -> Any:
-    """Images that every host has, split over all devices; see `divisible`."""
-    mesh = current()
+def spread(images: Any, mesh: Mesh | None) -> Any:
+    """Images that every host has, split over all devices of a mesh; see `divisible`."""
     if mesh is None:
         return images
     where = NamedSharding(mesh, P(_there(SETS, mesh)))

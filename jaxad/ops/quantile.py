@@ -113,7 +113,13 @@ def _interpolate(x, ordered, k, fraction):
     lower = from_keys(key)
     repeated = jnp.sum(ordered <= key, dtype=jnp.uint32) > k + 1
     following = jnp.min(jnp.where(ordered > key, x, jnp.inf))
-    upper = jnp.where(repeated | (fraction == 0), lower, following)
+    return between(lower, jnp.where(repeated | (fraction == 0), lower, following), fraction)
+
+
+def between(
+    lower: Float[Array, "*shape"], upper: Float[Array, "*shape"], fraction: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """The number at a fraction of the way from `lower` to `upper`."""
     step = jnp.where(upper == lower, 0, upper - lower)
     # As numpy: from the nearer end, so that both ends are met exactly.
     return jnp.where(fraction < 0.5, lower + step * fraction, upper - step * (1 - fraction))

@@ -192,7 +192,7 @@ def _values(
 def _on_device(states: State | None) -> State:
     """States that waited in the host's memory, where they train."""
     assert states is not None  # a team that waits has taken steps
-    return jax.device_put(states) if mesh.current() is None else mesh.placed(states, member=True)
+    return mesh.put(states, member=True)
 
 
 def _settings(team: Team) -> set[int]:

@@ -42,7 +42,7 @@ def checked(
         )
     for cfg in configs:
         check_settings(detector, cfg)
-        check_batch(cfg.batch_size)
+        check_batch(cfg.batch_size if cfg.steps else 0)
     several = [data] if isinstance(data, Data) else list(data)
     for one in several:
         check_data(detector, one, select)

@@ -95,7 +95,7 @@ def fit(
     """
     check_settings(detector, cfg)
     check_data(detector, data, select)
-    check_batch(cfg.batch_size)
+    check_batch(cfg.batch_size if cfg.steps else 0)
     pretrained = mesh.placed(pretrained)  # once, not for every step
     init_key, step_key, data_key = run_keys(key)
     with opened(detector, cfg, pretrained, data, data_key, workers, cache, memory) as sets:
@@ -172,7 +172,7 @@ def run(
     """
     check_settings(detector, cfg)
     check_data(detector, data, select)
-    check_batch(cfg.batch_size)
+    check_batch(cfg.batch_size if cfg.steps else 0)
     pretrained = mesh.placed(pretrained)
     init_key, step_key, data_key = run_keys(key)
     record = {

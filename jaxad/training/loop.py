@@ -69,7 +69,7 @@ def loop(
             pending = step, metrics
             saves = save and (step % save_every == 0 or asked.all)
             looking = keeper if keeper and keeper.looks_at(step) else None
-            if step == last or saves or looking:
+            if step == last or saves or looking or hosts.count() > 1:  # which have just met
                 progress.add(*pending)
                 pending = None
             if step == last or saves:
