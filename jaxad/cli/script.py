@@ -65,6 +65,7 @@ def join(others: HostOptions) -> None:
       ValueError: the options name no place where hosts meet.
       TimeoutError: hosts do not answer.
     """
+    hosts.place(others.distributed or "", others.hosts, others.host)
     # The runtime prints to standard output from below Python: that is for results alone.
     results = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     os.dup2(2, 1)

@@ -98,21 +98,33 @@ def chosen(text: str | None, batch_size: int, axis: str = "data") -> Mesh | None
         text = f"{axis}:{count}"
         log.info("%d devices along %s (--mesh %s)", count, axis, text)
     mesh = make(text)
-    check_batch(batch_size, mesh)
+    if axis == "data" and batch_size and mesh.shape.get("member", 1) > 1:
+        raise ValueError(
+            f"mesh {text} (--mesh): the axis member is for the members of a sweep; a single run "
+            f"wants data:{mesh.size}"
+        )
+    check_divides(batch_size, mesh.shape.get("data", 1))
     return None if mesh.size == 1 else mesh
 
 
-def check_batch(batch_size: int, mesh: Mesh | None = None) -> None:
-    """Looks at whether every device gets as many pictures of a batch; on no mesh one gets all.
+def check_batch(batch_size: int) -> None:
+    """Looks at whether every device of the mesh in use gets as many pictures of a batch.
 
     Args:
       batch_size: 0 where nothing is trained: all else is filled up.
-      mesh: by default the one in use.
 
     Raises:
       ValueError: it does not; the message says which sizes would do.
     """
-    parts = size("data", mesh)
+    check_divides(batch_size, size("data"))
+
+
+def check_divides(batch_size: int, parts: int) -> None:
+    """As `check_batch`, of so many devices.
+
+    Raises:
+      ValueError: as `check_batch`.
+    """
     if batch_size % parts:
         fewer = batch_size - batch_size % parts
         near = " or ".join(str(n) for n in (fewer, fewer + parts) if n)
@@ -144,9 +156,9 @@ def current() -> Mesh | None:
     return _used[-1] if _used else None
 
 
-def size(axis: str, mesh: Mesh | None = None) -> int:
-    """The length of an axis of a mesh, by default that in use; 1 where it has none."""
-    mesh = current() if mesh is None else mesh
+def size(axis: str) -> int:
+    """The length of an axis of the mesh in use; 1 where it has none."""
+    mesh = current()
     return 1 if mesh is None else mesh.shape.get(axis, 1)
 
 

@@ -47,26 +47,10 @@ def start(
       ValueError: the place is no such, or its parts are missing; or there is no such cluster.
       TimeoutError: host 0 does not answer, or not all came.
     """
+    known = place(where, count, index)
     jax.config.update("jax_enable_preemption_service", False)  # runs save at signals themselves
-    known: dict[str, Any] = {}
-    if ":" in where:
-        address, port = _address(where)
-        if count is None or index is None or not 0 <= index < count:
-            raise ValueError(
-                f"--distributed {where}: give --hosts, how many there are, and --host, which of "
-                "them this is, from 0"
-            )
-        if index:
-            _wait_for(address, port, patience)
-        known = {"coordinator_address": where, "num_processes": count, "process_id": index}
-        known["cluster_detection_method"] = "deactivate"
-    elif where in CLUSTERS:
-        known = {"cluster_detection_method": CLUSTERS[where]}
-    elif where != "auto":
-        raise ValueError(
-            f"--distributed {where}: expected auto, {', '.join(CLUSTERS)}, or ADDRESS:PORT of host "
-            "0 with --hosts and --host"
-        )
+    if index:
+        _wait_for(*_address(where), patience)
     try:
         jax.distributed.initialize(
             **known, initialization_timeout=int(patience), heartbeat_timeout_seconds=SILENCE,
@@ -77,6 +61,31 @@ def start(
             f"--distributed {where}: {str(error).partition(chr(10))[0]}; this is no such cluster, "
             "or hosts are missing: give ADDRESS:PORT of host 0, --hosts and --host"
         ) from error
+
+
+def place(where: str, count: int | None, index: int | None) -> dict[str, Any]:
+    """What `jax.distributed.initialize` is told, of the arguments of `start`.
+
+    Raises:
+      ValueError: the place is no such, or its parts are missing.
+    """
+    if ":" in where:
+        _address(where)
+        if count is None or index is None or not 0 <= index < count:
+            raise ValueError(
+                f"--distributed {where}: give --hosts, how many there are, and --host, which of "
+                "them this is, from 0"
+            )
+        known = {"coordinator_address": where, "num_processes": count, "process_id": index}
+        return {**known, "cluster_detection_method": "deactivate"}
+    if where in CLUSTERS:
+        return {"cluster_detection_method": CLUSTERS[where]}
+    if where != "auto":
+        raise ValueError(
+            f"--distributed {where}: expected auto, {', '.join(CLUSTERS)}, or ADDRESS:PORT of host "
+            "0 with --hosts and --host"
+        )
+    return {}
 
 
 def _address(where: str) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 """Where arrays lie on the mesh in use: rules for what is learned, batches along "data"."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -56,14 +56,17 @@ def shardings(tree: PyTree, mesh: Mesh | None = None) -> PyTree:
 
 def _where(path: Any, x: Any, rules: Sequence[Rule], mesh: Mesh) -> NamedSharding:
     learned = any(getattr(key, "name", None) in LEARNED for key in path)
-    return NamedSharding(mesh, by_rules(x, rules, mesh) if learned else P())
+    return NamedSharding(mesh, by_rules(x, rules, mesh.shape) if learned else P())
 
 
-def by_rules(x: Any, rules: Sequence[Rule], mesh: Mesh) -> P:
-    """The split of one array: of its last axis that divides, by the first rule that fits."""
+def by_rules(x: Any, rules: Sequence[Rule], shape: Mapping[str, int]) -> P:
+    """The split of one array on a mesh of such a shape, by the first rule that fits.
+
+    Its last axis that divides is split.
+    """
     size = int(np.prod(x.shape)) * x.dtype.itemsize
     for axis, least in rules:
-        parts = mesh.shape.get(axis, 1)
+        parts = shape.get(axis, 1)
         if parts == 1 or size < least:
             continue
         for place in reversed(range(len(x.shape))):
@@ -118,7 +121,7 @@ def batch(
 
     Args:
       tree: arrays whose axis of pictures comes after those of `lead`.
-      lead: the axes before it: what each is split along, if anything.
+      lead: the axes before it: what each is split along, if anything; every host has them whole.
       along: what the pictures are split along, of the axes that the mesh has.
     """
     mesh = current()
@@ -126,7 +129,7 @@ def batch(
         return tree
     first = [axis if axis in mesh.shape else None for axis in lead]
     where = NamedSharding(mesh, P(*first, _there(along, mesh)))
-    return jax.tree.map(lambda x: _joined(x, where), tree)
+    return jax.tree.map(lambda x: _joined(x, where, len(lead), along), tree)
 
 
 def spread(images: Any, mesh: Mesh | None) -> Any:
@@ -190,7 +193,18 @@ def _put(x: Any, where: NamedSharding) -> Any:
     return jax.make_array_from_callback(there.shape, where, lambda place: there[place])
 
 
-def _joined(x: Any, where: NamedSharding) -> Any:
+def _joined(x: Any, where: NamedSharding, axis: int, along: Sequence[str]) -> Any:
     if isinstance(x, jax.Array) and x.sharding.is_equivalent_to(where, x.ndim):
         return x
-    return jax.make_array_from_process_local_data(where, np.asarray(x))
+    there, blocks = np.asarray(x), parts(along)
+    # Along the axis of pictures a host has its own rows, along all others everything.
+    count = there.shape[axis] * blocks // len(rows(blocks, along))
+    own = rows(count, along)
+
+    def block(place: tuple[slice, ...]) -> np.ndarray:
+        start, stop, _ = place[axis].indices(count)
+        at = int(np.searchsorted(own, start))
+        return there[(*place[:axis], slice(at, at + stop - start), *place[axis + 1 :])]
+
+    shape = (*there.shape[:axis], count, *there.shape[axis + 1 :])
+    return jax.make_array_from_callback(shape, where, block)

@@ -16,7 +16,7 @@ import pathlib
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -24,8 +24,9 @@ import numpy as np
 from filelock import FileLock
 from jaxtyping import PyTree
 
-from jaxad import compile
+from jaxad import compile, mesh
 from jaxad.detector import Detector, Pictures
+from jaxad.mesh import hosts
 from jaxad.training import memory
 from jaxad.training import record as records
 
@@ -39,24 +40,43 @@ Cache = str | os.PathLike | None
 
 
 class OnDisk:
-    """An array in a file, of which rows are read when they are asked for."""
+    """An array in files, one after the other, of which rows are read when they are asked for."""
 
-    def __init__(self, path: pathlib.Path):
-        """Of a file that `numpy.save` could have written."""
-        self.path = path
-        self._array: np.ndarray | None = None
+    def __init__(self, paths: Sequence[pathlib.Path]):
+        """Of files that `numpy.save` could have written."""
+        self.paths = paths
+        self._opened: list[np.ndarray] | None = None
 
     def __len__(self) -> int:
-        return len(self._open())
+        return sum(map(len, self._open()))
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return np.array(self._open()[index])
+        for array in self._open():
+            if index < len(array):
+                return np.array(array[index])
+            index -= len(array)
+        raise IndexError(f"there is no such row among {len(self)}")
 
-    def _open(self) -> np.ndarray:
-        array = self._array
-        if array is None:
-            array = self._array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return array
+    def _open(self) -> list[np.ndarray]:
+        arrays = self._opened
+        if arrays is None:
+            load = functools.partial(np.load, mmap_mode="r", allow_pickle=False)
+            arrays = self._opened = [load(path) for path in self.paths]
+        return arrays
+
+
+class _Range:
+    """The pictures of a set from one to another."""
+
+    def __init__(self, pictures: Pictures, start: int, stop: int):
+        self._pictures, self._start, self._stop = pictures, start, stop
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __getitem__(self, some: slice) -> Any:
+        start, stop, _ = some.indices(len(self))
+        return self._pictures[self._start + start : self._start + stop]
 
 
 def frozen_features(
@@ -88,7 +108,9 @@ def frozen_features(
     if cache is None:
         return None
     one = jax.ShapeDtypeStruct((SLICE, cfg.size, cfg.size, 3), "float32")
-    lowered = jax.jit(functools.partial(detector.embed, cfg)).lower(pretrained, one)
+    # By their shapes: where the weights lie is no part of what is computed.
+    weights = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), pretrained)
+    lowered = jax.jit(functools.partial(detector.embed, cfg)).lower(weights, one)
     shapes, tree = jax.tree.flatten(lowered.out_info)
     if not shapes:
         log.info("%s has no frozen features to keep", detector.name)
@@ -117,13 +139,24 @@ def frozen_features(
     }
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     folder = pathlib.Path(cache).expanduser() / name
-    if _complete(folder, key):
-        log.info("frozen features from %s", folder)
-    else:
+    complete = _complete(folder, key)
+    if hosts.any_wants(not complete):  # all hosts, or none
         log.info("writing frozen features to %s (%.3g GB)", folder, size / 1e9)
         _write(detector, cfg, pretrained, pictures, folder, key, size)
-    rows = [OnDisk(folder / f"{i}.npy") for i in range(len(shapes))]
+    else:
+        log.info("frozen features from %s", folder)
+    rows = [OnDisk(paths) for paths in _files(folder, len(shapes))]
     return jax.tree.unflatten(tree, rows)
+
+
+def _files(folder: pathlib.Path, count: int) -> list[list[pathlib.Path]]:
+    """Of each array the files that its rows lie in: one of each host that has written."""
+    writers = json.loads((folder / "key.json").read_text(encoding="utf-8")).get("hosts", 1)
+    return [[folder / _name(i, host) for host in range(writers)] for i in range(count)]
+
+
+def _name(array: int, host: int) -> str:
+    return f"{array}-{host}.npy" if host else f"{array}.npy"
 
 
 def _complete(folder: pathlib.Path, key: dict) -> bool:
@@ -132,10 +165,11 @@ def _complete(folder: pathlib.Path, key: dict) -> bool:
         return False
     try:
         there = json.loads((folder / "key.json").read_text(encoding="utf-8"))
-        shapes = [
-            list(np.load(folder / f"{i}.npy", mmap_mode="r", allow_pickle=False).shape)
-            for i in range(len(key["shapes"]))
-        ]
+        there.pop("hosts", None)
+        shapes = []
+        for paths in _files(folder, len(key["shapes"])):
+            arrays = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+            shapes.append([sum(map(len, arrays)), *arrays[0].shape[1:]])
     except (OSError, ValueError, EOFError) as error:
         log.warning("the features in %s are damaged (%s); computing them anew", folder, error)
         return False
@@ -154,35 +188,53 @@ def _write(
     key: dict,
     size: int,
 ) -> None:
-    """Beside its place first. Not through memory maps: of a full disk those let the process die."""
-    part = folder.parent / f"part-{uuid.uuid4().hex}"
+    """Beside its place first. Not through memory maps: of a full disk those let the process die.
+
+    Each of many hosts computes its part of the pictures alone, and writes it.
+    """
+    alone = hosts.count() == 1
+    part = folder.parent / (f"part-{uuid.uuid4().hex}" if alone else f"part-{folder.name}")
+    cuts = np.linspace(0, len(pictures), hosts.count() + 1).round().astype(int).tolist()
+    own = _Range(pictures, *cuts[hosts.index() : hosts.index() + 2]) if not alone else pictures
+    used = mesh.current() if alone else None
     try:
-        part.mkdir(parents=True)
+        if hosts.primary():
+            shutil.rmtree(part, ignore_errors=True)  # of hosts that ended
+            part.mkdir(parents=True)
+        hosts.meet("features")
         if shutil.disk_usage(part).free < size:
             raise OSError(errno.ENOSPC, f"{size} bytes are needed")
         with contextlib.ExitStack() as stack:
             files = []
             for i, shape in enumerate(key["shapes"]):
-                file = stack.enter_context((part / f"{i}.npy").open("wb"))
-                header = {"descr": DTYPE.str, "fortran_order": False, "shape": tuple(shape)}
+                file = stack.enter_context((part / _name(i, hosts.index())).open("wb"))
+                rows = (len(own), *shape[1:])
+                header = {"descr": DTYPE.str, "fortran_order": False, "shape": rows}
                 np.lib.format.write_array_header_1_0(file, header)
                 files.append(file)
-            for rows in _rows(detector, cfg, pretrained, pictures):
+            stack.enter_context(mesh.use(used))
+            weights = pretrained if alone else mesh.fetched(pretrained)
+            for rows in _rows(detector, cfg, weights, own):
                 for file, some in zip(files, rows, strict=True):
                     file.write(some.tobytes())
-        (part / "key.json").write_text(json.dumps(key), encoding="utf-8")
-        # Another process may have made them meanwhile, and others may be reading them.
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if not _complete(folder, key):
-                shutil.rmtree(folder, ignore_errors=True)
-                part.rename(folder)
+        hosts.meet("features written")
+        if hosts.primary():
+            writers = {} if alone else {"hosts": hosts.count()}
+            (part / "key.json").write_text(json.dumps(key | writers), encoding="utf-8")
+            # Another process may have made them meanwhile, and others may be reading them.
+            with FileLock(folder.with_name(f".{folder.name}.lock")):
+                if not _complete(folder, key):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    part.rename(folder)
+        hosts.meet("features there")
     except OSError as error:
         raise OSError(
             f"cannot keep features in {folder.parent} ({error}): free some space or give another "
             f"folder; cache={MEMORY!r} needs none"
         ) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if hosts.primary():
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _checksum(pictures: Pictures) -> str:
@@ -199,7 +251,7 @@ def _rows(
 ) -> Iterator[list[np.ndarray]]:
     """The features in half precision, slice by slice."""
     for features in compile.slices(detector.embed, (cfg, pretrained), pictures, SLICE):
-        leaves = jax.device_get(jax.tree.leaves(features))
+        leaves = mesh.fetched(jax.tree.leaves(features))
         with np.errstate(over="ignore"):
             rows = [leaf.astype(DTYPE) for leaf in leaves]
         for leaf, some in zip(leaves, rows, strict=True):

@@ -57,8 +57,14 @@ with mesh.use(f"data:{count}" if count > 1 else None):
     )
     found["run"] = kept(state)
 
+    # Frozen features: each host writes a part, all read all.
+    detector, cfg, pretrained, data = start("stfpm", batch_size=4, steps=2)
+    for place in (f"{folder}/features", f"{folder}/features", "memory"):
+        state = training.fit(detector, cfg, pretrained, data, key, cache=place)
+        found.setdefault("cached", []).append(kept(state))
+
     # The order of two epochs, without streams: 6 pictures.
-    cfg = replace(cfg, batch_size=4)
+    detector, cfg, pretrained, data = start("autoencoder", batch_size=4, steps=2)
     batches = iter(fitting.train_batches(detector, cfg, data, key))
     found["order"] = [next(batches)["index"].tolist() for _ in range(3)]
     batches.close()
@@ -80,7 +86,7 @@ with mesh.use(f"data:{count}" if count > 1 else None):
 
 with mesh.use(f"member:{count}" if count > 1 else None):
     detector, cfg, pretrained, data = start("autoencoder", batch_size=4, steps=3)
-    configs = sweep.grid(cfg, lr=[1e-4, 1e-3, 1e-2])
+    configs = sweep.grid(cfg, lr=[1e-4, 3e-4, 1e-3])
     members = sweep.run(
         detector, configs, pretrained, data, jax.random.split(key, 2), f"{folder}/sweep"
     )

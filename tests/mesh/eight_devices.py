@@ -21,9 +21,7 @@ from jaxad.training import checkpoint, fitting
 from jaxad.training.restore import finished
 
 STEPPING = [name for name, one in DETECTORS.items() if one.train_step is not takes_no_steps]
-GATHERED = re.compile(
-    r"= (\S+|\([^)]*\)) (all-gather|all-to-all|collective-permute)(?:-start)?\("
-)
+GATHERED = re.compile(r"= (\S+|\([^)]*\)) (all-gather|all-to-all|collective-permute)(?:-start)?\(")
 
 
 def begin(name, steps, tiny, convert=lambda tree: tree):
@@ -257,6 +255,8 @@ def test_the_mesh_of_a_command(caplog):
     assert "--batch-size 8 or --mesh data:6 would use more" in caplog.text
     assert dict(mesh.chosen(None, 6, "member").shape) == {"member": 8}
     assert dict(mesh.chosen("data:2,model:2", 6).shape) == {"data": 2, "model": 2}
+    with pytest.raises(ValueError, match="a single run wants data:4"):
+        mesh.chosen("member:4", 8)
     with pytest.raises(ValueError, match="wants 16 devices, but there are 8"):
         mesh.chosen("data:16", 16)
 

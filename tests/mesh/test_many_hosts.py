@@ -74,11 +74,13 @@ def test_several_hosts_find_what_one_does(count, alone, tmp_path):
         np.testing.assert_allclose(found["losses"], alone["losses"], rtol=1e-8)
         close(found["padim"], alone["padim"], 1e-4)
         # Adam makes rounding large where a gradient is nearly zero.
-        assert apart(alone["fit"], found["fit"]) < 1e-3
-        assert apart(alone["run"], found["run"]) < 1e-3
+        assert apart(alone["fit"], found["fit"]) < 1e-4
+        assert apart(alone["run"], found["run"]) < 1e-4
+        for cached in found["cached"]:
+            assert apart(alone["cached"][0], cached) < 1e-4
         np.testing.assert_allclose(found["scores"], alone["scores"], rtol=1e-2)
         for one, other in zip(found["sweep"], alone["sweep"], strict=True):
-            close(one, other, 1e-5)
+            assert apart(other, one) < 1e-5
 
 
 def close(found, expected, tolerance):
@@ -144,7 +146,6 @@ def test_a_dead_host_ends_all_and_fewer_go_on(start, tmp_path):
     for i in (0, 1, 3):  # the runtime ends a process by its own message, if it is the first
         told = ("another host of this job has ended", "another task died")
         assert any(words in job.said()[i] for words in told)
-    assert "goes on from the last checkpoint" in "".join(job.said())
 
     job = start(2, "--steps", "100000")
     job.wait_for("continuing")
