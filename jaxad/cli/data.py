@@ -90,17 +90,11 @@ def pictures(
             on_bad_image=options.on_bad_image, reading=reading(name),
         )  # fmt: skip
         return {name: one}
-    else:
-        if place is None:
-            raise Usage("there is no DATA: give a folder, several as A,B, workpieces, or --normal")
-        for name in OF_NORMAL:
-            if getattr(options, name) is not None:
-                raise Usage(f"{option(name)} belongs to --normal, which is not given")
-        return categories(
-            places(place), size, seed=seed, heldout=options.heldout,
-            on_bad_image=options.on_bad_image, reading=reading,
-            train=options.rendered, test=options.rendered_test, choose=choose,
-        )  # fmt: skip
+    return categories(
+        places(given(place, options)), size, seed=seed, heldout=options.heldout,
+        on_bad_image=options.on_bad_image, reading=reading,
+        train=options.rendered, test=options.rendered_test, choose=choose,
+    )  # fmt: skip
 
 
 def together(found: dict[str, Data], options: DataOptions) -> dict[str, Data]:
@@ -112,7 +106,7 @@ def lasting(place: str | None, options: DataOptions) -> tuple[str | None, DataOp
     """DATA and options that mean the same in any current folder."""
 
     def absolute(name: str) -> str:
-        return name if _is_rendered(name) else str(pathlib.Path(name).absolute())
+        return name if is_rendered(name) else str(pathlib.Path(name).absolute())
 
     folders = {name: getattr(options, name) for name in FOLDERS}
     fixed = {name: absolute(value) for name, value in folders.items() if value is not None}
@@ -166,32 +160,60 @@ def categories(
     """
     found: list[tuple[str, Callable[[], Data]]] = []
     for place in folders:
-        if _is_rendered(place):
+        if is_rendered(place):
             for name in pathlib.PurePosixPath(place).parts[1:] or workpieces.CATEGORIES:
                 rendered = partial(workpieces.load, name, size=size, train=train, test=test)
                 found.append((name, rendered))
             continue
-        inside = layouts.categories(place)
-        if inside:
-            regions = [region_of(reading(path.name), path.name) for path in inside]
-            used = [region for region in regions if region is not None]
-            beside = layouts.beside(place, inside, used)
-            for line in findings.left(beside, f"{place}: passed over"):
-                log.warning(line.strip())
-        for path in inside or [pathlib.Path(place)]:
+        for path in inside(place, reading):
             name = category_of(path)
             read = lambda path=path, name=name: layouts.load(
                 path, seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading(name)
             )
             found.append((name, read))
-    names = [name for name, _ in found]
+    check_names([name for name, _ in found])
+    chosen = choose([name for name, _ in found])
+    return {name: read() for name, read in found if name in chosen}
+
+
+def inside(place: str, reading: Callable[[str], Reading]) -> list[pathlib.Path]:
+    """The folders of categories in a folder; that itself if it is one.
+
+    Args:
+      place: the folder; what lies in it beside them, but for their regions, is told.
+      reading: how the files of a category become pictures, by its name.
+    """
+    found = layouts.categories(place)
+    if found:
+        regions = [region_of(reading(path.name), path.name) for path in found]
+        used = [region for region in regions if region is not None]
+        beside = layouts.beside(place, found, used)
+        for line in findings.left(beside, f"{place}: passed over"):
+            log.warning(line.strip())
+    return found or [pathlib.Path(place)]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises ValueError if two categories have one name."""
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(
             f"categories need names of their own, but there are several called {', '.join(doubled)}"
             ": rename their folders"
         )
-    chosen = choose(names)
-    return {name: read() for name, read in found if name in chosen}
+
+
+def given(place: str | None, options: DataOptions) -> str:
+    """DATA, where `--normal` is not given in its place.
+
+    Raises:
+      Usage: there is none, or an option that belongs to `--normal`.
+    """
+    if place is None:
+        raise Usage("there is no DATA: give a folder, several as A,B, workpieces, or --normal")
+    for name in OF_NORMAL:
+        if getattr(options, name) is not None:
+            raise Usage(f"{option(name)} belongs to --normal, which is not given")
+    return place
 
 
 def only_one(several: Mapping[str, Data]) -> Data:
@@ -227,5 +249,6 @@ def said_of(several: Mapping[str, Data]) -> str:
     return f"{len(several)} categories: {', '.join(several)}{untested}"
 
 
-def _is_rendered(place: str) -> bool:
+def is_rendered(place: str) -> bool:
+    """Whether a DATA is `workpieces`, or one category of them."""
     return pathlib.PurePosixPath(place).parts[:1] == (RENDERED,)

@@ -11,6 +11,7 @@ from jaxad.cli.errors import Usage, told
 VERBS = {
     "quickstart": "learn and find defects in rendered pictures, in under three minutes",
     "inspect": "look through a folder of pictures before anything is trained on it",
+    "pack": "put a folder of pictures into a few large files, which train as it does",
     "train": "learn from normal pictures, then evaluate where there are test pictures",
     "evaluate": "measure a trained model again, on its own or on other test pictures",
     "predict": "decide about new pictures: normal or anomalous, and where",

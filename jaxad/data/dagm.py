@@ -16,7 +16,7 @@ from pathlib import Path
 from jaxad.data import files as listing
 from jaxad.data import images, names, walk
 from jaxad.data.files import File
-from jaxad.data.image_folder import open_data
+from jaxad.data.image_folder import Listed, open_data
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, Record
 
@@ -59,6 +59,13 @@ def load(
       ValueError: ellipses and pictures or the table do not match, too few pictures are normal, or
         files are bad.
     """
+    return open_data(
+        listed(folder), seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading
+    )
+
+
+def listed(folder: str | Path) -> Listed:
+    """The files of a class; errors as of `load`."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
@@ -75,17 +82,8 @@ def load(
     if not normal:
         raise ValueError(f"{folder / 'Train'}: no normal pictures")
     defective = [path for file in train if file.record.label for path in (file.path, *file.masks)]
-    return open_data(
-        normal,
-        test,
-        category=category,
-        folders=[folder],
-        known=[*defective, *(folder / part / "Label" / TABLE for part in ("Train", "Test"))],
-        seed=seed,
-        heldout=heldout,
-        on_bad_image=on_bad_image,
-        reading=reading,
-    )
+    known = [*defective, *(folder / part / "Label" / TABLE for part in ("Train", "Test"))]
+    return Listed(category, normal, test, folders=[folder], known=known)
 
 
 def _pictures(folder: Path, category: str) -> list[File]:

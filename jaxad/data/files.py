@@ -1,5 +1,6 @@
 """From folders to lists of pictures with their masks: found, paired and split."""
 
+import functools
 import logging
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -63,6 +64,8 @@ def files_in(
         folder below.
     """
     paths = walk.list_images(folder, below, apart) if folder.is_dir() else []
+    if not paths:
+        return []
     if wrong := sorted(sub for sub in _between(folder, paths) if names.seems_masks(sub.name)):
         raise ValueError(
             "folders of masks among pictures, by their names: put them into a folder of masks "
@@ -70,18 +73,20 @@ def files_in(
             f"{shown(wrong)}"
         )
     pictures: dict[str, list[Path]] = {}
+    before = len(walk.inside(folder))
     for path in paths:
-        pictures.setdefault(place_of(path, folder), []).append(path)
-    beside = {place: _picture_of(place, pictures) for place in pictures}
-    beside = {place: of for place, of in beside.items() if of is not None}
-    beside = {place: of for place, of in beside.items() if of not in beside}
+        pictures.setdefault(_place(str(path)[before:]), []).append(path)
+    called = {place: of for place in pictures if (of := _picture_of(place, pictures)) is not None}
+    beside = {place: of for place, of in called.items() if of not in called}
+    masks: dict[str, list[Path]] = {}
+    for place, of in beside.items():
+        masks.setdefault(of, []).extend(pictures[place])
     found = []
     for place, several in pictures.items():
         if place in beside:
             continue
-        masks = [path for other, of in beside.items() if of == place for path in pictures[other]]
         record = Record(f"{defect}/{place}", category, defect, kind)
-        found += [File(record, path, tuple(masks)) for path in several]
+        found += [File(record, path, tuple(masks.get(place, ()))) for path in several]
     if beside and not all(file.masks for file in found):
         raise ValueError(
             f"{folder} has {counted(len(beside), 'file')} called as masks of pictures beside them, "
@@ -107,7 +112,7 @@ def normal_files(
     """
     found = []
     for sub in walk.subfolders(folder):
-        if names.is_normal(sub.name):
+        if _is_normal(sub, apart):
             files = files_in(sub, category, apart=apart)
             if part := other_folder(files):
                 raise ValueError(
@@ -117,13 +122,12 @@ def normal_files(
             theirs = walk.subfolders(masks) if masks else []
             theirs = [place for place in theirs if place.name.lower() == sub.name.lower()]
             found += with_masks(files, theirs) if theirs else files
-        elif names.seems_normal(sub.name) and walk.list_images(sub, True, apart):
-            raise ValueError(
-                f"{sub}: normal pictures by its name, but it would count as a type of defect or be "
-                f"left out; call the folder {', '.join(names.NORMAL[:-1])} or {names.NORMAL[-1]}, "
-                "or otherwise if it is of defects"
-            )
     return found
+
+
+def has_normal(folder: Path) -> bool:
+    """Whether `normal_files` finds any pictures, without listing them all; errors as of it."""
+    return any(_is_normal(sub) and walk.has_images(sub) for sub in walk.subfolders(folder))
 
 
 def other_folder(files: Iterable[File]) -> str | None:
@@ -181,16 +185,22 @@ def check_names(files: Iterable[File]) -> None:
     seen: dict[str, Path] = {}
     for file in files:
         other = seen.setdefault(file.record.name, file.path)
-        if other != file.path:
+        if other is not file.path and other != file.path:
             raise ValueError(
                 f"two pictures of one name, rename or remove one:{shown([other, file.path])}"
             )
 
 
-def check_apart(train: Iterable[File], test: Iterable[File]) -> None:
+def check_apart(train: Iterable[File], test: Sequence[File]) -> None:
     """Raises ValueError if a file is both learned from and tested on."""
-    learned = {os.path.realpath(file.path) for file in train}
-    both = [file.path for file in test if os.path.realpath(file.path) in learned]
+    above = functools.cache(os.path.realpath)
+
+    def real(path: Path) -> str:
+        place, name = os.path.split(path)
+        return os.path.realpath(path) if os.path.islink(path) else os.path.join(above(place), name)
+
+    learned = {real(file.path) for file in train} if test else set()
+    both = [file.path for file in test if real(file.path) in learned]
     if both:
         raise ValueError(f"files to learn from and to test on at once:{shown(both)}")
 
@@ -261,6 +271,23 @@ def held_out(files: Sequence[File], fraction: float, seed: int) -> tuple[list[Fi
     return learn, [files[i] for i in sorted(chosen)]
 
 
+def _is_normal(sub: Path, apart: Sequence[Path] = ()) -> bool:
+    """Whether a folder is called as those of normal pictures are.
+
+    Raises:
+      ValueError: pictures lie in it, and its name only seems to mean the same.
+    """
+    if names.is_normal(sub.name):
+        return True
+    if names.seems_normal(sub.name) and walk.has_images(sub, apart):
+        raise ValueError(
+            f"{sub}: normal pictures by its name, but it would count as a type of defect or be "
+            f"left out; call the folder {', '.join(names.NORMAL[:-1])} or {names.NORMAL[-1]}, "
+            "or otherwise if it is of defects"
+        )
+    return False
+
+
 def counted(count: int, what: str) -> str:
     """A number of things in words: "1 picture", "2 pictures"."""
     return f"{count} {what}{'' if count == 1 else 's'}"
@@ -283,13 +310,18 @@ def _in_pairs(pictures: Mapping[str, Sequence[Path]]) -> str:
 
 def _between(folder: Path, paths: Iterable[Path]) -> set[Path]:
     """The folders below a folder that lead to some paths in it."""
-    places = {path.parent for path in paths}
+    places = [Path(place) for place in {os.path.dirname(path) for path in paths}]
     return {sub for place in places for sub in (place, *place.parents) if folder in sub.parents}
 
 
 def place_of(path: Path, folder: Path) -> str:
     """Where a file lies below a folder, without suffix: what pictures and masks are paired by."""
-    return walk.plain(path.relative_to(folder).with_suffix("").as_posix())
+    return _place(str(path.relative_to(folder)))
+
+
+def _place(path: str) -> str:
+    """The path of a picture below some folder, without suffix."""
+    return walk.plain(os.path.splitext(path)[0].replace(os.sep, "/"))
 
 
 def _picture_of(place: str, pictures: Container[str]) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxad.data import checks, images, looks, names, walk
 from jaxad.data import files as listing
 from jaxad.data.files import File
-from jaxad.data.image_folder import ImageFolder, open_data
+from jaxad.data.image_folder import ImageFolder, Listed, open_data
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, Record
 from jaxad.detector import replace
@@ -88,6 +88,22 @@ def load(
 
     A folder may lie in another one: its pictures then count as what it is given for alone.
     """
+    found = listed(
+        train, test_normal=test_normal, test_anomalous=test_anomalous, masks=masks,
+        category=category,
+    )  # fmt: skip
+    return open_data(found, seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading)
+
+
+def listed(
+    train: str | Path,
+    *,
+    test_normal: str | Path | None = None,
+    test_anomalous: str | Path | None = None,
+    masks: str | Path | None = None,
+    category: str | None = None,
+) -> Listed:
+    """The files of a data set; arguments and errors as of `load`."""
     category = category or listing.category_of(train)
     seen: dict[Path, str] = {}
     for place, use in zip((train, test_normal, test_anomalous, masks), USES.values(), strict=True):
@@ -99,16 +115,7 @@ def load(
     test = _normal(Path(test_normal), category, given) if test_normal else []
     if test_anomalous:
         test += _anomalous(Path(test_anomalous), Path(masks) if masks else None, category, given)
-    return open_data(
-        _normal(Path(train), category, given),
-        test,
-        category=category,
-        folders=given,
-        seed=seed,
-        heldout=heldout,
-        on_bad_image=on_bad_image,
-        reading=reading,
-    )
+    return Listed(category, _normal(Path(train), category, given), test, folders=given)
 
 
 def _normal(folder: Path, category: str, given: Sequence[Path]) -> list[File]:

@@ -3,7 +3,7 @@
 import functools
 import os
 import struct
-from pathlib import Path
+from io import BufferedIOBase
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
@@ -42,7 +42,7 @@ def is_picture(path: str | os.PathLike) -> bool:
     return os.path.splitext(path)[1].lower() in suffixes()
 
 
-def check_kind(path: str | os.PathLike, image: ImageFile, mask: bool) -> None:
+def check_kind(file: BufferedIOBase, image: ImageFile, mask: bool) -> None:
     """Looks at the format of an opened file.
 
     Raises:
@@ -54,7 +54,7 @@ def check_kind(path: str | os.PathLike, image: ImageFile, mask: bool) -> None:
     count = pages(image)
     if count > 1:
         raise ValueError(f"it holds {count} pages or frames; save one picture a file")
-    if mask and is_lossy(path, image):
+    if mask and is_lossy(file, image):
         raise ValueError(
             f"a mask in {image.format} may have noise around its edges; save masks as PNG"
         )
@@ -94,29 +94,29 @@ def pages(image: ImageFile) -> int:
     return whole
 
 
-def is_lossy(path: str | os.PathLike, image: ImageFile) -> bool:
+def is_lossy(file: BufferedIOBase, image: ImageFile) -> bool:
     """Whether a file's format, or its way of compression, does not keep every pixel."""
     if image.format == "TIFF":
         return image.info.get("compression") in LOSSY_TIFF
     if image.format == "WEBP":
-        return not _is_lossless_webp(path)
+        return not _is_lossless_webp(file)
     return image.format not in LOSSLESS
 
 
-def seems_cut(path: str | os.PathLike, image: ImageFile) -> bool:
+def seems_cut(file: BufferedIOBase, image: ImageFile) -> bool:
     """Whether the end of a file is not what its format wants; True of formats not known here.
 
     A look at some bytes, which finds what a broken copy leaves; decoding finds the rest, and tells
     whether what is suspected here is true.
     """
-    size = os.path.getsize(path)
+    size = file.seek(0, os.SEEK_END)
     if isinstance(image, TiffImageFile):
         end = _tiff_end(image)
         return end is None or end > size
-    with open(path, "rb") as file:
-        head = file.read(12)
-        file.seek(max(size - 12, 0))
-        tail = file.read()
+    file.seek(0)
+    head = file.read(12)
+    file.seek(max(size - 12, 0))
+    tail = file.read()
     match image.format:
         case "PNG" if tail[4:8] == b"IEND":
             return False
@@ -132,7 +132,7 @@ def seems_cut(path: str | os.PathLike, image: ImageFile) -> bool:
             return True
 
 
-def check_end(path: str | os.PathLike, image: ImageFile) -> None:
+def check_end(file: BufferedIOBase, image: ImageFile) -> None:
     """Looks for the end of a picture in the whole file, where it is not at the end of the file.
 
     A copy that was broken off may have its full size: Pillow takes zeros for black.
@@ -142,7 +142,8 @@ def check_end(path: str | os.PathLike, image: ImageFile) -> None:
     """
     if image.format not in ("PNG", "JPEG"):
         return
-    content = Path(path).read_bytes()
+    file.seek(0)
+    content = file.read()
     if not (_png_ends(content) if image.format == "PNG" else _jpeg_ends(content)):
         raise ValueError("its end is missing: the file was cut off or not copied to the end")
 
@@ -177,13 +178,12 @@ def _tiff_end(image: TiffImageFile) -> int | None:
     return None
 
 
-def _is_lossless_webp(path: str | os.PathLike) -> bool:
+def _is_lossless_webp(file: BufferedIOBase) -> bool:
     """Whether the picture's chunk is the lossless kind."""
-    with open(path, "rb") as file:
-        file.seek(12)
-        while len(header := file.read(8)) == 8:
-            name, size = struct.unpack("<4sI", header)
-            if name in (b"VP8 ", b"VP8L"):
-                return name == b"VP8L"
-            file.seek(size + size % 2, os.SEEK_CUR)
+    file.seek(12)
+    while len(header := file.read(8)) == 8:
+        name, size = struct.unpack("<4sI", header)
+        if name in (b"VP8 ", b"VP8L"):
+            return name == b"VP8L"
+        file.seek(size + size % 2, os.SEEK_CUR)
     return False

@@ -1,17 +1,40 @@
 """Pictures in files, as sources."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxad.data import checks, images, looks, preprocessing, walk
+from jaxad.data import checks, images, looks, preprocessing, shards, walk
 from jaxad.data import files as listing
 from jaxad.data.files import File
 from jaxad.data.reading import OnBadImage, Reading
-from jaxad.data.source import Data, Item, LeftOut, Region, Stamp
+from jaxad.data.source import Data, Item, LeftOut, Region, Saturation, Stamp
 from jaxad.data.view import WHOLE, Preprocessing, View
+
+
+class Listed(NamedTuple):
+    """The files of a category as its layout has them: found and paired, not yet opened.
+
+    Attributes:
+      category: what they show.
+      train: normal pictures, from which some are held out if there is no `validation`.
+      test: normal and anomalous pictures.
+      validation: normal pictures that the data set holds out itself.
+      folders: where they lie: what is not used of these is `Data.passed_over`.
+      known: files that tell something of the pictures.
+      saturations: by pixel value of the masks, where each mask is of one defect.
+    """
+
+    category: str
+    train: Sequence[File]
+    test: Sequence[File] = ()
+    validation: Sequence[File] = ()
+    folders: Sequence[Path] = ()
+    known: Sequence[Path] = ()
+    saturations: Mapping[int, Saturation] | None = None
 
 
 class ImageFolder:
@@ -37,7 +60,7 @@ class ImageFolder:
         self.records = tuple(file.record for file in self.files)
         self.has_masks = all(file.masks for file in self.files if file.record.label)
         self.reading, self._view = reading, view
-        self._stamps = [Stamp.of(file.path) for file in self.files]
+        self._stamps = [shards.stamp(file.path) for file in self.files]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -80,7 +103,8 @@ class ImageFolder:
     def _content(self, index: int) -> bytes:
         """What is in a picture's file, which has to be the same every time."""
         path, stamp = self.files[index].path, self._stamps[index]
-        content = path.read_bytes()
+        content = shards.content(path)
+        content = path.read_bytes() if content is None else content
         checksum = zlib.crc32(content)
         if stamp.checksum not in (None, checksum):
             raise ValueError(
@@ -91,37 +115,28 @@ class ImageFolder:
 
 
 def open_data(
-    train: Sequence[File],
-    test: Sequence[File],
-    validation: Sequence[File] = (),
+    found: Listed,
     *,
-    category: str,
-    folders: Sequence[Path],
     seed: int,
     heldout: float,
     on_bad_image: OnBadImage,
     reading: Reading = images.PLAIN,
-    known: Sequence[Path] = (),
     test_source: Callable[..., ImageFolder] = ImageFolder,
 ) -> Data:
     """A data set from lists of pictures, checked.
 
     Args:
-      train: normal pictures, from which some are held out if there is no `validation`.
-      test: normal and anomalous pictures; `Data.test` is None if there are none.
-      validation: normal pictures that the data set holds out itself.
-      category: what they show.
-      folders: where they lie: what is not used of these is `Data.passed_over`.
+      found: the lists; `Data.test` is None if there are no test pictures.
       seed: decides which pictures of `train` are held out.
       heldout: fraction of `train` to hold out; one picture at least, none of a single one.
       on_bad_image: see `checks.checked`.
       reading: how files become pictures.
-      known: files that tell something of the pictures.
       test_source: makes `Data.test`: an `ImageFolder` or what is built as one.
 
     Raises:
       ValueError: masks or files are bad, two pictures of a set have one name, or none is left.
     """
+    category, train, test, validation, folders, known, _ = found
     for files in (train, validation, test):
         listing.check_names(files)
     listing.check_apart([*train, *validation], test)
@@ -136,7 +151,7 @@ def open_data(
     view = preprocessing.view_of(reading, category, headers)
 
     def usable(files: Sequence[File]) -> list[File]:
-        left = [file for file in files if file.path not in bad]
+        left = [file for file in files if file.path not in bad] if bad else list(files)
         if files and not left:
             raise ValueError(f"no picture can be read of those beside {files[0].path}")
         return left
@@ -165,4 +180,4 @@ def open_data(
 
 def _without_empty_masks(file: File) -> File:
     """Masks of normal pictures, which mark nothing, need not be read again."""
-    return file if file.record.label else file._replace(masks=())
+    return file._replace(masks=()) if file.masks and not file.record.label else file

@@ -17,7 +17,7 @@ from jaxtyping import Integer, UInt8
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from jaxad.data import deep, formats, orientation
+from jaxad.data import deep, formats, orientation, shards
 from jaxad.data.reading import Reading
 
 PLAIN = Reading()
@@ -45,7 +45,7 @@ def read_image(
     """A picture as 8-bit RGB, by the policy of this module.
 
     Args:
-      path: of the file, for messages at least.
+      path: of the file, on disk or in shards; for messages at least.
       reading: what is done otherwise than by default.
       content: of the file, where it has been read already.
 
@@ -55,9 +55,9 @@ def read_image(
         larger than `reading` allows, or its numbers have no known range (floating point, 32 bits)
         or are higher than `reading.bits` allows.
     """
-    with _open(path, reading, content=content) as image:
+    with _open(path, reading, content=content) as (image, _, again):
         turn = orientation.turn_of(image)
-        pixels = np.array(_over_black(image, path, content, reading.bits))
+        pixels = np.array(_over_black(image, again, reading.bits))
         return orientation.shown(pixels, image, turn, reading.orientation == "exif")
 
 
@@ -87,13 +87,13 @@ def grey_levels(
     They are the largest over its colour channels, as the file holds them; 2 and 4 bits are brought
     to 8.
     """
-    with _open(path, reading, mask=True) as image:
+    with _open(path, reading, mask=True) as (image, _, again):
         turn = orientation.turn_of(image)
         top = deep.highest_possible(image)
         if top > 255:
-            levels = deep.levels(image, _again(path))
+            levels = deep.levels(image, again)
         else:
-            levels = np.array(_over_black(image, path)).max(-1)
+            levels = np.array(_over_black(image, again)).max(-1)
             if image.mode == "1":
                 top, levels = 1, levels // 255
         return orientation.shown(levels, image, turn, reading.orientation == "exif"), top
@@ -106,13 +106,19 @@ def header(path: str | Path, mask: bool = False, reading: Reading = PLAIN) -> He
       FileNotFoundError: there is no such file.
       ValueError: the header already shows that the file cannot be used.
     """
-    with _open(path, reading, mask) as image:
+    with _open(path, reading, mask) as (image, file, _):
         turn = orientation.turn_of(image)
         size = orientation.shown_size(image, turn, reading.orientation == "exif")
-        cut = formats.seems_cut(path, image)
+        cut = formats.seems_cut(file, image)
         if cut:
-            formats.check_end(path, image)
+            formats.check_end(file, image)
         return Header(size, deep.depth(image), turn, not cut)
+
+
+def mode(path: str | Path, reading: Reading = PLAIN) -> str:
+    """Pillow's word for the colours of a picture: "RGB", "L", "I;16"; errors as `header`."""
+    with _open(path, reading) as (image, _, _):
+        return image.mode
 
 
 def image_size(path: str | Path, mask: bool = False, reading: Reading = PLAIN) -> tuple[int, int]:
@@ -126,26 +132,40 @@ def highest(path: str | Path, reading: Reading = PLAIN, share: float = 1.0) -> i
     With a `share` below 1 the number that this share of all does not exceed. Errors as
     `read_image`.
     """
-    with _open(path, reading) as image:
+    with _open(path, reading) as (image, _, again):
         if deep.depth(image) <= 8:
             return None
-        numbers = deep.numbers(image, _again(path))
+        numbers = deep.numbers(image, again)
         colours = numbers if numbers.ndim == 2 else numbers[..., :3]
         return int(np.quantile(colours, share, method="lower"))
+
+
+class _Opened(NamedTuple):
+    """A picture, not yet decoded; its file; and what opens it once more."""
+
+    image: ImageFile
+    file: io.BufferedIOBase
+    again: deep.Again
 
 
 @contextlib.contextmanager
 def _open(
     path: str | Path, reading: Reading, mask: bool = False, content: bytes | None = None
-) -> Iterator[ImageFile]:
+) -> Iterator[_Opened]:
     """An opened picture, not yet decoded; errors, also those of decoding, name the file."""
     limit = reading.max_pixels
     if Image.MAX_IMAGE_PIXELS is not None:  # or Pillow warns and refuses before this does
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit)
+    if content is None:
+        content = shards.content(path)
+    again = lambda: Image.open(path if content is None else io.BytesIO(content))
     try:
         if (os.path.getsize(path) if content is None else len(content)) == 0:
             raise ValueError("the file is empty")
-        with Image.open(path if content is None else io.BytesIO(content)) as image:
+        with (
+            open(path, "rb") if content is None else io.BytesIO(content) as file,
+            Image.open(file) as image,
+        ):
             width, height = image.size
             if width * height > limit:
                 raise ValueError(
@@ -153,10 +173,10 @@ def _open(
                 )
             if min(image.size) < 2:
                 raise ValueError(f"{width} x {height} pixels are not a picture")
-            formats.check_kind(path, image, mask)
+            formats.check_kind(file, image, mask)
             deep.check(image, only_nonzero=mask and not reading.mask_threshold)
             formats.mend_transparency(image)
-            yield image
+            yield _Opened(image, file, again)
     except FileNotFoundError:
         if os.path.islink(path):
             raise ValueError(f"{path}: a link to {os.readlink(path)}, which is not there") from None
@@ -171,19 +191,9 @@ def _open(
         raise ValueError(f"{path}: cannot be read as a picture: {error}") from error
 
 
-def _again(path: str | Path, content: bytes | None = None) -> deep.Again:
-    return lambda: Image.open(path if content is None else io.BytesIO(content))
-
-
-def _over_black(
-    image: ImageFile,
-    path: str | Path,
-    content: bytes | None = None,
-    bits: int | str | None = None,
-) -> Image.Image:
+def _over_black(image: ImageFile, again: deep.Again, bits: int | str | None = None) -> Image.Image:
     """The picture as 8-bit RGB, laid over black."""
-    deeper = deep.depth(image) > 8
-    small = deep.to_8_bits(image, _again(path, content), bits) if deeper else image
+    small = deep.to_8_bits(image, again, bits) if deep.depth(image) > 8 else image
     if small.has_transparency_data:
         small = small.convert("RGBA")
         small = Image.alpha_composite(Image.new("RGBA", small.size, "black"), small)

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 from scipy import ndimage
 
 from jaxad import progress
-from jaxad.data import images, names, walk
+from jaxad.data import images, names, shards, walk
 from jaxad.data.files import place_of
 from jaxad.data.reading import Reading
 from jaxad.data.view import WHOLE
@@ -72,7 +71,7 @@ def looks(
       FileNotFoundError: there is no such folder.
       ValueError: there is no picture in it.
     """
-    paths = walk.list_images(root, recursive=True)
+    paths = shards.files(root) or walk.list_images(root, recursive=True)
     if not paths:
         raise ValueError(f"{root}: no pictures in it or in its folders")
     above = Path(name)
@@ -91,8 +90,7 @@ def look(path: Path, folder: str, reading: Reading = images.PLAIN, keep: bool = 
     try:
         header = images.header(path, reading=reading)
         image = images.read_image(path, reading)
-        with Image.open(path) as opened:
-            mode = opened.mode
+        mode = images.mode(path, reading)
     except (ValueError, OSError, MemoryError) as error:
         return Look(path, folder, problem=images.reason(path, error))
     small = WHOLE.square(image, SMALL)

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from jaxad.data import dagm, images, loco, mvtec, names, visa, walk
+from jaxad.data import dagm, images, loco, mvtec, names, packing, shard_index, visa, walk
+from jaxad.data.image_folder import Listed, open_data
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, LeftOut
 
@@ -16,7 +17,7 @@ def load(
     on_bad_image: OnBadImage = "error",
     reading: Reading = images.PLAIN,
 ) -> Data:
-    """MVTec LOCO, VisA, DAGM, or MVTec AD and what is laid out like it.
+    """MVTec LOCO, VisA, DAGM, or MVTec AD and what is laid out like it; or one of these in shards.
 
     Args:
       folder: of one category.
@@ -29,16 +30,42 @@ def load(
       FileNotFoundError: no such folder, or none of these layouts.
       ValueError: see the layouts' own `load`.
     """
+    return opened(
+        listed(folder), seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading
+    )
+
+
+def listed(folder: str | Path) -> Listed:
+    """The files of a category in any layout, not looked at yet; errors as of `load`."""
     path = Path(folder)
+    if shard_index.is_packed(path):
+        return packing.listed(path)
+    if inside := shard_index.categories(path):
+        raise ValueError(
+            f"{folder}: holds the packed categories {', '.join(inside)}: give the folder of one"
+        )
     if (path / loco.CONFIG).exists() or (path / "test" / "logical_anomalies").is_dir():
-        layout = loco
-    elif any((place / "split_csv").is_dir() for place in (path, path.absolute().parent)):
-        layout = visa
-    elif dagm.is_category(path):
-        layout = dagm
-    else:
-        layout = mvtec
-    return layout.load(path, seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading)
+        return loco.listed(path)
+    if any((place / "split_csv").is_dir() for place in (path, path.absolute().parent)):
+        return visa.listed(path)
+    if dagm.is_category(path):
+        return dagm.listed(path)
+    return mvtec.listed(path)
+
+
+def opened(
+    found: Listed,
+    *,
+    seed: int = 0,
+    heldout: float = 0.1,
+    on_bad_image: OnBadImage = "error",
+    reading: Reading = images.PLAIN,
+) -> Data:
+    """The data set of listed files; arguments and errors as of `load`."""
+    how = {
+        "seed": seed, "heldout": heldout, "on_bad_image": on_bad_image, "reading": reading,
+    }  # fmt: skip
+    return open_data(found, **how) if found.saturations is None else loco.opened(found, **how)
 
 
 def beside(root: str | Path, taken: Sequence[Path], used: Collection[Path] = ()) -> list[LeftOut]:
@@ -73,6 +100,10 @@ def categories(root: str | Path) -> list[Path]:
       ValueError: one has no normal pictures to learn from.
     """
     root = Path(root)
+    if shard_index.is_packed(root):
+        return []
+    if packed := shard_index.categories(root):
+        return [root / name for name in packed]
     if dagm.is_category(root) or mvtec.is_category(root):
         return []
     if (root / "split_csv").is_dir():

@@ -10,40 +10,24 @@ Source: Bergmann et al., IJCV 2022, "Beyond Dents and Scratches".
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from jaxad.data import files as listing
 from jaxad.data import images, mvtec, names, walk
 from jaxad.data.files import File
-from jaxad.data.image_folder import ImageFolder, open_data
+from jaxad.data.image_folder import ImageFolder, Listed, open_data
 from jaxad.data.reading import OnBadImage, Reading
-from jaxad.data.source import Data, LeftOut, Region
+from jaxad.data.source import Data, LeftOut, Region, Saturation
 from jaxad.data.view import WHOLE, View
 
 CONFIG = "defects_config.json"
 KINDS = {"structural_anomalies": "structural", "logical_anomalies": "logical"}
-
-
-class Saturation(NamedTuple):
-    """How much of a defect has to be found for full credit.
-
-    Attributes:
-      threshold: pixels, or a fraction of the defect's area.
-      relative: whether it is a fraction.
-    """
-
-    threshold: float
-    relative: bool
-
-    def pixels(self, area: int) -> int:
-        """The same in pixels for a defect of this area; one at least."""
-        return max(1, int(self.threshold * area if self.relative else min(self.threshold, area)))
 
 
 class LocoFolder(ImageFolder):
@@ -60,7 +44,7 @@ class LocoFolder(ImageFolder):
         reading: Reading = images.PLAIN,
         view: View = WHOLE,
         *,
-        saturations: dict[int, Saturation],
+        saturations: Mapping[int, Saturation],
     ) -> None:
         super().__init__(files, skipped, reading, view)
         self.saturations = saturations
@@ -105,6 +89,13 @@ def load(
       ValueError: masks and pictures do not match, the configuration is not as expected, or files
         are bad.
     """
+    return opened(
+        listed(folder), seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading
+    )
+
+
+def listed(folder: str | Path) -> Listed:
+    """The files of a category; errors as of `load`."""
     folder = Path(folder)
     category = listing.category_of(folder)
     train = mvtec.train_files(folder)
@@ -121,21 +112,29 @@ def load(
     for name, kind in KINDS.items():
         files = listing.files_in(folder / "test" / name, category, name, kind)
         test += _with_mask_folders(files, masks / name)
-    data = open_data(
+    return Listed(
+        category,
         train,
         test,
         listing.normal_files(folder / "validation", category),
-        category=category,
         folders=[folder],
         known=[folder / CONFIG],
-        seed=seed,
-        heldout=heldout,
-        on_bad_image=on_bad_image,
-        reading=reading,
-        test_source=partial(
-            LocoFolder, saturations=read_saturations(folder / CONFIG) if masks.is_dir() else {}
-        ),
+        saturations=read_saturations(folder / CONFIG) if masks.is_dir() else {},
     )
+
+
+def opened(found: Listed, **how: Any) -> Data:
+    """A data set from lists of pictures whose masks are one file for each defect, checked.
+
+    Args:
+      found: the lists.
+      how: as for `image_folder.open_data`.
+
+    Raises:
+      ValueError: as there, or a mask has not one value that has a saturation.
+    """
+    source = partial(LocoFolder, saturations=found.saturations or {})
+    data = open_data(found, test_source=source, **how)
     if data.test is not None and data.test.has_regions:
         marked = [i for i, record in enumerate(data.test.records) if record.label]
         with ThreadPoolExecutor() as pool:  # what a mask holds is not to be found after training

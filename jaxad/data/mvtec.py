@@ -14,7 +14,7 @@ from pathlib import Path
 from jaxad.data import files as listing
 from jaxad.data import images, names, walk
 from jaxad.data.files import File
-from jaxad.data.image_folder import open_data
+from jaxad.data.image_folder import Listed, open_data
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data
 
@@ -41,7 +41,7 @@ def categories(root: str | Path) -> list[str]:
 
 def is_category(folder: Path) -> bool:
     """Whether a folder has normal pictures where `load` looks for them."""
-    return bool(listing.normal_files(folder / "train", listing.category_of(folder)))
+    return listing.has_normal(folder / "train")
 
 
 def load(
@@ -66,6 +66,13 @@ def load(
       ValueError: masks and pictures do not match, files are bad, pictures lie where none are
         expected, or a folder's name is nearly one of those that are read.
     """
+    return open_data(
+        listed(folder), seed=seed, heldout=heldout, on_bad_image=on_bad_image, reading=reading
+    )
+
+
+def listed(folder: str | Path) -> Listed:
+    """The files of a category; errors as of `load`."""
     folder = Path(folder)
     category = listing.category_of(folder)
     train = train_files(folder)
@@ -79,17 +86,8 @@ def load(
     ]
     if test.is_dir() and not pictures:
         raise ValueError(f"{test}: no pictures in folders such as {test / 'good'}")
-    return open_data(
-        train,
-        pictures,
-        listing.normal_files(validation, category),
-        category=category,
-        folders=[folder],
-        seed=seed,
-        heldout=heldout,
-        on_bad_image=on_bad_image,
-        reading=reading,
-    )
+    held = listing.normal_files(validation, category)
+    return Listed(category, train, pictures, held, [folder])
 
 
 def train_files(folder: Path) -> list[File]:

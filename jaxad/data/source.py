@@ -63,6 +63,22 @@ class Region(NamedTuple):
     saturation: int
 
 
+class Saturation(NamedTuple):
+    """How much of a defect has to be found for full credit.
+
+    Attributes:
+      threshold: pixels, or a fraction of the defect's area.
+      relative: whether it is a fraction.
+    """
+
+    threshold: float
+    relative: bool
+
+    def pixels(self, area: int) -> int:
+        """The same in pixels for a defect of this area; one at least."""
+        return max(1, int(self.threshold * area if self.relative else min(self.threshold, area)))
+
+
 def spread(whole: int, count: int) -> list[int]:
     """So many places of a set at most, spread evenly over its length `whole`."""
     return np.linspace(0, whole - 1, min(count, whole)).round().astype(int).tolist()
@@ -94,7 +110,12 @@ class Stamp(NamedTuple):
     def of(cls, path: str | os.PathLike, checksum: int | None = None) -> "Stamp":
         """The stamp of a file as it is now."""
         found = os.stat(path)
-        return cls(Path(path), found.st_size, found.st_mtime_ns, checksum)
+        return cls(
+            path if isinstance(path, Path) else Path(path),
+            found.st_size,
+            found.st_mtime_ns,
+            checksum,
+        )
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from pathlib import Path
 from jaxad.data import files as listing
 from jaxad.data import images, walk
 from jaxad.data.files import File
-from jaxad.data.image_folder import open_data
+from jaxad.data.image_folder import Listed, open_data
 from jaxad.data.reading import OnBadImage, Reading
 from jaxad.data.source import Data, Record
 
@@ -51,6 +51,17 @@ def load(
       ValueError: the table is of another kind, has not this category or trains on anomalies, some
         masks are missing, or files are bad.
     """
+    return open_data(
+        listed(folder, split),
+        seed=seed,
+        heldout=heldout,
+        on_bad_image=on_bad_image,
+        reading=reading,
+    )
+
+
+def listed(folder: str | Path, split: str | Path | None = None) -> Listed:
+    """The files of a category; arguments and errors as of `load`."""
     folder = Path(folder).absolute()  # its name and its parent matter
     if (folder / "split_csv").is_dir():
         inside = ", ".join(categories(folder))
@@ -72,16 +83,7 @@ def load(
         raise FileNotFoundError(f"files in {table} are missing:{listing.shown(missing)}")
     if any(file.record.label for file in train):
         raise ValueError(f"{table}: trains on anomalous pictures; use 1cls.csv")
-    return open_data(
-        train,
-        test,
-        category=folder.name,
-        folders=[folder],
-        seed=seed,
-        heldout=heldout,
-        on_bad_image=on_bad_image,
-        reading=reading,
-    )
+    return Listed(folder.name, train, test, folders=[folder])
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """All files below a folder: pictures, and the others."""
 
+import functools
 import os
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -44,16 +45,42 @@ def list_images(
         raise FileNotFoundError(f"{folder}: no such folder")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: a file where a folder of pictures was expected")
-    files = progress.shown(_files(folder, recursive, _raise), "listing", unit="file")
-    there = [path for path, ours in files if not ours]
-    found = [path for path in there if not _is_hidden(path, folder)]
-    for path in found if strict else ():
-        _check_link(path)
-        _check_text(path)
-    pictures = [path for path in found if formats.is_picture(path)]
     others = [os.path.realpath(other) for other in apart]
-    away = {place for place in {path.parent for path in pictures} if _leads_into(place, others)}
-    return sorted(path for path in pictures if path.parent not in away)
+    pictures: list[str] = []
+    for place, names, ours in progress.shown(
+        _folders(folder, recursive, _raise), "listing", unit="folder"
+    ):
+        if ours or _is_hidden(place, folder):
+            continue
+        seen = [name for name in names if name[0] != "."]
+        if strict and seen:
+            _check_text(place)
+        for name in seen if strict else ():
+            if "." not in name[1:-1]:  # a link to a folder has no suffix, mostly
+                _check_link(place / name)
+            if not name.isascii():
+                _check_text(place / name)
+        found = [name for name in seen if formats.is_picture(name)]
+        if found and not _leads_into(place, others):
+            above = inside(place)
+            pictures += [above + name for name in found]
+    # In the order of paths, which is that of their parts; comparing texts is much faster.
+    pictures.sort(key=lambda path: os.path.normcase(path).replace(os.sep, "\0"))
+    return [Path(path) for path in pictures]
+
+
+def has_images(folder: Path, apart: Sequence[Path] = ()) -> bool:
+    """Whether `list_images` finds any picture in or below a folder; it stops at the first one.
+
+    Raises:
+      PermissionError: the folder, or one below, may not be read.
+    """
+    others = [os.path.realpath(other) for other in apart]
+    for place, names, ours in _folders(folder, True, _raise):
+        found = any(name[0] != "." and formats.is_picture(name) for name in names)
+        if found and not (ours or _is_hidden(place, folder) or _leads_into(place, others)):
+            return True
+    return False
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -77,18 +104,23 @@ def unused(folders: Iterable[Path], used: Collection[Path]) -> list[LeftOut]:
       folders: may lie in one another.
       used: files, by the same paths.
     """
-    known = {os.path.abspath(path) for path in used}
+    above = functools.cache(os.path.abspath)
+    known = {os.path.join(above(place), name) for place, name in map(os.path.split, used)}
     left: dict[str, LeftOut] = {}
 
     def closed(error: OSError) -> None:
         name = os.path.abspath(error.filename)
         left.setdefault(name, LeftOut(Path(error.filename), f"cannot be read: {error.strerror}"))
 
+    def others(folder: Path) -> Iterator[tuple[str, Path, bool]]:
+        for place, names, ours in _folders(folder, True, closed) if folder.is_dir() else ():
+            whole = inside(above(place))
+            for name in names:
+                if whole + name not in known and name not in CLUTTER:
+                    yield whole + name, place / name, ours
+
     for folder in folders:
-        for path, ours in _files(folder, True, closed) if folder.is_dir() else ():
-            name = os.path.abspath(path)
-            if name in known or path.name in CLUTTER:
-                continue
+        for name, path, ours in others(folder):
             hidden = _is_hidden(path, folder)
             if ours:
                 reason = "in the folder of a run or its results"
@@ -114,10 +146,12 @@ def plain(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _files(
+def _folders(
     folder: Path, recursive: bool, closed: Callable[[OSError], None]
-) -> Iterator[tuple[Path, bool]]:
-    """The files in a folder, links followed, but not in a circle; whether this library wrote them.
+) -> Iterator[tuple[Path, list[str], bool]]:
+    """The folders in a folder, itself first, with the names of their files; whether they are ours.
+
+    Links are followed, but not in a circle.
 
     `closed` hears of folders that may not be read.
     """
@@ -126,8 +160,7 @@ def _files(
         here = Path(place)
         if here.parent in ours or (here != folder and not OURS.isdisjoint(names)):
             ours.add(here)
-        for name in names:
-            yield here / name, here in ours
+        yield here, names, here in ours
         if not recursive:
             return
         folders[:] = [sub for sub in sorted(folders) if not _leads_back(here / sub)]
@@ -150,6 +183,11 @@ def _leads_into(place: Path, folders: Sequence[str]) -> bool:
 
 def _is_gone(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
+
+
+def inside(place: str | Path) -> str:
+    """What the paths of the files in a folder begin with, as pathlib has them."""
+    return str(Path(place) / "_")[:-1]
 
 
 def _check_link(path: Path) -> None:
