@@ -124,9 +124,9 @@ def _found(path: str | Path) -> tuple[_Reader, int] | None:
     if found is None:
         return None
     root, before = found
-    changed = os.stat(os.path.join(root, INDEX)).st_mtime_ns
+    about = os.stat(f"{root}{os.sep}{INDEX}")
     with _READING:
-        reader = _reader(os.path.abspath(root), changed)
+        reader = _reader(root, about.st_dev, about.st_ino, about.st_mtime_ns)
     number = reader.numbers.get(path[before:].replace(os.sep, "/"))
     return None if number is None else (reader, number)
 
@@ -152,6 +152,6 @@ _ROOTS: dict[str, tuple[str, int]] = {}  # by the place of a file: a million lie
 
 
 @functools.lru_cache(maxsize=32)
-def _reader(folder: str, changed: int) -> _Reader:
-    """Of the index as it was `changed` last: it is read once in each process."""
-    return _Reader(Path(folder))
+def _reader(folder: str, device: int, file: int, changed: int) -> _Reader:
+    """Of the index in a folder, by what tells its file from others: read once in each process."""
+    return _Reader(Path(folder).absolute())

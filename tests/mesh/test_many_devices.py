@@ -10,12 +10,16 @@ import pytest
 HERE = pathlib.Path(__file__).parent
 
 
+# Programs of many steps run for longer than they compile: at XLA's own level of optimisation.
 @pytest.mark.slow
-def test_eight_devices_compute_what_one_does():
+@pytest.mark.parametrize(("tests", "flags"), [("float64", ""), ("not float64", None)])
+def test_eight_devices_compute_what_one_does(tests, flags):
+    level = {} if flags is None else {"XLA_FLAGS": flags}
+    devices = {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
     found = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "", "--dist", "load",
+        [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "", "-k", tests, "--dist", "load",
          "-p", "no:cacheprovider", str(HERE / "eight_devices.py")],
-        env={**os.environ, "JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"},
+        env={**os.environ, **devices, **level},
         cwd=HERE.parent.parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert found.returncode == 0, found.stdout[-20_000:] + found.stderr[-5_000:]
