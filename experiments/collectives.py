@@ -1,8 +1,9 @@
 """What travels between devices in a compiled program, read from its text."""
 
 import collections
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
@@ -46,12 +47,15 @@ def size(array: str) -> int:
     """Bytes of an array, given its type: 2048 for "f32[8,64]"."""
     match = _ARRAY.match(array)
     assert match, array
-    kind, digits, sides = match.groups()
-    bits = _BITS.get(kind, int(digits or 0))
-    count = 1
-    for side in filter(None, sides.split(",")):
-        count *= int(side)
-    return -(-count * bits // 8)
+    bits = _BITS.get(match[1], int(match[2] or 0))
+    return -(-math.prod(sides(array)) * bits // 8)
+
+
+def sides(array: str) -> tuple[int, ...]:
+    """The shape of an array, given its type: (8, 64) for "f32[8,64]"."""
+    match = _ARRAY.match(array)
+    assert match, array
+    return tuple(int(side) for side in match[3].split(",") if side)
 
 
 def by_kind(found: Sequence[Collective]) -> dict[str, dict[str, int]]:
@@ -77,12 +81,19 @@ def growing(few: Sequence[Collective], many: Sequence[Collective]) -> list[str]:
     return sorted((more - there).elements())
 
 
-def per_picture(found: Sequence[Collective], batch_size: int) -> int:
-    """Bytes in arrays of three axes or more whose first is that of the pictures, for each one."""
-    arrays = [array for one in found for array in one.arrays]
-    of_pictures = [
-        array
-        for array in arrays
-        if array.count(",") >= 2 and array.split("[")[1].startswith(f"{batch_size},")
-    ]
-    return sum(map(size, of_pictures)) // batch_size
+def per_picture(
+    found: Sequence[Collective], batch_size: int, learned: Collection[tuple[int, ...]] = ()
+) -> int:
+    """Bytes for each picture, in arrays of three axes or more whose first is that of the pictures.
+
+    Args:
+      found: in a program.
+      batch_size: of the whole batch.
+      learned: shapes that are none of pictures though they may begin with the same number.
+    """
+    total = 0
+    for array in (array for one in found for array in one.arrays):
+        shape = sides(array)
+        if len(shape) >= 3 and shape[0] == batch_size and shape not in learned:
+            total += size(array)
+    return total // batch_size

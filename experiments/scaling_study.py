@@ -137,7 +137,8 @@ def of_paper(name: str) -> dict[str, Any]:
     finally:
         cpu.on_cpu = form
     arrays = together.pop("arrays")
-    of_each = collectives.per_picture(arrays, whole)
+    learned = {x.shape for x in jax.tree.leaves(step.state)}
+    of_each = collectives.per_picture(arrays, whole, learned)
     bytes_of = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
     traffic = [row["bytes_accessed"] for row in programs]
     temp = [row["memory"]["temp"] for row in programs]

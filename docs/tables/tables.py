@@ -3,7 +3,7 @@
     python docs/tables/tables.py [--check]
 
 A table stands on its page between `<!-- table: NAME -->` and `<!-- end -->`; NAME is that of a
-function in a file tables_of_*.py. The front page has one too. All are rewritten in place. With
+function in a file tables_of_*.py. Other pages have some too. All are rewritten in place. With
 --check nothing is: of each table that is not what its files say, page and name are printed, and the
 exit status is 1.
 """
@@ -15,11 +15,13 @@ import sys
 from collections.abc import Callable
 
 import tables_of_comparison as comparison
+import tables_of_data as of_data
 import tables_of_decisions as decisions
 import tables_of_distillation as distillation
 import tables_of_memory as of_memory
 import tables_of_readme as readme
 import tables_of_reconstruction as reconstruction
+import tables_of_scaling as scaling
 from tables_read import Rows
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -63,6 +65,8 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "rendered_alarms": decisions.rendered_alarms,
     "predicting": decisions.predicting,
     "many_files": decisions.many_files,
+    "large_sets": of_data.large_sets,
+    "memory_of_a_picture": of_data.memory_of_a_picture,
     "cookies": comparison.cookies,
     "distillation_defects": distillation.distillation_defects,
     "distillation_folders": comparison.distillation_folders,
@@ -71,6 +75,14 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "workpieces": comparison.workpieces,
     "memory": comparison.memory,
     "cpu_forms": comparison.cpu_forms,
+    "scaling_equal": scaling.scaling_equal,
+    "scaling_memory": scaling.scaling_memory,
+    "scaling_members": scaling.scaling_members,
+    "scaling_paper": scaling.scaling_paper,
+    "scaling_assumed": scaling.scaling_assumed,
+    "scaling_grows": scaling.scaling_grows,
+    "scaling_fixed": scaling.scaling_fixed,
+    "scaling_sweeps": scaling.scaling_sweeps,
 }
 
 
@@ -91,8 +103,9 @@ def main(*arguments: str) -> int:
 
 
 def pages() -> list[pathlib.Path]:
-    """The front page and those of the results."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs" / "results").glob("*.md"))]
+    """The front page, that of large sets, and those of the results."""
+    results = sorted((ROOT / "docs" / "results").glob("*.md"))
+    return [ROOT / "README.md", ROOT / "docs" / "large_sets.md", *results]
 
 
 def tables_on(page: pathlib.Path) -> dict[str, str]:
