@@ -19,8 +19,10 @@ def jitter(images: Float[Array, "B H W 3"], key: Array) -> Float[Array, "B H W 3
     which = jax.random.randint(which_key, images.shape[:1], 0, 3)
     factor = jax.random.uniform(factor_key, images.shape[:1], minval=0.8, maxval=1.2)
     adjust = (adjust_brightness, adjust_contrast, adjust_saturation)
-    changed = jnp.stack([change(images, factor) for change in adjust])
-    return changed[which, jnp.arange(len(images))]
+    one, other, third = (change(images, factor) for change in adjust)
+    # Not by an index, which would bring the pictures of all devices together.
+    which = which[:, None, None, None]
+    return jnp.where(which == 0, one, jnp.where(which == 1, other, third))
 
 
 def adjust_brightness(

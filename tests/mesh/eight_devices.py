@@ -100,6 +100,11 @@ def test_no_step_brings_pictures_or_parameters_together(name, tiny):
     program = lowered.compile().as_text()
     assert "all-reduce" in program
     assert not GATHERED.findall(program)
+    # Nor by a sum, as an index over the pictures of the batch would have it.
+    size = cfg.size
+    assert not re.findall(
+        rf"= \(?[^=]*\[\d+,{size},{size},3\][^=]* all-reduce(?:-start)?\(", program
+    )
 
 
 @pytest.mark.parametrize("name", DETECTORS)
