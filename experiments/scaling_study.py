@@ -22,16 +22,18 @@ from jaxad.nets import cpu
 DEVICES = (1, 2, 4, 8)
 BATCH, PER_DEVICE = 8, 2  # pictures: of a batch that stays, and of each device where it grows
 MEMBERS = 16
+STEPS = 20  # over which float32 drifts apart
 
 
 def method(name: str) -> dict[str, Any]:
     """Part 1 of one method: a batch that stays, one that grows, and float64."""
     step = scaling_steps.drawn(name, replace(SMALL[name], batch_size=BATCH))
-    one, fixed = None, []
+    one, first, fixed = None, None, []
     for devices in DEVICES:
-        row, end = ran(step, devices)
-        one = one or end
-        fixed.append(row | differences(one, end))
+        row, end, last = ran(step, devices, STEPS)
+        one, first = one or end, first or last
+        drift = scaling_steps.apart(*map(learned, (first, last)))
+        fixed.append(row | differences(one, end) | {"drift": drift})
     of_batches = {devices * PER_DEVICE: devices for devices in DEVICES}
     grows = [
         fixed[DEVICES.index(devices)]
@@ -54,13 +56,26 @@ def method(name: str) -> dict[str, Any]:
     }
 
 
-def ran(step: Step, devices: int) -> tuple[dict[str, Any], Any]:
-    """What a step's program on so many devices needs, and state and metrics after it."""
+def ran(step: Step, devices: int, steps: int = 1) -> tuple[dict[str, Any], Any, Any]:
+    """What a step's program on so many devices needs; state and metrics after one step and all.
+
+    All steps are of the one batch.
+    """
     with mesh.use(f"data:{devices}" if devices > 1 else None):
         arguments = scaling_steps.arguments(step)
         program = compile.train_step(step.detector).lower(*arguments).compile()
-        end = jax.device_get(program(*arguments))
-    return {"devices": devices, "pictures": step.cfg.batch_size, **needs(program)}, end
+        cfg, pretrained, _, batch, key = arguments
+        last = program(*arguments)
+        end = jax.device_get(last)
+        for _ in range(steps - 1):
+            last = program(cfg, pretrained, last[0], batch, key)
+    needed = {"devices": devices, "pictures": step.cfg.batch_size, **needs(program)}
+    return needed, end, jax.device_get(last)
+
+
+def learned(end: Any) -> list[Any]:
+    """The parameters at an end."""
+    return jax.tree.leaves(end[0].params)
 
 
 def needs(program: jax.stages.Compiled) -> dict[str, Any]:

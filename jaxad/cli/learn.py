@@ -71,34 +71,34 @@ def learn(
     prepare(devices.device, others)
     normals.check(detector, cfg, run.folds)
     trained, found = [], []
-    with contextlib.ExitStack() as ending:
-        with script.devices(devices.mesh, cfg.batch_size if cfg.steps else 0):
-            several = opened(detector, cfg, place, data, run.seed, workdir, reading)
-            pretrained = load_for(cfg)
-            for name in pretrained:
-                print(f"licence of the weights {name}: {store.terms(name)}")
-            for name, one in several.items():
-                cfg = with_epochs(cfg, epochs, one)
-                folder = workdir / name if len(several) > 1 else workdir
-                pictures = counted(len(one.train), "picture")
-                print(f"{name}: {detector.name} learns from {pictures}\n{cfg}")
-                lay, chosen = lasting(place, data)
-                about = described(cfg, category=name, data=lay, options=vars(chosen), seed=run.seed)
-                said = {**settings(detector, cfg), "category": name, "seed": run.seed}
-                said = {"method": said["method"], **said.pop("settings"), **said}
-                writer = ending.enter_context(contextlib.closing(make(run.log, folder, said)))
+    with script.devices(devices.mesh, cfg.batch_size if cfg.steps else 0):
+        several = opened(detector, cfg, place, data, run.seed, workdir, reading)
+        pretrained = load_for(cfg)
+        for name in pretrained:
+            print(f"licence of the weights {name}: {store.terms(name)}")
+        for name, one in several.items():
+            cfg = with_epochs(cfg, epochs, one)
+            folder = workdir / name if len(several) > 1 else workdir
+            pictures = counted(len(one.train), "picture")
+            print(f"{name}: {detector.name} learns from {pictures}\n{cfg}")
+            lay, chosen = lasting(place, data)
+            about = described(cfg, category=name, data=lay, options=vars(chosen), seed=run.seed)
+            with _writer(detector, cfg, name, folder, run) as writer:
                 state = learned(detector, cfg, pretrained, one, run, folder, about, writer)
-                trained.append(_Trained(name, cfg, one, state, folder, writer))
+                trained.append(_Trained(name, cfg, one, state, folder))
                 if hosts.count() == 1:
-                    found.append(_finished(detector, pretrained, trained.pop(), run))
-        if hosts.count() > 1:
-            trained = [one._replace(state=mesh.fetched(one.state)) for one in trained]
-            hosts.leave()
-            if not hosts.primary():
-                return
-            log.info("trained; the card and the report are made by the first host alone")
-            with script.devices(None):
-                found = [_finished(detector, pretrained, one, run) for one in trained]
+                    found.append(_finished(detector, pretrained, trained.pop(), run, writer))
+    if hosts.count() > 1:
+        trained = [one._replace(state=mesh.fetched(one.state)) for one in trained]
+        hosts.leave()
+        if not hosts.primary():
+            return
+        log.info("trained; the card and the report are made by the first host alone")
+        with script.devices(None):
+            for one in trained:
+                with _writer(detector, one.cfg, one.name, one.folder, run) as writer:
+                    writer.begin()  # again: it goes on
+                    found.append(_finished(detector, pretrained, one, run, writer))
     evaluations = [one for one in found if one is not None]
     if len(evaluations) > 1:
         print(f"\nall categories\n{joined(evaluations)}")
@@ -112,14 +112,22 @@ class _Trained(NamedTuple):
     data: Data
     state: State
     folder: pathlib.Path
-    writer: Careful
+
+
+def _writer(
+    detector: Detector, cfg: Any, name: str, folder: pathlib.Path, run: RunOptions
+) -> contextlib.closing[Careful]:
+    """What the metrics of a category are written by, within a `with`."""
+    said = settings(detector, cfg)
+    said = {"method": said["method"], **said["settings"], "category": name, "seed": run.seed}
+    return contextlib.closing(make(run.log, folder, said))
 
 
 def _finished(
-    detector: Detector, pretrained: PyTree, one: _Trained, run: RunOptions
+    detector: Detector, pretrained: PyTree, one: _Trained, run: RunOptions, writer: Careful
 ) -> Evaluation | None:
     """Makes the card, measures and shows the model, and says where."""
-    name, cfg, data, state, folder, writer = one
+    name, cfg, data, state, folder = one
     card = carded(detector, cfg, pretrained, state, data, run, folder)
     title = _title(detector, cfg, name, run.seed)
     found = tested(detector, cfg, pretrained, state, data, card, folder, title, data.train)

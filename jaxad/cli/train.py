@@ -22,8 +22,8 @@ Learns from normal pictures; where there are test pictures, measures and shows w
           or a wrapper around one, such as "flipped(stfpm)"
   DATA    a folder laid out like MVTec AD, MVTec LOCO, VisA or DAGM; several as A,B, or a folder of
           such folders: a model for each, or with --unified true one for all; "workpieces", rendered
-          pictures, or one category of them, "workpieces/plate"; or, in its place, plain folders:
-          --normal A [--test B [--masks C]] [--test-normal D]
+          pictures, or one category of them, "workpieces/plate"; what `jaxad pack` made of a folder;
+          or, in its place, plain folders: --normal A [--test B [--masks C]] [--test-normal D]
   RUN     the folder to write to; the same command again goes on there, with more --steps too
 
 `jaxad train METHOD --help` tells the options and the settings of a method."""

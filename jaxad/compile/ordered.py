@@ -70,13 +70,15 @@ class _Parts:
             yield from self._kept
             return
         kept: list[Array] | None = []
+        size = 0
         for part in slices(self._function, self._arguments, self._pictures):
             self.has_nan = self.has_nan | jit(_nan)(part)
             yield part
-            if kept is not None:
+            size += part.nbytes
+            if kept is not None and size <= KEPT:
                 kept.append(part)
-                if sum(x.nbytes for x in kept) > KEPT:
-                    kept = None
+            else:
+                kept = None
         self._kept = kept
 
 

@@ -18,6 +18,7 @@ from jaxad.mesh import hosts
 from jaxad.training.record import write_json
 
 FILE = "pictures.json"
+READ = 2**33  # bytes that are read at the end of a run to know them again: minutes from a disk
 
 Stamps = dict[str, Stamp]  # by the name of a source, and that of its picture
 
@@ -57,9 +58,8 @@ def check(folder: pathlib.Path, several: Sequence[Data]) -> None:
 def kept(folder: pathlib.Path, several: Sequence[Data]) -> Iterator[None]:
     """Writes what is known of the files at the beginning, and what was read of them at the end.
 
-    Of many hosts the first one does.
-
-    Where nothing interrupts the run, what other processes read to learn from is read again for it.
+    Of many hosts the first one does. Files that were not read, as where a run ends before its first
+    epoch or other processes read, are read for it if they have no more than `READ` bytes together.
 
     Raises:
       OSError: the folder cannot be written.
@@ -122,8 +122,11 @@ def _write(
     folder: pathlib.Path, several: Sequence[Data], before: Stamps, whole: bool = False
 ) -> None:
     learned = _stamps([data._replace(streams={}) for data in several])
-    rows = {}
-    for name, now in _stamps(several).items():
+    rows, there = {}, _stamps(several)
+    if whole:
+        size = sum(x.size for name, x in there.items() if x.checksum is None and name in learned)
+        whole = size <= READ
+    for name, now in there.items():
         then = before.get(name)
         known = now.checksum is None and then is not None and then.size == now.size
         checksum = then.checksum if known and then is not None else now.checksum
@@ -132,7 +135,7 @@ def _write(
             checksum = _summed(now)
         rows[name] = [now.size, now.modified, checksum]
     if rows:
-        write_json(folder / FILE, rows)
+        write_json(folder / FILE, rows, indent=None)
 
 
 def _written(folder: pathlib.Path) -> Stamps:

@@ -76,8 +76,13 @@ def fingerprint(tree: PyTree) -> str:
     return f"{checksum:08x}"
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: pathlib.Path, value: Any, indent: int | None = 1) -> None:
     """Writes a file whole or not at all; of many hosts, the first one does.
+
+    Args:
+      path: of the file.
+      value: as JSON.
+      indent: None for one line, which is sooner written where there is much.
 
     Raises:
       OSError: it cannot be written; the error names the file.
@@ -85,7 +90,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     if not hosts.primary():
         return
     part = path.with_name(path.name + ".part")
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     try:
         part.write_text(text + "\n", encoding="utf-8")
         part.replace(path)

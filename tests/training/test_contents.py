@@ -1,5 +1,6 @@
 """Files that a run learned from, looked at when it goes on."""
 
+import json
 import os
 import shutil
 
@@ -76,6 +77,15 @@ def test_what_this_process_has_not_read_is_noted_at_the_end(folder, tmp_path, wh
     replaced(folder / "train" / "good" / "1.png")
     with pytest.raises(ValueError, match=r"replaced by others|had not noted"):
         contents.check(tmp_path, [mvtec.load(folder)])
+
+
+def test_a_set_of_many_bytes_is_not_read_for_that(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(contents, "READ", 0)
+    with contents.kept(tmp_path, [mvtec.load(folder)]):
+        pass
+    rows = json.loads((tmp_path / contents.FILE).read_text()).values()
+    assert {checksum for _, _, checksum in rows} == {None}
+    contents.check(tmp_path, [mvtec.load(folder)])
 
 
 def test_a_renamed_folder_is_said_to_be_one(folder, tmp_path):
