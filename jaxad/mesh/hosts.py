@@ -22,7 +22,10 @@ LAST_WORDS = 3  # seconds
 PATIENCE = 60.0  # seconds to wait for all hosts at the start
 CLUSTERS = {"slurm": "slurm", "mpi": "ompi", "gke": "k8s", "tpu": "cloud_tpu"}
 # What messages of the runtime have in them where another host is gone.
-GONE = ("Gloo", "NCCL", "heartbeat", "coordination service", "Connection reset by peer")
+GONE = (
+    "Gloo", "NCCL", "heartbeat", "coordination service", "CoordinationService", "barrier",
+    "Connection reset by peer",
+)  # fmt: skip
 
 
 class AllInterrupted(KeyboardInterrupt):

@@ -20,6 +20,7 @@ from etils import epath
 from jaxtyping import PyTree
 
 from jaxad import mesh
+from jaxad.mesh import hosts
 from jaxad.training import record as records
 
 UNREADABLE = (ValueError, OSError, KeyError, TypeError)  # what Orbax raises of damaged files
@@ -52,6 +53,8 @@ def saving_to(folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if hosts.is_of_another_host(error):  # what Orbax waited for in vain: no fault of the disk
+            raise
         why = _of_the_system(error)
         if why is None:
             raise

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from jaxad.mesh import hosts
+from jaxad.training import disk
 
 HERE = pathlib.Path(__file__).parent
 ONE_DEVICE = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
@@ -224,3 +225,11 @@ def test_without_others_a_host_is_alone():
     hosts.meet("nobody")
     hosts.same({}, lambda one, other: ["never asked"])
     assert jax.process_count() == 1
+
+
+def test_what_was_waited_for_in_vain_is_no_fault_of_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(hosts, "count", lambda: 2)
+    with pytest.raises(TimeoutError, match=r"^Timed out"), disk.saving_to(tmp_path):
+        raise TimeoutError("Timed out while waiting for async_write_complete barrier.")
+    with pytest.raises(OSError, match="cannot save to"), disk.saving_to(tmp_path):
+        raise OSError(28, "No space left on device")

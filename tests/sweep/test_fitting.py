@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from jaxad import compile, sweep, training
-from jaxad.compile import execution
 from jaxad.data import pipeline
 from jaxad.data.image_folder import ImageFolder
 from jaxad.data.pictures import image_set
@@ -146,7 +145,7 @@ def test_a_vmapped_sweep_holds_pretrained_and_batch_once(job, monkeypatch):
             sweep.stack([configs[0]] * count), pretrained, begun(job, [configs[0]] * count), batch,
             jnp.stack([keys[0]] * count),
         )  # fmt: skip
-        step = execution._scan_of_many(detector, True)
+        step = compile.jit(compile.split.scan_of_many(detector, True), donate=2)
         return step.lower(*arguments).compile().memory_analysis()
 
     def whole(found):
