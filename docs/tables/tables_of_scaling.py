@@ -38,8 +38,8 @@ ASSUMPTIONS = {  # of the cost model: meaning, factor, unit, source
 def scaling_equal() -> Rows:
     """Whether eight devices come to what one does, and what travels for it."""
     rows = [[
-        "method", "loss", "gradient", "gradient, float64", "reductions", "KB", "other collectives",
-        "of pictures", "repeated",
+        "method", "loss", "gradient", "gradient, float64", "parameters, 20 steps", "reductions",
+        "KB", "other collectives", "of pictures", "repeated",
     ]]  # fmt: skip
     for name, found in stored("scaling")["methods"].items():
         one, eight = found["fixed"][0], found["fixed"][-1]
@@ -48,7 +48,8 @@ def scaling_equal() -> Rows:
         repeated = eight["devices"] * eight["flops"] / one["flops"] - 1
         rows.append([
             TITLES[name], f"{eight['loss']:.1e}", f"{eight['gradient']:.1e}",
-            f"{found['float64']['gradient']:.1e}", str(reduced["count"]),
+            f"{found['float64']['gradient']:.1e}", f"{eight['drift']:.1e}",
+            str(reduced["count"]),
             f"{reduced['bytes'] / 1e3:.1f}",
             others(kinds),
             ", ".join(f"`{array}`" for array in found["of_pictures"]["arrays"]) or "none",

@@ -10,9 +10,12 @@ import pytest
 HERE = pathlib.Path(__file__).parent
 
 
-# Programs of many steps run for longer than they compile: at XLA's own level of optimisation.
+# Twenty steps of these run for longer than they compile: at XLA's own level of optimisation.
+LONG = "float64 and (stfpm or reverse or mkd or diffusionad or uninformed)"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("tests", "flags"), [("float64", ""), ("not float64", None)])
+@pytest.mark.parametrize(("tests", "flags"), [(LONG, ""), (f"not ({LONG})", None)])
 def test_eight_devices_compute_what_one_does(tests, flags):
     level = {} if flags is None else {"XLA_FLAGS": flags}
     devices = {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
