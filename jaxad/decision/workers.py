@@ -120,10 +120,9 @@ class Worker:
     def __call__(self, batch: Any) -> Any:
         """A table with one `Done`, pickled."""
         import pyarrow
-        import ray
 
         number, text = batch["number"][0].as_py(), batch["paths"][0].as_py()
-        start: Any = ray.get(self._starts.begin.remote(number))
+        start: Any = cluster.library().get(self._starts.begin.remote(number))
         done = self._done([pathlib.Path(path) for path in json.loads(text)], start)
         return pyarrow.table({"done": pyarrow.array([pickle.dumps(done)], pyarrow.binary())})
 

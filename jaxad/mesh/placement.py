@@ -201,7 +201,7 @@ def _joined(x: Any, where: NamedSharding, axis: int, along: Sequence[str]) -> An
     count = there.shape[axis] * blocks // len(rows(blocks, along))
     own = rows(count, along)
 
-    def block(place: tuple[slice, ...]) -> np.ndarray:
+    def block(place: Any) -> np.ndarray:
         start, stop, _ = place[axis].indices(count)
         at = int(np.searchsorted(own, start))
         return there[(*place[:axis], slice(at, at + stop - start), *place[axis + 1 :])]
