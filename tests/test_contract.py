@@ -475,7 +475,10 @@ def test_the_exported_program_agrees_with_predict_for_any_batch_size(name, tiny,
     prediction = compile.predict(detector)(cfg, pretrained, trained(name), images)
     for count in (1, len(images)):
         map_, score = run(images[:count])
-        np.testing.assert_allclose(map_, prediction.map[:count], rtol=1e-4, atol=1e-5)
+        # A map's values may be what large ones leave: its range tells how small an error is.
+        range_ = float(jnp.ptp(prediction.map))
+        close = {"rtol": 1e-4, "atol": 1e-5 * max(1.0, range_)}
+        np.testing.assert_allclose(map_, prediction.map[:count], **close)
         np.testing.assert_allclose(score, prediction.score[:count], rtol=1e-4)
 
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxad import compile
 from jaxad.detector import (
@@ -31,6 +31,8 @@ from jaxad.ops import gaussian, maps
 from jaxad.ops.terms import total
 from jaxad.weights.store import weights_of
 
+ALIKE = 1e-5  # deviation of vectors over their size: about what float32 keeps of a deep network
+SINGULAR = 16.0  # the smallest pivot over the variance, in roundings
 FEWEST = 3  # pictures: of two, Ledoit and Wolf's covariance has no inverse
 
 
@@ -116,8 +118,9 @@ def measure(cfg: Config, pretrained: PyTree, state: State, pictures: Pictures) -
     found = compile.over_set(pooled, (cfg, pretrained), pictures)
     frozen.check_features(found, cfg.extractor)
     levels = compile.jit(gaussians)(cfg, found)
-    for name, level in zip(layers(cfg, pretrained), levels, strict=True):
-        if not bool(jnp.isfinite(level.factor).all()):
+    degenerate = compile.jit(are_degenerate)(found, levels)
+    for name, hopeless in zip(layers(cfg, pretrained), degenerate, strict=True):
+        if bool(hopeless):
             raise ValueError(
                 f"the {len(pictures)} normal pictures vary too little: their covariance at {name} "
                 "has no inverse; give more pictures that differ, or estimator=fixed"
@@ -136,6 +139,24 @@ def gaussians(cfg: Config, levels: tuple[Float[Array, "N _"], ...]) -> tuple[Lev
         return Level(x.mean(0), jnp.linalg.cholesky(covariance))
 
     return tuple(map(one, levels))
+
+
+def are_degenerate(
+    levels: tuple[Float[Array, "N _"], ...], found: tuple[Level, ...]
+) -> tuple[Bool[Array, ""], ...]:
+    """Whether a level's covariance has no inverse, or one that only rounding gave it.
+
+    Vectors that are equal differ in their last digits where they are computed at different places
+    of a batch, in a way of each processor; what is below them by far is no variation.
+    """
+
+    def one(x: Float[Array, "N C"], level: Level) -> Bool[Array, ""]:
+        pivots, variance = jnp.diagonal(level.factor) ** 2, x.var(0).mean()
+        alike = variance <= ALIKE**2 * jnp.square(x).mean()
+        singular = pivots.min() <= SINGULAR * jnp.finfo(x.dtype).eps * variance
+        return ~jnp.isfinite(level.factor).all() | alike | singular
+
+    return tuple(one(x, level) for x, level in zip(levels, found, strict=True))
 
 
 def split(

@@ -66,10 +66,15 @@ def test_the_card_holds_what_the_predictor_says_of_each_picture(predictor, day):
 
 
 def test_a_new_card_calls_the_pictures_normal_and_a_higher_score_an_alarm(parts, predictor, day):
-    ready = Predictor(*parts[:4], recalibrated(predictor, day), preprocessing=PLAIN)
+    card = recalibrated(predictor, day)
+    ready = Predictor(*parts[:4], card, preprocessing=PLAIN)
     found = [ready(path).judgement for path in day]
-    assert [one.label for one in found] == ["normal"] * 5
-    assert sorted(one.p_value for one in found) == pytest.approx([n / 6 for n in range(2, 7)])
+    # One by one, for a picture's score may differ in its last digit at another place of a batch
+    # where XLA does not optimise, as in tests.
+    np.testing.assert_allclose(sorted(x.score for x in found), card.of().scores, rtol=1e-6)
+    same = [card.judge(float(score)) for score in card.of().scores]
+    assert [one.label for one in same] == ["normal"] * 5
+    assert sorted(one.p_value for one in same) == pytest.approx([n / 6 for n in range(2, 7)])
     assert ready.card.judge(max(one.score for one in found) * 1.01).label == "anomalous"
 
 
