@@ -1,11 +1,11 @@
-"""Prints the tables of docs/results from the stored files in experiments/results.
+"""Prints the tables of docs/results and docs/methods, from stored files and from the settings.
 
     python docs/tables/tables.py [--check]
 
 A table stands on its page between `<!-- table: NAME -->` and `<!-- end -->`; NAME is that of a
 function in a file tables_of_*.py. Other pages have some too. All are rewritten in place. With
 --check nothing is: of each table that is not what its files say, page and name are printed, and the
-exit status is 1.
+exit status is 1. Results are those in experiments/results, settings those of the methods' configs.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import tables_of_data as of_data
 import tables_of_decisions as decisions
 import tables_of_distillation as distillation
 import tables_of_memory as of_memory
+import tables_of_methods as of_methods
 import tables_of_readme as readme
 import tables_of_reconstruction as reconstruction
 import tables_of_scaling as scaling
@@ -83,6 +84,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "scaling_grows": scaling.scaling_grows,
     "scaling_fixed": scaling.scaling_fixed,
     "scaling_sweeps": scaling.scaling_sweeps,
+    **of_methods.tables(),
 }
 
 
@@ -103,9 +105,10 @@ def main(*arguments: str) -> int:
 
 
 def pages() -> list[pathlib.Path]:
-    """The front page, that of large sets, and those of the results."""
-    results = sorted((ROOT / "docs" / "results").glob("*.md"))
-    return [ROOT / "README.md", ROOT / "docs" / "large_sets.md", *results]
+    """The front page, that of large sets, those of the results, and those of the methods."""
+    docs = ROOT / "docs"
+    several = [*sorted(docs.glob("results/*.md")), *sorted(docs.glob("methods/*.md"))]
+    return [ROOT / "README.md", docs / "large_sets.md", *several]
 
 
 def tables_on(page: pathlib.Path) -> dict[str, str]:
