@@ -39,7 +39,7 @@ MAPS = 40_000  # of memory, held by compiled programs, before they are dropped
 GOLDEN = pathlib.Path(os.environ.get("JAXAD_GOLDEN") or HERE / "golden")
 # scripts.py, tiny_settings.py; weights.py, weights_b.py; experiments import one another.
 sys.path[:0] = [str(HERE), str(HERE / "golden"), str(HERE.parent / "experiments")]
-sys.path += [str(HERE.parent / "docs" / "tables"), str(HERE / "gpu")]
+sys.path += [str(HERE.parent / "docs" / "tables"), str(HERE / "gpu"), str(HERE / "report")]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

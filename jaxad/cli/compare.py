@@ -16,7 +16,7 @@ from jaxad.decision.batches import Seen
 from jaxad.decision.comparison import Comparison, Judged, Verdict, comparison
 from jaxad.decision.predictor import Finding
 from jaxad.progress import plain, printable
-from jaxad.report import compared, outputs
+from jaxad.report import compared, compared_page, outputs
 from jaxad.training import record as records
 
 PRINTED = 20  # pictures whose verdicts differ, and files that cannot be used, at most
@@ -52,12 +52,12 @@ def main(words: Sequence[str]) -> None:
     print(_text(found))
     if folder is not None:
         compared.tables(folder, found)
-        shown = [given.paths[i] for i in found.different[: compared.SHOWN]]
+        shown = [given.paths[i] for i in found.different[: compared_page.SHOWN]]
         drawn = [_drawn(folder, n, entry, shown, reading) for n, entry in enumerate(several, 1)]
         overlay = lambda picture, run: drawn[run].get(given.paths[picture])
         title = f"{', '.join(entry.name for entry in several)} on {place}"
         print(f"tables: {folder / compared.JSON}, {folder / compared.TABLE}")
-        print(f"page: {compared.page(folder, found, title, overlay)}")
+        print(f"page: {compared_page.page(folder, found, title, overlay)}")
 
 
 def _judged(entry: Entry, paths: Sequence[pathlib.Path], reading: ReadingOptions) -> Judged:

@@ -29,6 +29,8 @@ from jaxad.evaluation.results import Evaluation, joined
 from jaxad.mesh import hosts
 from jaxad.nets.extractors import load_for
 from jaxad.report.assess import assess
+from jaxad.report.facts import facts
+from jaxad.report.pages import Style, untested
 from jaxad.training.epochs import steps_of
 from jaxad.training.features import MEMORY
 from jaxad.training.fitting import run as run_in_folder
@@ -39,6 +41,10 @@ from jaxad.weights import store
 
 log = logging.getLogger(__name__)
 
+UNTESTED = (
+    "There are no test pictures, so nothing was measured: neither how many defects are found nor "
+    "where. What follows is what the run learned from, and what its card's normal pictures score."
+)
 CURVE = ("image_auroc", "pixel_auroc", "aupro_0.3")
 
 
@@ -53,6 +59,7 @@ def learn(
     epochs: float | None,
     devices: DeviceOptions = DeviceOptions(),  # noqa: B008, frozen
     others: HostOptions = HostOptions(),  # noqa: B008
+    command: str = "",
 ) -> None:
     """Trains a model of each category, or one of all, and measures it.
 
@@ -67,6 +74,7 @@ def learn(
       epochs: in place of `cfg.steps`; None for these.
       devices: what computes.
       others: hosts that train together; the first one goes on alone from there.
+      command: that was typed, for the record.
     """
     prepare(devices.device, others)
     normals.check(detector, cfg, run.folds)
@@ -82,7 +90,9 @@ def learn(
             pictures = counted(len(one.train), "picture")
             print(f"{name}: {detector.name} learns from {pictures}\n{cfg}")
             lay, chosen = lasting(place, data)
-            about = described(cfg, category=name, data=lay, options=vars(chosen), seed=run.seed)
+            about = described(
+                cfg, category=name, data=lay, options=vars(chosen), seed=run.seed, command=command
+            )
             with _writer(detector, cfg, name, folder, run) as writer:
                 state = learned(detector, cfg, pretrained, one, run, folder, about, writer)
                 trained.append(_Trained(name, cfg, one, state, folder))
@@ -130,7 +140,7 @@ def _finished(
     name, cfg, data, state, folder = one
     card = carded(detector, cfg, pretrained, state, data, run, folder)
     title = _title(detector, cfg, name, run.seed)
-    found = tested(detector, cfg, pretrained, state, data, card, folder, title, data.train)
+    found = assessed(detector, cfg, pretrained, state, data, card, folder, title, data.train)
     if found is not None:
         measured = {f"eval/{n}": x for n, x in found.mean.items() if x is not None}
         writer.scalars(cfg.steps, measured)
@@ -237,7 +247,7 @@ def described(cfg: Any, **said: Any) -> dict:
     }
 
 
-def tested(
+def assessed(
     detector: Detector,
     cfg: Any,
     pretrained: PyTree,
@@ -247,6 +257,8 @@ def tested(
     workdir: pathlib.Path,
     title: str,
     learned: Source | None,
+    run: pathlib.Path | None = None,
+    style: Style = Style(),  # noqa: B008, immutable
 ) -> Evaluation | None:
     """Measures and shows a model on its test pictures, and says where; None if there are none.
 
@@ -254,8 +266,13 @@ def tested(
     """
     if data.test is None:
         print("no test pictures: nothing to evaluate on")
+        about = facts(detector, cfg, workdir if run is None else run, data)
+        page = untested(workdir / "report", title, UNTESTED, about, card)
+        print(f"report: {page}")
         return None
-    found = assess(detector, cfg, pretrained, state, data, card, workdir, title, learned)
+    found = assess(
+        detector, cfg, pretrained, state, data, card, workdir, title, learned, run, style
+    )
     print(found)
     print(f"report: {workdir / 'report' / 'index.html'}")
     return found

@@ -14,6 +14,7 @@ VERBS = {
     "pack": "put a folder of pictures into a few large files, which train as it does",
     "train": "learn from normal pictures, then evaluate where there are test pictures",
     "evaluate": "measure a trained model again, on its own or on other test pictures",
+    "report": "make the page about a run anew, in one file or with pictures of full size",
     "predict": "decide about new pictures: normal or anomalous, and where",
     "compare": "score the same pictures with several runs, and show where verdicts differ",
     "calibrate": "make a new decision card from normal pictures, without training",

@@ -1,12 +1,13 @@
 """`jaxad quickstart`: the main job in a few minutes on two CPU cores."""
 
 import pathlib
+import shlex
 import shutil
 import time
 from collections.abc import Sequence
 
 from jaxad.cli.errors import Usage
-from jaxad.cli.learn import carded, described, learned, tested
+from jaxad.cli.learn import assessed, carded, described, learned
 from jaxad.cli.options import asked, leading
 from jaxad.cli.run_options import DataOptions, RunOptions
 from jaxad.cli.script import prepare
@@ -52,12 +53,13 @@ def main(words: Sequence[str]) -> None:
         print(f"licence of its network {name}: {store.terms(name)}")
     pretrained = load_for(cfg)
     about = described(
-        cfg, category="plate", data="workpieces/plate", options=vars(DataOptions()), seed=0
-    )
+        cfg, category="plate", data="workpieces/plate", options=vars(DataOptions()), seed=0,
+        command=shlex.join(["jaxad", "quickstart", *words]),
+    )  # fmt: skip
     state = learned(detector, cfg, pretrained, data, RunOptions(), workdir, about)
     card = carded(detector, cfg, pretrained, state, data, RunOptions(), workdir)
     title = f"{detector.name} on rendered workpieces"
-    found = tested(detector, cfg, pretrained, state, data, card, workdir, title, data.train)
+    found = assessed(detector, cfg, pretrained, state, data, card, workdir, title, data.train)
     for category in found.categories.values() if found else ():
         for kind, metrics in category.kinds.items():
             print(f"image AUROC on {kind} defects: {metrics['image_auroc']:.3f}")

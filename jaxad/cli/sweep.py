@@ -22,8 +22,9 @@ METHOD and DATA as for `jaxad train`. A setting that has several numbers takes t
 
   jaxad sweep efficientad workpieces/plate runs/sweep --lr 3e-4 1e-3 --p-hard 0.9 0.99 --seeds 3
 
-OUT gets sweep.csv, sweep.jsonl, summary.txt and a plot for each swept setting. Interrupted, the
-same command goes on. `jaxad sweep METHOD --help` tells the options and the settings of a method."""
+OUT gets index.html, sweep.csv, sweep.jsonl, summary.txt and a plot for each swept setting.
+Interrupted, the same command goes on. `jaxad sweep METHOD --help` tells the options and the
+settings of a method."""
 
 
 @config

@@ -22,6 +22,7 @@ from jaxad.detector import Detector
 from jaxad.mesh import hosts
 from jaxad.nets.extractors import load_for
 from jaxad.sweep import Members
+from jaxad.sweep.page import PAGE
 from jaxad.training.record import settings
 from jaxad.training.writers import make
 
@@ -98,7 +99,7 @@ def _compare(
         return
     scores = sweep.evaluate(detector, configs, pretrained, members, data.test)
     sweep.write(folder, detector, configs, keys, scores)
-    print(f"{sweep.text(configs, scores)}\ntables and plots: {folder}")
+    print(f"{sweep.text(configs, scores)}\ntables and plots: {folder}\npage: {folder / PAGE}")
 
 
 def described(detector: Detector, configs: Sequence[Any], seeds: int) -> dict[str, Any]:

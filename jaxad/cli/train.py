@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -91,7 +92,8 @@ def train(
     # Imported now that the words are known to be right: a help text need not wait for it.
     from jaxad.cli.learn import learn
 
-    learn(detector, cfg, place, workdir, run, data, reading, epochs, devices, others)
+    typed = shlex.join([*usage.removesuffix(" DATA RUN").split(), *words])
+    learn(detector, cfg, place, workdir, run, data, reading, epochs, devices, others, typed)
 
 
 def _places(places: list[str], data: DataOptions, usage: str) -> tuple[str | None, pathlib.Path]:

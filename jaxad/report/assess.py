@@ -10,10 +10,13 @@ from jaxtyping import PyTree
 from jaxad.data.source import Data, Source, skipped
 from jaxad.decision.card import Card
 from jaxad.detector import Detector, State
+from jaxad.evaluation.bootstrap import intervals
 from jaxad.evaluation.evaluate import evaluate
 from jaxad.evaluation.results import Evaluation
+from jaxad.report.alarms import alarms
+from jaxad.report.facts import facts
 from jaxad.report.nearest import comparisons
-from jaxad.report.pages import Report, alarms
+from jaxad.report.pages import Report, Style
 from jaxad.training import record
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,8 @@ def assess(
     workdir: str | os.PathLike[str],
     title: str = "Report",
     learned: Source | None = None,
+    run: str | os.PathLike[str] | None = None,
+    style: Style = Style(),  # noqa: B008, immutable
 ) -> Evaluation:
     """Evaluates on `data.test` and writes `evaluation.json` and `report/` under `workdir`.
 
@@ -46,6 +51,8 @@ def assess(
       workdir: the folder to write to.
       title: of the page.
       learned: the pictures that the state was measured on; None if they are not at hand.
+      run: the folder of the run, of which the page tells; `workdir` by default.
+      style: how the page is written.
 
     Raises:
       ValueError: there is no test set, a picture cannot be read, or the card is for tiles.
@@ -59,7 +66,7 @@ def assess(
         )
     test = data.test_set()
     folder = Path(workdir)
-    report = Report(folder / "report", test.records, card)
+    report = Report(folder / "report", test.records, card, style)
     evaluation = evaluate(
         detector,
         cfg,
@@ -71,7 +78,9 @@ def assess(
     )
     unread = [one for source in (data.train, data.heldout) for one in skipped(source)]
     evaluation = evaluation._replace(left_out=(*unread, *evaluation.left_out))
-    record.write_json(folder / "evaluation.json", evaluation.as_dict())
+    bounds = intervals(evaluation.pictures)
+    told = evaluation.as_dict() | {"intervals": bounds.as_dict()}
+    record.write_json(folder / "evaluation.json", told)
     compared, alarmed = [], alarms(evaluation.pictures, card)
     if detector.nearest is not None and learned is not None:
         arguments = detector, cfg, pretrained, state, test, learned, alarmed[:COMPARED]
@@ -79,5 +88,6 @@ def assess(
             compared = list(comparisons(*arguments))
         except (OSError, ValueError) as error:  # a picture that cannot be read any more
             log.warning("alarms are not shown beside normal pictures: %s", error)
-    report.finish(evaluation, title, compared, len(alarmed))
+    about = facts(detector, cfg, folder if run is None else Path(run), data)
+    report.finish(evaluation, title, compared, len(alarmed), about, bounds)
     return evaluation

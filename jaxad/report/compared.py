@@ -1,12 +1,8 @@
-"""Several runs on the same pictures, in words and as files: JSON, CSV and a page."""
+"""Several runs on the same pictures, in words and as files: JSON and CSV."""
 
 import csv
-import html
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
-from urllib.parse import quote
 
 from jaxad.data.files import counted
 from jaxad.decision.comparison import COUNTED, UNUSABLE, Comparison, Verdict
@@ -14,38 +10,7 @@ from jaxad.decision.journal import cell
 from jaxad.progress import printable
 from jaxad.training.record import write_json
 
-JSON, TABLE, PAGE = "comparison.json", "comparison.csv", "index.html"
-SHOWN = 50  # pictures on the page, at most
-ORDER = """the largest difference of percentile first. In brackets: the share of the card's normal
-pictures at or below the score. Each map is on the colour scale of its own run's card: equal colours
-of two runs are not equal values."""
-TEMPLATE = Template("""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>$title</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1640px; margin: 2em auto;
-       padding: 0 1em }
-table { border-collapse: collapse; font-size: 13px }
-td, th { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ddd; vertical-align: top;
-         overflow-wrap: anywhere }
-td:first-child, th:first-child { text-align: left }
-h2 { font-size: 1.15em; margin-top: 2em }
-.anomalous { font-weight: 600 }
-img { max-height: 180px; max-width: 320px; display: block; margin: 0 0 .3em auto }
-</style>
-<h1>$title</h1>
-$runs
-<ul>
-$said
-</ul>
-<h2>Where verdicts differ</h2>
-<p>$which</p>
-$pictures
-$unusable
-</html>
-""")
+JSON, TABLE = "comparison.json", "comparison.csv"
 
 
 def tables(folder: Path, comparison: Comparison) -> None:
@@ -86,53 +51,6 @@ def tables(folder: Path, comparison: Comparison) -> None:
             values += [value for one in row["verdicts"] for value in one.values()]
             table.writerow([cell(value) for value in values])
     part.replace(folder / TABLE)
-
-
-def page(
-    folder: Path,
-    comparison: Comparison,
-    title: str,
-    overlay: Callable[[int, int], str | None],
-) -> Path:
-    """Writes `index.html`: the runs, and the pictures on which they differ, a column for each run.
-
-    Args:
-      folder: to write to.
-      comparison: what it is about.
-      title: of the page.
-      overlay: the places of a picture and a run -> the path of the map over the picture, as seen
-        from the page; None without one.
-
-    Raises:
-      OSError: the page cannot be written.
-    """
-    shown, total = comparison.different[:SHOWN], len(comparison.different)
-    truth = [] if comparison.defects is None else ["truth"]
-    rows = [_cells("th", ["picture", *truth, *(run.name for run in comparison.runs)])]
-    for i in shown:
-        known = [] if comparison.defects is None else [comparison.defects[i] or "unknown"]
-        each = [run.verdicts[i] for run in comparison.runs]
-        verdicts = [_verdict(one, overlay(i, place)) for place, one in enumerate(each)]
-        rows.append(_cells("td", [comparison.paths[i], *known]) + "".join(verdicts))
-    few = f"The first {len(shown)} of {total} pictures"
-    which = few if len(shown) < total else counted(total, "picture")
-    bad = [f"<li>{_text(reason)}" for reason in unusable(comparison)]
-    bad[SHOWN:] = [f"<li>and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
-    listed = "<h2>Cannot be used</h2>\n<ul>\n" + "\n".join(bad) + "\n</ul>"
-    titles, *runs = summary(comparison)
-    text = TEMPLATE.substitute(
-        title=_text(title),
-        runs=_table([_cells("th", titles), *(_cells("td", row) for row in runs)]),
-        said="\n".join(f"<li>{_text(line)}" for line in said(comparison)),
-        which=f"{which}, {ORDER}" if total else "On no picture.",
-        pictures=_table(rows) if shown else "",
-        unusable=listed if bad else "",
-    )
-    path = folder / PAGE
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-    return path
 
 
 def summary(comparison: Comparison) -> list[list[str]]:
@@ -183,24 +101,3 @@ def verdict(one: Verdict) -> str:
         return UNUSABLE
     share = "" if one.percentile is None else f" ({one.percentile:.3g} %)"
     return f"{one.outcome} {one.score:.6g}{share}"
-
-
-def _text(text: str) -> str:
-    return html.escape(printable(text))
-
-
-def _verdict(one: Verdict, overlay: str | None) -> str:
-    image = ""
-    if overlay is not None:
-        link = quote(overlay)
-        shown = f'<img src="{link}" alt="map over the picture" loading="lazy">'
-        image = f'<a href="{link}">{shown}</a>'
-    return f'<td class="{one.label or "none"}">{image}{_text(verdict(one))}'
-
-
-def _cells(tag: str, words: Sequence[str]) -> str:
-    return "".join(f"<{tag}>{_text(word)}" for word in words)
-
-
-def _table(rows: Sequence[str]) -> str:
-    return "<table>\n" + "\n".join(f"<tr>{row}</tr>" for row in rows) + "\n</table>"

@@ -1,4 +1,4 @@
-"""Figures of a run: score histogram and curves. matplotlib without its global state."""
+"""Figures as files: a score histogram, and what studies draw. matplotlib without global state."""
 
 import warnings
 from collections.abc import Mapping
@@ -51,56 +51,6 @@ def draw_histogram(
         label.set(rotation=0, ha="right", va="center", parse_math=False)
         clean(axis)
     axes[-1].set_xlabel(told)
-    save(figure, path)
-
-
-def draw_curves(
-    path: Path,
-    curves: Mapping[str, tuple[Float[NpArray, "P"], Float[NpArray, "P"]]],
-    title: str,
-    ylabel: str,
-    limit: float = 1.0,
-) -> None:
-    """Writes a PNG with curves of rates from 0 to 1 over the false positive rate.
-
-    Args:
-      path: of the PNG.
-      curves: x and y by name; with more than one there is a legend.
-      title: above the curves.
-      ylabel: what the vertical rate is.
-      limit: of the false positive rate, up to which the area counts; a dotted line below 1.
-    """
-    from matplotlib import color_sequences
-
-    figure = new_figure(4.6, 4.4)
-    axis = figure.subplots()
-    colours = (
-        [ANOMALOUS]
-        if len(curves) == 1
-        else color_sequences["tab10" if len(curves) <= 10 else "tab20"]
-    )
-    lines = []
-    for i, (x, y) in enumerate(curves.values()):
-        lines += axis.plot(x, y, color=colours[i % len(colours)], linewidth=1.6)
-    if len(curves) == 1:
-        ((x, y),) = curves.values()
-        counted = np.append(x[x < limit], limit)
-        area = np.append(y[x < limit], np.interp(limit, x, y))
-        axis.fill_between(counted, area, color=ANOMALOUS, alpha=0.12, linewidth=0)
-    else:
-        legend = axis.legend(
-            lines, [f"({i}) {_short(name)}" for i, name in enumerate(curves, 1)], fontsize=7
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-    if limit < 1:
-        axis.axvline(limit, color=NORMAL, linewidth=1, linestyle=":")
-    axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
-    axis.set(xlabel="false positive rate", ylabel=ylabel)
-    axis.set_title(title, fontsize=11)
-    axis.grid(color=FAINT, linewidth=0.6)
-    axis.set_axisbelow(True)
-    clean(axis)
     save(figure, path)
 
 

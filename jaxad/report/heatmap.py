@@ -73,3 +73,10 @@ def table() -> UInt8[NpArray, "256 3"]:
         np.interp(at, range(len(COLOURS)), channel) for channel in zip(*COLOURS, strict=True)
     ]
     return np.rint(np.stack(channels, -1)).astype(np.uint8)
+
+
+def gradient() -> str:
+    """The colours of the scale from left to right as a style of a page, as opaque as in maps."""
+    last = len(COLOURS) - 1
+    stops = [f"rgb({r} {g} {b} / {OPACITY * i / last:.3f})" for i, (r, g, b) in enumerate(COLOURS)]
+    return f"linear-gradient(to right, {', '.join(stops)})"

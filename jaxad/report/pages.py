@@ -1,61 +1,84 @@
-"""What a person looks at after a run: a page with metrics, curves, and every picture's heat map."""
+"""What a person looks at after a run: one page with every picture, its map and its verdict."""
 
 import contextlib
 import errno
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray as NpArray
-from PIL import Image
 
-from jaxad.data.source import Item, Record
+from jaxad.data.source import Item, LeftOut, Record
 from jaxad.decision.card import Card
-from jaxad.evaluation.results import Evaluation, Scored
-from jaxad.report import figures, html, panels
-from jaxad.report.heatmap import overlay
+from jaxad.evaluation.bootstrap import Intervals, intervals
+from jaxad.evaluation.results import Evaluation
+from jaxad.progress import printable
+from jaxad.report import content, curves, measured, rendering, sheets
+from jaxad.report.facts import Facts
+from jaxad.report.heatmap import gradient
+from jaxad.report.layers import layers
 from jaxad.report.nearest import Comparison
+from jaxad.report.panels import numbers
 
-PICTURES, THUMBNAILS, NEAREST = "pictures", "thumbnails", "nearest"  # folders
-COLUMNS = 5  # pictures in a row of the grid
-ROWS = 20  # types of defect in the histogram; where there are more, their kinds are shown
-CURVES = {  # file and key in `Category.curves`: title, vertical axis, limit of the area
-    "image_roc": ("Images: ROC", "true positive rate", 1.0),
-    "pixel_roc": ("Pixels: ROC", "true positive rate", 1.0),
-    "pro": ("Regions: PRO up to 0.3", "per-region overlap", 0.3),
-    "spro": ("Regions: sPRO up to 0.05", "saturated per-region overlap", 0.05),
-}
+Place = Literal["auto", "inside", "beside"]
+
+FULL, SHEETS = "pictures", "sheets"  # folders beside the page, each by choice
+SIDES = ((300, 256), (1500, 176))  # of a small picture, in pixels, by the number of pictures
+SMALLEST = 112
+INSIDE = 4 * 2**20  # bytes of sheets up to which they lie in the page, where nobody chooses
+SORTS = ("picture", "map", "truth")
+
+
+class Style(NamedTuple):
+    """How a report is written.
+
+    Attributes:
+      sheets: where the small pictures lie: "inside" the page, which is then one file; "beside" it,
+        in `sheets/`; "auto": inside where they are few.
+      full_size: whether each picture and its map lie beside the page at their own size too.
+    """
+
+    sheets: Place = "auto"
+    full_size: bool = False
 
 
 class Report:
-    """Writes the heat map of each picture as it comes, and a page about all of them at the end.
+    """Makes small pictures of each picture and its map as they come, and the page at the end.
 
-    In the folder: `index.html`, `grid.png`, `histogram.png`, a PNG for each curve, and
-    `pictures/<index>_<name>.png` with a small one in `thumbnails/`; of methods that remember
-    pictures, alarms beside the normal ones in `nearest/`. Files of an evaluation before
-    are overwritten where names are equal; others stay and are not in the page. Nothing of the
-    pictures is kept in memory.
+    In the folder: `index.html`; by choice `sheets/` with the small pictures and `pictures/` with
+    those of their own size. What an evaluation before left there is overwritten or removed. Of the
+    pictures only the small ones are kept, compressed, and many of them in a temporary file.
 
     Args:
       folder: of the report; made where it is missing.
       records: those of the test set.
       card: the model's, which tells the colour scale and what is an alarm.
+      style: how it is written.
 
     Raises:
       OSError: the folder cannot be written; so do `visit` and `finish`.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], records: Sequence[Record], card: Card):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        records: Sequence[Record],
+        card: Card,
+        style: Style = Style(),  # noqa: B008, immutable
+    ):
         self._folder, self._records, self._card = Path(folder), records, card
-        self._visited: set[int] = set()
+        self._style, self._side = style, side(len(records))
+        self._spool, self._sizes = sheets.Spool(), {}
         with self._writing():
-            for name in (PICTURES, THUMBNAILS):
-                (self._folder / name).mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if style.full_size:
+                (self._folder / FULL).mkdir(exist_ok=True)
 
     def visit(self, index: int, item: Item, map: Float[NpArray, "H W"], score: float) -> None:
-        """Writes the heat map of one picture: the hook of `evaluate`.
+        """Takes one picture: the hook of `evaluate`.
 
         Args:
           index: of the picture in the test set.
@@ -63,15 +86,19 @@ class Report:
           map: at the picture's own size.
           score: of the whole picture.
         """
-        image, scale = item["image"], self._card.scale
-        heat = overlay(image, map, scale, item["mask"])
-        caption = "   ".join(_caption(self._records[index], score))
-        panel, pair = panels.panel(image, heat, scale, caption), panels.pair(image, heat)
+        given = item["image"], map, item["mask"], self._card.scale
+        small = layers(*given, side=self._side)
+        self._sizes[index] = small.picture.shape[:2]
         with self._writing():
-            # Level 3 takes a third of the usual level's time, for files 15 % larger.
-            panel.save(self._path(PICTURES, index), compress_level=3)
-            pair.save(self._path(THUMBNAILS, index), compress_level=3)
-        self._visited.add(index)
+            for sort, pixels in zip(SORTS, small, strict=True):
+                if pixels is not None:
+                    self._spool.add(sort, index, pixels)
+            if self._style.full_size:
+                for sort, pixels in zip(SORTS, layers(*given), strict=True):
+                    if pixels is not None:
+                        quality = sheets.QUALITY.get(sort)
+                        path = self._folder / FULL / f"{index:05d}_{sort}.webp"
+                        path.write_bytes(sheets.webp(pixels, quality))
 
     def finish(
         self,
@@ -79,81 +106,75 @@ class Report:
         title: str = "Report",
         compared: Sequence[Comparison] = (),
         alarmed: int = 0,
+        facts: Facts | None = None,
+        bounds: Intervals | None = None,
     ) -> Path:
-        """Writes grid, histogram, curves and page; returns the path of the page.
+        """Writes the page; returns its path.
 
-        Pictures that were not visited count in the figures, but have no heat map.
+        Pictures that were not visited count in the figures, but cannot be seen.
 
         Args:
           evaluation: of the whole test set.
           title: of the page.
-          compared: alarms beside the normal pictures nearest to them, in the order to show.
+          compared: alarms beside the normal pictures nearest to them, the clearest first.
           alarmed: how many alarms there are, of which these are the clearest.
+          facts: what is known of the run.
+          bounds: of the image metrics; measured here where they are not given.
         """
-        pictures = evaluation.pictures
-        with self._writing():
-            nearest = [self._compared(one, pictures[one.index]) for one in compared]
-            self._draw_grid(pictures)
-            figures = self._draw_figures(evaluation)
-            by_score = sorted(self._visited, key=lambda i: -pictures[i].score)
-            heat_maps = [
-                html.HeatMap(
-                    f"{PICTURES}/{self._file(i)}",
-                    f"{THUMBNAILS}/{self._file(i)}",
-                    ", ".join(_caption(*pictures[i])),
-                )
-                for i in by_score
-            ]
-            scale = self._card.scale
-            numbers = panels.numbers((scale.low, scale.normal, scale.high))
-            text = html.page(
-                title, str(evaluation), figures, "grid.png", heat_maps, numbers,
-                self._card.said(), nearest, alarmed,
-            )  # fmt: skip
-            path = self._folder / "index.html"
-            path.write_text(text, encoding="utf-8", errors="replace")
-        return path
-
-    def _compared(self, found: Comparison, picture: Scored) -> html.HeatMap:
-        (self._folder / NEAREST).mkdir(exist_ok=True)
-        found.image.save(self._path(NEAREST, found.index), compress_level=3)
-        name, scored = _caption(*picture)
-        words = f"{name}, {scored}, at distance {found.distance:#.3g} of {_printable(found.normal)}"
-        file = self._file(found.index)
-        return html.HeatMap(f"{PICTURES}/{file}", f"{NEAREST}/{file}", words)
-
-    def _draw_grid(self, pictures: Sequence[Scored]) -> None:
-        chosen = cases(pictures, self._card, COLUMNS, among=self._visited)
-        rows = [
-            (name, [self._case(i, pictures[i]) for i in found]) for name, found in chosen.items()
-        ]
-        panels.sheet(rows, COLUMNS, self._card.scale).save(self._folder / "grid.png")
-
-    def _case(self, index: int, picture: Scored) -> panels.Case:
-        with Image.open(self._path(THUMBNAILS, index)) as pair:
-            return panels.Case(pair.copy(), _caption(*picture))
-
-    def _draw_figures(self, evaluation: Evaluation) -> list[str]:
-        figures.draw_histogram(self._folder / "histogram.png", groups(evaluation.pictures))
-        written = ["histogram.png"]
-        for key, (title, ylabel, limit) in CURVES.items():
-            drawn = {
-                name: category.curves[key]
-                for name, category in evaluation.categories.items()
-                if key in category.curves and len(category.curves[key][0])
+        bounds = intervals(evaluation.pictures) if bounds is None else bounds
+        names, visited = list(evaluation.categories), sorted(self._sizes)
+        with self._writing(), self._spool:
+            order = content.order(evaluation.pictures, visited)
+            found = {sort: sheets.layer(self._spool, sort, order, self._side) for sort in SORTS}
+            inside = self._inside(sum(len(x) for one in found.values() for x in one.sheets))
+            self._write_sheets({} if inside else {x: one.sheets for x, one in found.items()})
+            count = len(evaluation.pictures)
+            data = {
+                "pictures": content.pictures(evaluation.pictures, names),
+                "categories": content.limits(self._card, names),
+                "layers": content.layers(found, self._sizes, self._side, count),
+                "full": FULL if self._style.full_size else None,
+                "curves": curves.pixel_curves(evaluation),
+                "nearest": _compared(compared),
+                "history": content.history(facts),
             }
-            alike = len({_printable(name) for name in drawn}) < len(drawn)
-            curves = {repr(n) if alike else _printable(n): curve for n, curve in drawn.items()}
-            if curves:
-                written.append(f"{key}.png")
-                figures.draw_curves(self._folder / written[-1], curves, title, ylabel, limit)
-        return written
+            return rendering.write(
+                self._folder / "index.html",
+                "report.html",
+                title=title,
+                data=data,
+                sheets={sort: one.sheets for sort, one in found.items()} if inside else {},
+                tiles=measured.tiles(evaluation, bounds, self._card),
+                columns=list(measured.columns(evaluation).values()),
+                rows=measured.rows(evaluation, bounds),
+                bounds=bounds,
+                gaps=[*measured.gaps(evaluation), *_unseen(len(compared), alarmed)],
+                left_out=_left_out(evaluation, facts),
+                scale=ends(self._card),
+                gradient=gradient(),
+                facts=facts,
+                shown=len(visited),
+                masks=bool(found["truth"].sheets),
+                why="",
+            )
 
-    def _file(self, index: int) -> str:
-        return f"{index:05d}_{_file_name(self._records[index].name)}.png"
+    def _inside(self, size: int) -> bool:
+        return {"auto": size <= INSIDE, "inside": True, "beside": False}[self._style.sheets]
 
-    def _path(self, kind: str, index: int) -> Path:
-        return self._folder / kind / self._file(index)
+    def _write_sheets(self, found: dict[str, list[bytes]]) -> None:
+        """Those of the sheets that lie beside the page; those of an earlier page go."""
+        for old in (*self._of(SHEETS, "-[0-9]*"), *self._of(FULL, "", "[0-9]*_")):
+            if old.parent.name == SHEETS or not self._style.full_size:
+                old.unlink()
+        for sort, several in found.items():
+            (self._folder / SHEETS).mkdir(exist_ok=True)
+            for number, sheet in enumerate(several):
+                (self._folder / SHEETS / f"{sort}-{number:03d}.webp").write_bytes(sheet)
+
+    def _of(self, folder: str, after: str, before: str = "") -> Iterator[Path]:
+        """Files of ours in a folder of the report."""
+        for sort in SORTS:
+            yield from list((self._folder / folder).glob(f"{before}{sort}{after}.webp"))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -166,90 +187,64 @@ class Report:
             raise OSError(number, f"{reason}; {advice}", str(self._folder)) from error
 
 
-def cases(
-    pictures: Sequence[Scored], card: Card, count: int, among: Collection[int]
-) -> dict[str, list[int]]:
-    """The best and worst cases: for each sort, the indices of its `count` clearest pictures.
-
-    An alarm is a score above the card's limit for the picture's category; pictures are ordered by
-    how far from it they are.
+def untested(
+    folder: str | os.PathLike[str], title: str, why: str, facts: Facts, card: Card | None = None
+) -> Path:
+    """Writes the page of a run that cannot be measured: without test pictures, or without a model.
 
     Args:
-      pictures: of the whole test set.
-      card: the model's.
-      count: how many of each sort, at most.
-      among: indices of pictures that may be chosen.
+      folder: of the report; made where it is missing.
+      title: of the page.
+      why: there are no results, in a sentence.
+      facts: what is known of the run.
+      card: the run's, if it has one.
+
+    Raises:
+      OSError: the folder cannot be written.
     """
-    anomalous, margin = _labels_and_margins(pictures, card)
-    alarm = margin > 0
-    allowed = np.isin(np.arange(len(pictures)), list(among))
-
-    def first(chosen: Bool[NpArray, "N"], order: Float[NpArray, "N"]) -> list[int]:
-        indices = np.flatnonzero(chosen & allowed)
-        return indices[np.argsort(order[indices], kind="stable")][:count].tolist()
-
-    return {
-        "Most confident hits": first(anomalous & alarm, -margin),
-        "Weakest hits": first(anomalous & alarm, margin),
-        "Missed anomalies": first(anomalous & ~alarm, margin),
-        "False alarms": first(~anomalous & alarm, -margin),
-        "Hardest normals without alarm": first(~anomalous & ~alarm, -margin),
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    data = {
+        "pictures": None,
+        "categories": [] if card is None else content.limits(card, list(card.normals)),
+        "history": content.history(facts),
     }
+    return rendering.write(
+        Path(folder) / "index.html",
+        "report.html",
+        title=title, data=data, sheets={}, tiles=[], columns=[], rows=[], bounds=None, gaps=[why],
+        left_out=facts.left_out, scale=("", "", ""), gradient="", facts=facts, shown=0, masks=False,
+        why=why,
+    )  # fmt: skip
 
 
-def alarms(pictures: Sequence[Scored], card: Card) -> list[int]:
-    """The indices of all pictures that raise one, as in `cases`, the clearest first.
-
-    Of several categories first the clearest of each, then their second ones, and so on.
-    """
-    _, margin = _labels_and_margins(pictures, card)
-    found, seen = [], dict.fromkeys((picture.record.category for picture in pictures), 0)
-    for i in np.argsort(-margin, kind="stable").tolist():
-        if margin[i] > 0:
-            category = pictures[i].record.category
-            found.append((seen[category], i))
-            seen[category] += 1
-    return [i for _, i in sorted(found, key=lambda place: place[0])]
+def side(count: int) -> int:
+    """Of a small picture, in pixels: the more pictures, the smaller."""
+    return next((size for most, size in SIDES if count <= most), SMALLEST)
 
 
-def _labels_and_margins(
-    pictures: Sequence[Scored], card: Card
-) -> tuple[Bool[NpArray, "N"], Float[NpArray, "N"]]:
-    """Whether pictures are anomalous, and how far their scores are above the card's limit."""
-    scores = np.array([picture.score for picture in pictures])
-    anomalous = np.array([picture.record.label == 1 for picture in pictures])
-    categories = np.array([picture.record.category for picture in pictures])
-    margin = np.zeros(len(pictures))
-    for name in np.unique(categories):
-        members = categories == name
-        limit = card.limits(name).score
-        margin[members] = scores[members] - (scores[members].max() if limit is None else limit)
-    return anomalous, margin
+def ends(card: Card) -> list[str]:
+    """The values at the lowest, middle and highest colour."""
+    return numbers((card.scale.low, card.scale.normal, card.scale.high))
 
 
-def groups(pictures: Sequence[Scored]) -> dict[str, Float[NpArray, "_"]]:
-    """Scores of normal pictures under "good", and of each type of defect under its name.
-
-    Where there are more than ROWS types, those of each kind, "structural" or "logical", are put
-    together; those without a kind are "anomalous".
-    """
-    many = len({picture.record.defect for picture in pictures}) > ROWS
-    found: dict[str, list[float]] = {}
-    for record, score in sorted(pictures, key=lambda x: (x.record.label, x.record.defect)):
-        name = (record.kind or "anomalous") if many and record.label else record.defect
-        found.setdefault(_printable(name), []).append(score)
-    return {name: np.array(scores) for name, scores in found.items()}
+def _unseen(compared: int, alarmed: int) -> list[str]:
+    if not 0 < compared < alarmed:
+        return []
+    return [f"only the clearest {compared} of {alarmed} alarms stand beside a normal picture"]
 
 
-def _caption(record: Record, score: float) -> tuple[str, str]:
-    return _printable(record.name), f"{_printable(record.defect)}   score {score:#.4g}"
+def _left_out(evaluation: Evaluation, facts: Facts | None) -> list[LeftOut]:
+    more = [] if facts is None else facts.left_out
+    return list(dict.fromkeys([*evaluation.left_out, *more]))
 
 
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _file_name(name: str) -> str:
-    """What may be in a file's name on every system; at most 240 bytes. Not always unique."""
-    kept = "".join(c if c.isprintable() and c not in '/\\:*?"<>|% ' else "_" for c in name)
-    return kept[:60].rstrip(".")
+def _compared(found: Sequence[Comparison]) -> dict[str, Any]:
+    """What is shown beside alarms, by the index of the picture."""
+    return {
+        str(one.index): {
+            "image": rendering.webp_url(sheets.webp(np.asarray(one.image), 82)),
+            "normal": printable(one.normal),
+            "distance": float(f"{one.distance:.4g}"),
+        }
+        for one in found
+    }

@@ -1,42 +1,16 @@
 """A page about new pictures: how many, which are the most anomalous, and where."""
 
 import heapq
-import html
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from jaxad.progress import printable
+from jaxad.report import rendering
 
 SHOWN = 200  # pictures, at most
-PAGE = Template("""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>$title</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1640px; margin: 2em auto;
-       padding: 0 1em }
-table { border-collapse: collapse; font-size: 13px }
-td, th { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ddd }
-td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere }
-.anomalous { font-weight: 600 }
-img { max-height: 120px; max-width: 240px }
-</style>
-<h1>$title</h1>
-<p>$counts. An alarm is a score above $limits.</p>
-<p>$which</p>
-<table>
-<tr><th>picture<th>score<th>percentile<th>p-value<th>label<th>regions<th>map</tr>
-$rows
-</table>
-$bad
-</html>
-""")
 
 
 def write(
@@ -72,41 +46,30 @@ def write(
     total = sum(counts.values()) - counts["cannot be used"]
     which = "All pictures" if len(shown) == total else f"The {len(shown)} highest of {total} scores"
     each = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-    text = PAGE.substitute(
-        title=html.escape(title),
-        counts=html.escape(each) or "No pictures",
-        limits=html.escape(limits),
-        which=f"{which}, highest first:",
-        bad=_listed(bad, counts["cannot be used"]),
-        rows="\n".join(_row(row, overlay(row["path"])) for row in shown),
+    return rendering.write(
+        folder / "index.html",
+        "predictions.html",
+        title=title,
+        counts=each,
+        limits=limits,
+        which=which,
+        rows=[_row(row, overlay(row["path"])) for row in shown],
+        bad=bad,
+        more=counts["cannot be used"] - len(bad),
     )
-    path = folder / "index.html"
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", errors="replace")
-    part.replace(path)
-    return path
 
 
-def _listed(bad: list[str], count: int) -> str:
-    if not bad:
-        return ""
-    lines = [f"<li>{html.escape(printable(reason))}" for reason in bad]
-    lines += [f"<li>and {count - len(bad)} more"] if count > len(bad) else []
-    return "<h2>Cannot be used</h2>\n<ul>\n" + "\n".join(lines) + "\n</ul>"
-
-
-def _row(row: dict[str, Any], overlay: str | None) -> str:
-    label, image = row["label"] or "none", ""
-    if overlay is not None:
-        link = quote(os.fsencode(overlay))
-        shown = f'<img src="{link}" alt="map over the picture" loading="lazy">'
-        image = f'<a href="{link}">{shown}</a>'
-    name = html.escape(printable(row["path"]))
-    cells = [
-        name, f"{row['score']:.6g}", _number(row["percentile"], ".4g"),
-        _number(row["p_value"], ".3g"), label, str(len(row["regions"])), image,
-    ]  # fmt: skip
-    return f'<tr class="{label}"><td>' + "<td>".join(cells) + "</tr>"
+def _row(row: dict[str, Any], overlay: str | None) -> dict[str, Any]:
+    """A row in words."""
+    return {
+        "path": row["path"],
+        "score": f"{row['score']:.6g}",
+        "percentile": _number(row["percentile"], ".4g"),
+        "p_value": _number(row["p_value"], ".3g"),
+        "label": row["label"] or "none",
+        "regions": len(row["regions"]),
+        "overlay": None if overlay is None else quote(os.fsencode(overlay)),
+    }
 
 
 def _number(value: float | None, how: str) -> str:

@@ -44,7 +44,7 @@ def _draw_field(path: pathlib.Path, field: str, settings: Rows, scores: Scores) 
         for row, members in zip(settings, values, strict=True):
             at = np.full(len(members), places[row[field]])
             axis.plot(at, members, "o", color=figures.NORMAL, alpha=0.5, ms=4)
-        lines = _lines(field, levels, settings, values)
+        lines = joined(field, levels, settings, values)
         for line in lines:
             axis.plot(
                 [places[level] for level in line], list(line.values()),
@@ -64,7 +64,7 @@ def _draw_field(path: pathlib.Path, field: str, settings: Rows, scores: Scores) 
     figures.save(figure, path)
 
 
-def _lines(
+def joined(
     field: str, levels: Sequence[Any], settings: Rows, values: Float[np.ndarray, "S K"]
 ) -> list[dict[Any, float]]:
     """Mean over the seeds by value of the field, for each choice of all else that has several."""

@@ -74,12 +74,13 @@ def write(
     keys: Array,
     scores: Scores,
 ) -> None:
-    """Writes `sweep.csv`, `sweep.jsonl`, `summary.txt` and a plot for each swept field.
+    """Writes `sweep.csv`, `sweep.jsonl`, `summary.txt`, a page and a plot for each swept field.
 
     Raises:
       OSError: the folder cannot be written.
     """
-    from jaxad.sweep.plots import draw  # matplotlib takes a second to import
+    from jaxad.sweep import page  # its plots' matplotlib takes a second to import
+    from jaxad.sweep.plots import draw
 
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +93,7 @@ def write(
     (folder / "sweep.jsonl").write_text("".join(lines), encoding="utf-8")
     (folder / "summary.txt").write_text(text(configs, scores) + "\n", encoding="utf-8")
     draw(folder, configs, scores)
+    page.write(folder, detector, configs, scores)
 
 
 def text(configs: Sequence[Any], scores: Scores, metrics: Sequence[str] = TEXT_METRICS) -> str:

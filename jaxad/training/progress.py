@@ -84,6 +84,7 @@ class Progress:
         for name, series in values.items():
             if not np.isfinite(series).all():
                 bad = step - len(series) + 1 + int(np.argmin(np.isfinite(series)))
+                self._write({"step": bad, name: None})  # for who looks at the run afterwards
                 raise FloatingPointError(
                     f"{name} is {series[~np.isfinite(series)][0]} at step {bad}: the learning rate "
                     "may be too high, or a setting or a weight out of range; checkpoints saved "

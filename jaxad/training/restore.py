@@ -55,21 +55,11 @@ def finished(folder: str | os.PathLike) -> Finished:
     ('autoencoder', 2, 'autoencoder')
     """
     path = pathlib.Path(folder).expanduser().absolute()
-    if not path.is_dir():
-        raise FileNotFoundError(f"there is no run folder {path}")
-    record = records.read(path)
-    if record is None or "method" not in record:
-        inside = sorted(file.parent.name for file in path.glob(f"*/{records.FILE}"))
-        more = f", but there are some in it, {', '.join(inside)}: name one" if inside else ""
-        raise FileNotFoundError(
-            f"{path} is not the folder of a run: it has no {records.FILE} of one{more}"
-        )
+    detector, cfg, record = recorded(path)
     if not (path / "model").is_dir():
         raise FileNotFoundError(
             f"the run in {path} is not finished: it has no model; start its command again"
         )
-    detector = named(record["method"])
-    cfg = _config(detector, record["settings"], path)
     pretrained = load_for(cfg)
     for name, tree in pretrained.items():
         if records.fingerprint(tree) != record["pretrained"].get(name):
@@ -79,6 +69,27 @@ def finished(folder: str | os.PathLike) -> Finished:
             )
     state = RunFolder(path).restore_model(abstract_state(detector, cfg, pretrained))
     return Finished(detector, cfg, pretrained, state, record)
+
+
+def recorded(folder: str | os.PathLike) -> tuple[Detector, Any, dict]:
+    """Method, settings and record of a run, finished or not.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or no run in it.
+      ValueError: the record is damaged, or the method or a setting unknown here.
+    """
+    path = pathlib.Path(folder).expanduser().absolute()
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no run folder {path}")
+    record = records.read(path)
+    if record is None or "method" not in record:
+        inside = sorted(file.parent.name for file in path.glob(f"*/{records.FILE}"))
+        more = f", but there are some in it, {', '.join(inside)}: name one" if inside else ""
+        raise FileNotFoundError(
+            f"{path} is not the folder of a run: it has no {records.FILE} of one{more}"
+        )
+    detector = named(record["method"])
+    return detector, _config(detector, record["settings"], path), record
 
 
 def _config(detector: Detector, settings: dict, path: pathlib.Path) -> Any:

@@ -1,9 +1,12 @@
 """A trained state becomes metrics, pictures and a page."""
 
+import base64
+import io
 import json
 
 import jax
 import pytest
+from made_up import data_of
 from PIL import Image
 
 from jaxad.report.assess import assess
@@ -15,13 +18,15 @@ def test_a_report_and_the_metrics_are_written(tiny, carded, tmp_path):
     found = assess(detector, cfg, pretrained, state, data, card, tmp_path, "Tiny")
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert written["mean"]["image_auroc"] == found.mean["image_auroc"] == 1.0
-    report = tmp_path / "report"
-    assert "Tiny" in (report / "index.html").read_text()
-    pictures = list((report / "pictures").iterdir())
-    assert len(pictures) == len(data.test)
-    for picture in [*pictures, report / "grid.png", report / "histogram.png"]:
-        with Image.open(picture) as image:
-            image.verify()
+    assert written["intervals"]["mean"]["image_auroc"] == [1.0, 1.0]
+    page = tmp_path / "report" / "index.html"
+    assert "<title>Tiny</title>" in page.read_text()
+    found = data_of(page)
+    assert len(found["pictures"]["name"]) == len(data.test)
+    assert min(found["layers"]["at"]["picture"]) == 0
+    text = page.read_text()
+    for words in ("to learn from", "held out", "batch_size", "image AUROC"):
+        assert words in text
 
 
 def test_without_a_test_set_it_says_so(tiny, carded, tmp_path):
@@ -50,15 +55,13 @@ def test_alarms_stand_beside_the_normal_place_that_is_nearest(tiny, carded, tmp_
     detector, cfg, pretrained, state, card, _ = carded("patchcore")
     data = tiny("patchcore")[3]
     assess(detector, cfg, pretrained, state, data, card, tmp_path, learned=data.train)
-    page = (tmp_path / "report" / "index.html").read_text()
-    drawn = sorted((tmp_path / "report" / "nearest").iterdir())
-    assert len(drawn) == 3  # the painted ones
-    assert page.count('class="wide"') == 3
-    assert "nearest to them among the normal pictures" in page
-    assert any(f"of {record.name}" in page for record in data.train.records)
-    for picture in drawn:
-        assert f"nearest/{picture.name}" in page
-        with Image.open(picture) as image:
+    found = data_of(tmp_path / "report" / "index.html")["nearest"]
+    assert len(found) == 3  # the painted ones
+    names = {record.name for record in data.train.records}
+    for one in found.values():
+        assert one["normal"] in names
+        content = base64.b64decode(one["image"].removeprefix("data:image/webp;base64,"))
+        with Image.open(io.BytesIO(content)) as image:
             image.verify()
 
 
@@ -68,5 +71,4 @@ def test_without_the_pictures_it_learned_from_no_comparison_is_shown(name, tiny,
     data = tiny(name)[3]
     learned = data.train if name == "stfpm" else None
     assess(detector, cfg, pretrained, state, data, card, tmp_path, learned=learned)
-    assert not (tmp_path / "report" / "nearest").exists()
-    assert "nearest to them" not in (tmp_path / "report" / "index.html").read_text()
+    assert data_of(tmp_path / "report" / "index.html")["nearest"] == {}

@@ -114,9 +114,9 @@ def test_a_plots_lines_join_settings_that_differ_in_one_field_alone():
         {"lr": 9.0, "penalty": False}, {"lr": 100.0, "penalty": True},
     ]  # fmt: skip
     values = np.array([[0.5, 0.7], [0.8, np.nan], [0.1, 0.1], [np.nan, np.nan]])
-    (line,) = plots._lines("lr", [9.0, 10.0, 100.0], settings, values)
+    (line,) = plots.joined("lr", [9.0, 10.0, 100.0], settings, values)
     assert list(line.items()) == [(9.0, 0.8), (10.0, pytest.approx(0.6))]
-    assert plots._lines("penalty", [False, True], settings, values) == [{False: 0.1, True: 0.8}]
+    assert plots.joined("penalty", [False, True], settings, values) == [{False: 0.1, True: 0.8}]
 
 
 def test_the_text_shows_what_differs_and_what_diverged(job, scores):
