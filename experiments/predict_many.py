@@ -80,8 +80,9 @@ def trial(folder: pathlib.Path, options: Options) -> dict[str, Any]:
     for number in range(1, options.kills + 1):
         moment = number * options.files // (options.kills + 1)
 
-        def kill(process: subprocess.Popen, moment: int = moment) -> None:
-            if (rows := lines(folder / "two")) >= moment:
+        def kill(process: subprocess.Popen, number: int = number, moment: int = moment) -> None:
+            # Once: one that was killed may be found alive for a moment yet.
+            if len(killed_at) < number and (rows := lines(folder / "two")) >= moment:
                 killed_at.append(rows)
                 process.send_signal(signal.SIGKILL)
 

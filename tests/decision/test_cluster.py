@@ -145,6 +145,28 @@ def plain(rows):
     return found
 
 
+def assert_alike(found, right):
+    """Equal but for the last digits, which on some processors a place in a batch decides."""
+    assert found.keys() == right.keys()
+    for path, row in right.items():
+        assert numbers(found[path]) == pytest.approx(numbers(row), rel=1e-5), path
+        assert words(found[path]) == words(row)
+
+
+def numbers(value):
+    """All numbers in a row, in their order."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [number for one in value for number in numbers(one)]
+    return [value] if isinstance(value, int | float) else []
+
+
+def words(row):
+    """What is no number in a row, nor has any inside."""
+    return {name: x for name, x in row.items() if x is None or isinstance(x, str)}
+
+
 @pytest.mark.slow
 class TestWorkers:
     pytestmark = quiet
@@ -152,11 +174,11 @@ class TestWorkers:
     def test_rows_are_those_of_one_machine_also_when_a_worker_is_killed(self, run, paths, team):
         load = functools.partial(workers.load, run)
         right = plain(bulk.rows(load(), paths))
-        assert plain(workers.rows(team, load, paths)) == right
+        assert_alike(plain(workers.rows(team, load, paths)), right)
         found = workers.rows(team, load, paths, at_once=4)
         first = next(found)
         os.kill(script("predict_on_ray").workers(os.getpid())[0], signal.SIGKILL)
-        assert plain([first, *found]) == right
+        assert_alike(plain([first, *found]), right)
         assert sum("error" in row for row in right.values()) == 2
 
     def test_what_is_raised_in_a_worker_is_raised_here(self, run, paths, team, tmp_path):
