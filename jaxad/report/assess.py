@@ -81,13 +81,19 @@ def assess(
     bounds = intervals(evaluation.pictures)
     told = evaluation.as_dict() | {"intervals": bounds.as_dict()}
     record.write_json(folder / "evaluation.json", told)
-    compared, alarmed = [], alarms(evaluation.pictures, card)
-    if detector.nearest is not None and learned is not None:
+    compared, alarmed, gap = [], alarms(evaluation.pictures, card), ""
+    if detector.nearest is None:
+        gap = f"{detector.name} remembers no pictures"
+    elif learned is None:
+        gap = "the pictures that the run learned from are not at hand"
+    else:
         arguments = detector, cfg, pretrained, state, test, learned, alarmed[:COMPARED]
         try:
             compared = list(comparisons(*arguments))
         except (OSError, ValueError) as error:  # a picture that cannot be read any more
             log.warning("alarms are not shown beside normal pictures: %s", error)
+            gap = str(error)
     about = facts(detector, cfg, folder if run is None else Path(run), data)
-    report.finish(evaluation, title, compared, len(alarmed), about, bounds)
+    gaps = [f"no alarm stands beside the nearest normal picture: {gap}"] if gap else []
+    report.finish(evaluation, title, compared, len(alarmed), about, bounds, gaps)
     return evaluation

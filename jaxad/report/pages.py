@@ -108,6 +108,7 @@ class Report:
         alarmed: int = 0,
         facts: Facts | None = None,
         bounds: Intervals | None = None,
+        gaps: Sequence[str] = (),
     ) -> Path:
         """Writes the page; returns its path.
 
@@ -120,6 +121,7 @@ class Report:
           alarmed: how many alarms there are, of which these are the clearest.
           facts: what is known of the run.
           bounds: of the image metrics; measured here where they are not given.
+          gaps: what else was not measured or is not shown, in sentences.
         """
         bounds = intervals(evaluation.pictures) if bounds is None else bounds
         names, visited = list(evaluation.categories), sorted(self._sizes)
@@ -148,7 +150,7 @@ class Report:
                 columns=list(measured.columns(evaluation).values()),
                 rows=measured.rows(evaluation, bounds),
                 bounds=bounds,
-                gaps=[*measured.gaps(evaluation), *_unseen(len(compared), alarmed)],
+                gaps=[*measured.gaps(evaluation), *_unseen(len(compared), alarmed), *gaps],
                 left_out=_left_out(evaluation, facts),
                 scale=ends(self._card),
                 gradient=gradient(),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made_up import data_of
 from PIL import Image
 
 from jaxad.cli.main import main
@@ -32,16 +33,21 @@ def run(tmp_path, capsys):
 
 
 def page(folder):
-    return (folder / "report" / "index.html").read_text()
+    return folder / "report" / "index.html"
+
+
+def compared(folder):
+    """The alarms that stand beside a normal picture."""
+    return data_of(page(folder))["nearest"]
 
 
 def test_training_and_evaluation_show_what_is_nearest_with_odd_names_escaped(run, capsys):
     _, folder, _ = run
-    assert page(folder).count('class="wide"') == 2
-    assert "b&scratch" not in page(folder)
+    assert len(compared(folder)) == 2
+    assert "b&scratch" not in page(folder).read_text()
     assert main(["evaluate", str(folder)]) == 0
     assert "learned from others" not in capsys.readouterr().out
-    assert page(folder).count('class="wide"') == 2
+    assert len(compared(folder)) == 2
 
 
 def test_pictures_that_the_run_did_not_learn_from_are_not_shown(run, capsys):
@@ -51,7 +57,8 @@ def test_pictures_that_the_run_did_not_learn_from_are_not_shown(run, capsys):
     assert main(["evaluate", str(folder)]) == 0
     said = capsys.readouterr().out
     assert "alarms are not shown beside normal pictures: the run learned from others" in said
-    assert 'class="wide"' not in page(folder)
+    assert compared(folder) == {}
+    assert "the pictures that the run learned from are not at hand" in page(folder).read_text()
 
 
 def test_a_training_picture_that_is_gone_costs_the_comparison_alone(run, monkeypatch, caplog):
@@ -64,4 +71,5 @@ def test_a_training_picture_that_is_gone_costs_the_comparison_alone(run, monkeyp
     (folder / "evaluation.json").unlink()
     assert main(["evaluate", str(folder)]) == 0
     assert (folder / "evaluation.json").exists()
-    assert 'class="wide"' not in page(folder)
+    assert compared(folder) == {}
+    assert "there is no picture 3.png" in page(folder).read_text()
