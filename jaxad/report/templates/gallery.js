@@ -51,8 +51,8 @@ function draw() {
   if (!step) return;
   const rows = Math.min(Math.ceil(shown.length / columns), gallery.all ? Infinity : ROWS);
   // One row at least, wherever the page is: the keyboard has to find a way in.
-  const first = Math.max(0, Math.min(rows - 1, Math.floor(-top / step) - 2));
-  const last = Math.max(first + 1, Math.min(rows, Math.ceil((innerHeight - top) / step) + 2));
+  const first = !gallery.all ? 0 : Math.max(0, Math.min(rows - 1, Math.floor(-top / step) - 2));
+  const last = !gallery.all ? rows : Math.max(first + 1, Math.min(rows, Math.ceil((innerHeight - top) / step) + 2));
   const [from, to] = [first * columns, last * columns];
   if (from === gallery.from && to === gallery.to) return;
   [gallery.from, gallery.to] = [from, to];
