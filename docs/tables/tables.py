@@ -68,6 +68,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "many_files": decisions.many_files,
     "large_sets": of_data.large_sets,
     "memory_of_a_picture": of_data.memory_of_a_picture,
+    "reports": of_data.reports,
     "cookies": comparison.cookies,
     "distillation_defects": distillation.distillation_defects,
     "distillation_folders": comparison.distillation_folders,
@@ -105,10 +106,10 @@ def main(*arguments: str) -> int:
 
 
 def pages() -> list[pathlib.Path]:
-    """The front page, that of large sets, those of the results, and those of the methods."""
+    """The front page, two how-to pages, those of the results, and those of the methods."""
     docs = ROOT / "docs"
     several = [*sorted(docs.glob("results/*.md")), *sorted(docs.glob("methods/*.md"))]
-    return [ROOT / "README.md", docs / "large_sets.md", *several]
+    return [ROOT / "README.md", docs / "large_sets.md", docs / "report.md", *several]
 
 
 def tables_on(page: pathlib.Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Tables of how many pictures can be opened, and of what each of them takes."""
+"""Tables of how many pictures can be opened or shown, and of what each of them takes."""
 
 from tables_read import Rows, stored
 
@@ -22,6 +22,21 @@ def memory_of_a_picture() -> Rows:
         taken = one["bytes_per_picture"]
         cells = [f"{taken[name]:,.0f}" for name in ("listing", "shards")]
         rows.append([f"{one['from']:,} to {one['to']:,}", *cells])
+    return rows
+
+
+def reports() -> Rows:
+    """What pages of two sizes take."""
+    rows = [["pictures", "of", "in all", "the page", "written", "opened"]]
+    for count in (200, 10_000):
+        one = stored(f"report_{count}")
+        written = one["visit"] * count + one["finish"]
+        rows.append(
+            [
+                f"{count:,}", f"{one['side']} px", f"{one['bytes'] / 1e6:.1f} MB",
+                f"{one['page'] / 1e6:.1f} MB", f"{written:.0f} s", f"{one['opened']:.2f} s",
+            ]
+        )  # fmt: skip
     return rows
 
 

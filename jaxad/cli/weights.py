@@ -60,7 +60,7 @@ class ConvertOptions:
 def main(words: Sequence[str]) -> None:
     """The verb."""
     what, *rest = words or ["--help"]
-    if what in ("-h", "--help"):
+    if what in ("-h", "--help") or (what == "list" and rest in (["-h"], ["--help"])):
         print(HELP)
     elif what == "list" and not rest:
         print("\n".join(listed()))

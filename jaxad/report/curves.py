@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray as NpArray
 
 from jaxad.evaluation.results import Evaluation
+from jaxad.progress import printable
 
 STEP = 1 / 300  # a curve's points are at least so far apart in either direction
 POINTS = 400  # of a history, at most
@@ -43,7 +44,7 @@ def pixel_curves(evaluation: Evaluation) -> list[dict[str, Any]]:
         for name, category in evaluation.categories.items():
             x, y = category.curves.get(key, (np.zeros(0), np.zeros(0)))
             if len(x):
-                lines[name] = [_short(values) for values in thinned(x, y)]
+                lines[printable(name)] = [_short(values) for values in thinned(x, y)]
         if lines:
             found.append({"title": title, "vertical": vertical, "limit": limit, "lines": lines})
     return found

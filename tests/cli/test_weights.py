@@ -264,3 +264,8 @@ def test_the_list_names_the_terms_and_the_place_of_every_set(run, tmp_path, monk
     for part in ("mine", "licence: Apache-2.0", "https://example.org", str(tmp_path / "mine")):
         assert part in said
     assert "resnet18" in said.splitlines()[-1]  # which is not there, and can be made
+
+
+def test_list_has_a_help(capsys):
+    assert main(["weights", "list", "--help"]) == 0
+    assert "the weight sets found here" in capsys.readouterr().out
