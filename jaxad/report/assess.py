@@ -93,7 +93,8 @@ def assess(
         except (OSError, ValueError) as error:  # a picture that cannot be read any more
             log.warning("alarms are not shown beside normal pictures: %s", error)
             gap = str(error)
-    about = facts(detector, cfg, folder if run is None else Path(run), data)
+    place = folder if run is None else Path(run)
+    about = facts(detector, cfg, place, data, own=learned is not None)
     gaps = [f"no alarm stands beside the nearest normal picture: {gap}"] if gap else []
     report.finish(evaluation, title, compared, len(alarmed), about, bounds, gaps)
     return evaluation

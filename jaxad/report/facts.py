@@ -1,6 +1,7 @@
 """What a page tells of a run beside its results: settings, pictures, training, how to make it."""
 
 import importlib.metadata
+import logging
 import pathlib
 import platform
 from collections import Counter
@@ -17,6 +18,8 @@ from jaxad.data.view import WHOLE
 from jaxad.detector import Detector, static_settings, values
 from jaxad.report import curves, sheets
 from jaxad.training import record as records
+
+log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
 SAMPLES, TYPES = 8, 24  # pictures of a row; types of defect that have a row each
@@ -71,7 +74,9 @@ class Facts(NamedTuple):
     about: list[tuple[str, str]]
 
 
-def facts(detector: Detector, cfg: Any, run: pathlib.Path, data: Data | None) -> Facts:
+def facts(
+    detector: Detector, cfg: Any, run: pathlib.Path, data: Data | None, own: bool = True
+) -> Facts:
     """What the folder of a run and its data tell.
 
     Args:
@@ -79,9 +84,10 @@ def facts(detector: Detector, cfg: Any, run: pathlib.Path, data: Data | None) ->
       cfg: its settings.
       run: the folder; where it has no record, less is told.
       data: the pictures; None where they are not at hand.
+      own: whether the run learned from these, and not from others.
 
     Raises:
-      OSError, ValueError: a picture cannot be read, or a file of the run is damaged.
+      OSError, ValueError: a file of the run is damaged.
     """
     record = records.read(run) or {}
     about = record.get(records.ABOUT, {})
@@ -91,7 +97,7 @@ def facts(detector: Detector, cfg: Any, run: pathlib.Path, data: Data | None) ->
     return Facts(
         detector.name,
         _settings(detector, cfg),
-        [] if data is None else _samples(data),
+        [] if data is None else _samples(data, own),
         [*dict.fromkeys(unread), *passed],
         curves.history(run / METRICS),
         cfg.steps,
@@ -133,10 +139,11 @@ def _about(about: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in rows if value is not None]
 
 
-def _samples(data: Data) -> list[Sample]:
+def _samples(data: Data, own: bool) -> list[Sample]:
     """Pictures to learn from, held-out ones, and each type of defect of the test set."""
     found = []
-    for title, source in (("to learn from", data.train), ("held out", data.heldout)):
+    learned = (("to learn from", data.train), ("held out", data.heldout)) if own else ()
+    for title, source in learned:
         found.append(Sample(title, len(source), _strip(source, range(len(source)))))
     if data.test is None:
         return found
@@ -156,11 +163,18 @@ def _strip(source: Source, members: Sequence[int]) -> bytes | None:
     if not chosen:
         return None
     gap = np.full((SIDE, SIDE // 16, 4), 0, np.uint8)
-    parts = [part for index in chosen for part in (_sample(source, index), gap)]
+    seen = [sample for index in chosen if (sample := _sample(source, index)) is not None]
+    parts = [part for sample in seen for part in (sample, gap)]
+    if not parts:
+        return None
     return sheets.webp(np.concatenate(parts[:-1], 1), sheets.QUALITY["picture"])
 
 
-def _sample(source: Source, index: int) -> UInt8[np.ndarray, "s s 4"]:
-    item = source[index]
+def _sample(source: Source, index: int) -> UInt8[np.ndarray, "s s 4"] | None:
+    try:
+        item = source[index]
+    except (OSError, ValueError) as error:  # one that was not needed for what was measured
+        log.warning("not shown among the data of the report: %s", error)
+        return None
     square = item.get("view", WHOLE).square(item["image"], SIDE)
     return np.dstack([square, np.full(square.shape[:2], 255, np.uint8)])

@@ -121,3 +121,11 @@ def test_wrong_use_is_told(run, words, said, capsys):
 def test_a_folder_without_a_run_is_told(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) != 0
     assert "is not the folder of a run" in capsys.readouterr().err
+
+
+def test_other_pictures_are_not_called_those_it_learned_from(trained, run, tmp_path):
+    category(tmp_path / "other", seed=5)
+    assert main(["report", str(run), str(tmp_path / "other")]) == 0
+    text = (run / "on-other" / "report" / "index.html").read_text()
+    assert "to test on: good" in text
+    assert "some pictures to learn from" not in text

@@ -15,7 +15,8 @@ from jaxad.report.assess import assess
 def test_a_report_and_the_metrics_are_written(tiny, carded, tmp_path):
     detector, cfg, pretrained, state, card, _ = carded("stfpm")
     data = tiny("stfpm")[3]
-    found = assess(detector, cfg, pretrained, state, data, card, tmp_path, "Tiny")
+    learned = data.train
+    found = assess(detector, cfg, pretrained, state, data, card, tmp_path, "Tiny", learned)
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert written["mean"]["image_auroc"] == found.mean["image_auroc"] == 1.0
     assert written["intervals"]["mean"]["image_auroc"] == [1.0, 1.0]
