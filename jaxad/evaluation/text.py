@@ -59,16 +59,23 @@ def table(evaluation: Evaluation) -> str:
     lines += ["", "* an oracle: its threshold is picked on the test labels"]
     if any(category.kinds for category in evaluation.categories.values()):
         lines.append("a category with kinds of defects has the mean over its kinds")
+    lines += of_pixels(evaluation)
+    if evaluation.left_out:
+        lines.append(f"pictures left out, since they cannot be read: {len(evaluation.left_out)}")
+        lines += [f"  {reason}" for _, reason in evaluation.left_out]
+    return "\n".join([*lines, *undefined(evaluation)])
+
+
+def of_pixels(evaluation: Evaluation) -> list[str]:
+    """Sentences that say whether pixel metrics are approximate, or missing from all categories."""
+    lines = []
     if evaluation.approximate:
         errors = [error for x in evaluation.categories.values() for error in x.errors.values()]
         worst = math.ceil(1e4 * max(errors)) / 1e4
         lines.append(f"pixel metrics are approximate, off by {worst:.4f} at most")
     if all(x.metrics["pixel_auroc"] is None for x in evaluation.categories.values()):
         lines.append("no pixel metrics: the data set has no masks")
-    if evaluation.left_out:
-        lines.append(f"pictures left out, since they cannot be read: {len(evaluation.left_out)}")
-        lines += [f"  {reason}" for _, reason in evaluation.left_out]
-    return "\n".join([*lines, *undefined(evaluation)])
+    return lines
 
 
 def undefined(evaluation: Evaluation) -> list[str]:

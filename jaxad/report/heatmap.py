@@ -44,17 +44,26 @@ def overlay(
     Raises:
       ValueError: the sizes differ, or the map has NaN or infinite values.
     """
-    for name, other in (("map", map), ("mask", mask)):
-        if other is not None and other.shape != image.shape[:2]:
-            raise ValueError(f"{name} of size {other.shape} over an image of {image.shape[:2]}")
-    if not np.isfinite(map).all():
-        raise ValueError("the map has NaN or infinite values")
+    check(image, map, mask)
     result = tint(np.asarray(Image.fromarray(image).convert("L")), scale(map))
     if mask is not None and mask.any():
         inner, outer = outline(mask)
         result[outer] = 0
         result[inner] = OUTLINE
     return result
+
+
+def check(
+    image: UInt8[NpArray, "H W 3"],
+    map: Float[NpArray, "_ _"],
+    mask: UInt8[NpArray, "_ _"] | Bool[NpArray, "_ _"] | None,
+) -> None:
+    """Raises ValueError where sizes differ, or the map has NaN or infinite values."""
+    for name, other in (("map", map), ("mask", mask)):
+        if other is not None and other.shape != image.shape[:2]:
+            raise ValueError(f"{name} of size {other.shape} over an image of {image.shape[:2]}")
+    if not np.isfinite(map).all():
+        raise ValueError("the map has NaN or infinite values")
 
 
 def tint(grey: UInt8[NpArray, "H W"], position: Float[NpArray, "H W"]) -> UInt8[NpArray, "H W 3"]:

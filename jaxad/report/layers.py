@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxad.data.outline import OUTLINE, outline
 from jaxad.decision.scale import Scale
-from jaxad.report.heatmap import OPACITY, table
+from jaxad.report.heatmap import OPACITY, check, table
 
 
 class Layers(NamedTuple):
@@ -44,11 +44,7 @@ def layers(
     Raises:
       ValueError: the sizes differ, or the map has NaN or infinite values.
     """
-    for name, other in (("map", map), ("mask", mask)):
-        if other is not None and other.shape != image.shape[:2]:
-            raise ValueError(f"{name} of size {other.shape} over an image of {image.shape[:2]}")
-    if not np.isfinite(map).all():
-        raise ValueError("the map has NaN or infinite values")
+    check(image, map, mask)
     height, width = _size(image.shape[:2], side)
     small = lambda pixels, how: np.asarray(Image.fromarray(pixels).resize((width, height), how))
     position = small(scale(map).astype(np.float32), Image.Resampling.BILINEAR)

@@ -8,7 +8,7 @@ from jaxad.data.files import counted
 from jaxad.decision.card import Card
 from jaxad.evaluation.bootstrap import Intervals
 from jaxad.evaluation.results import Evaluation, Metrics
-from jaxad.evaluation.text import COLUMNS, undefined
+from jaxad.evaluation.text import COLUMNS, of_pixels, undefined
 
 # As in the text, where titles below a common head are short; here each stands alone.
 TITLES = {
@@ -103,14 +103,7 @@ def tiles(evaluation: Evaluation, intervals: Intervals, card: Card) -> list[Tile
 
 def gaps(evaluation: Evaluation) -> list[str]:
     """What was not measured, or not exactly, and why."""
-    lines = []
-    if all(x.metrics["pixel_auroc"] is None for x in evaluation.categories.values()):
-        lines.append("no pixel metrics: the data set has no masks")
-    if evaluation.approximate:
-        errors = [error for x in evaluation.categories.values() for error in x.errors.values()]
-        worst = math.ceil(1e4 * max(errors)) / 1e4
-        lines.append(f"pixel metrics are approximate, off by {worst:.4f} at most")
-    lines += undefined(evaluation)
+    lines = [*of_pixels(evaluation), *undefined(evaluation)]
     if evaluation.left_out:
         lines.append(
             f"{counted(len(evaluation.left_out), 'picture')} cannot be read and count nowhere"

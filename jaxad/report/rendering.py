@@ -27,8 +27,11 @@ def write(path: pathlib.Path, template: str, **values: Any) -> pathlib.Path:
     """
     text = _environment().get_template(template).render(**values)
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", errors="replace")
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8", errors="replace")
+        part.replace(path)
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return path
 
 

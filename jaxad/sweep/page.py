@@ -14,8 +14,9 @@ from jaxad.evaluation.text import undefined
 from jaxad.report import rendering
 from jaxad.report.measured import TITLES
 from jaxad.sweep.plots import FEW, Rows, joined
-from jaxad.sweep.scores import Scores, Summary, summary
+from jaxad.sweep.scores import Scores, summary
 from jaxad.sweep.settings import rows
+from jaxad.sweep.table import alive, in_words
 
 PAGE = "index.html"
 
@@ -43,8 +44,8 @@ def write(
         rows=[
             {
                 "setting": [str(value) for value in setting.values()],
-                "seeds": _alive(scores, s),
-                "cells": [_words(found[name][s], s == 0) for name in names],
+                "seeds": alive(scores, s),
+                "cells": [in_words(found[name][s], s == 0) for name in names],
             }
             for s, setting in enumerate(settings)
         ],
@@ -89,23 +90,6 @@ def _gaps(scores: Scores, said: Sequence[str]) -> list[str]:
     diverged = sum(one is None for row in scores.evaluations for one in row)
     lines = [f"{counted(diverged, 'member')} diverged and count nowhere"] if diverged else []
     return [*lines, *dict.fromkeys(said)]
-
-
-def _alive(scores: Scores, setting: int) -> str:
-    members = scores.evaluations[setting]
-    alive = sum(one is not None for one in members)
-    return str(alive) if alive == len(members) else f"{alive} (others diverged)"
-
-
-def _words(found: Summary, first: bool) -> tuple[str, str]:
-    if found.count == 0:
-        return "-", ""
-    spread = "" if math.isnan(found.std) else f" ± {found.std:.4f}"
-    if first or math.isnan(found.difference):
-        return f"{found.mean:.4f}{spread}", ""
-    low, high = found.interval
-    interval = "" if math.isnan(low) else f" ({low:+.4f} to {high:+.4f})"
-    return f"{found.mean:.4f}{spread}", f"{found.difference:+.4f}{interval}"
 
 
 def _some(values: Float[np.ndarray, "S K"]) -> bool:

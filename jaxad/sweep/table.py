@@ -108,10 +108,8 @@ def text(configs: Sequence[Any], scores: Scores, metrics: Sequence[str] = TEXT_M
     lines = [[*names, "seeds", *(x for name in metrics for x in (name, "to the first setting"))]]
     found = {name: summary(scores.metrics[name]) for name in metrics}
     for s, setting in enumerate(settings):
-        alive = sum(one is not None for one in scores.evaluations[s])
-        seeds = f"{alive}" if alive == len(scores.evaluations[s]) else f"{alive} (others diverged)"
-        cells = [cell for name in metrics for cell in _text(found[name][s], s == 0)]
-        lines.append([*(str(setting[name]) for name in names), seeds, *cells])
+        cells = [cell for name in metrics for cell in in_words(found[name][s], s == 0)]
+        lines.append([*(str(setting[name]) for name in names), alive(scores, s), *cells])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     aligned = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -122,7 +120,15 @@ def text(configs: Sequence[Any], scores: Scores, metrics: Sequence[str] = TEXT_M
     return "\n".join([*aligned, *said])
 
 
-def _text(found: Summary, first: bool) -> list[str]:
+def alive(scores: Scores, setting: int) -> str:
+    """How many seeds of a setting did not diverge, in words."""
+    members = scores.evaluations[setting]
+    count = sum(one is not None for one in members)
+    return f"{count}" if count == len(members) else f"{count} (others diverged)"
+
+
+def in_words(found: Summary, first: bool) -> list[str]:
+    """Mean and deviation, and the difference to the first setting with its interval."""
     if found.count == 0:
         return ["-", ""]
     spread = "" if math.isnan(found.std) else f" ± {found.std:.4f}"
