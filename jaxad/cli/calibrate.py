@@ -4,6 +4,7 @@ import pathlib
 import shutil
 from collections.abc import Sequence
 
+from jaxad.bundle.manifest import is_bundle
 from jaxad.cli import script
 from jaxad.cli.errors import Usage
 from jaxad.cli.inputs import inputs, said
@@ -57,6 +58,8 @@ def main(words: Sequence[str]) -> None:
 
 def _calibrate(places: Sequence[str], options: CardOptions) -> None:
     folder, found = folder_of(places[0]), inputs(places[1:])
+    if options.out is None and is_bundle(folder):
+        raise Usage(f"{folder} is a bundle, which stays as it is: give --out FILE for the card")
     file = cards.place(folder, options.tiles) if options.out is None else folder_of(options.out)
     if file.is_dir() or not file.absolute().parent.is_dir():
         raise Usage(f"--out {options.out}: expected a file in a folder that is there: card.json")
@@ -90,7 +93,7 @@ def _before(folder: pathlib.Path, file: pathlib.Path, options: CardOptions) -> c
     if not file.exists():
         file = cards.place(folder, options.tiles)
     run = finished(folder)
-    model = cards.fingerprint(run.pretrained, run.state)
+    model = run.model
     tiles = options.tiles or 0
     if file.exists():
         try:

@@ -31,6 +31,7 @@ from jaxad.nets.extractors import load_for
 from jaxad.report.assess import assess
 from jaxad.report.facts import facts
 from jaxad.report.pages import Style, untested
+from jaxad.training import record as records
 from jaxad.training.epochs import steps_of
 from jaxad.training.features import MEMORY
 from jaxad.training.fitting import run as run_in_folder
@@ -201,7 +202,7 @@ def carded(
     file = workdir / cards.FILE
     if file.exists():
         card = cards.read(file)
-        if card.model == cards.fingerprint(pretrained, state):  # perhaps of today's light
+        if card.model == records.model(pretrained, state):  # perhaps of today's light
             if options.folds or options.target_fpr not in (cards.TARGET, card.target_fpr):
                 log.warning(
                     "%s is kept, for %g false alarms: `jaxad calibrate` or `jaxad predict "

@@ -19,6 +19,8 @@ VERBS = {
     "compare": "score the same pictures with several runs, and show where verdicts differ",
     "calibrate": "make a new decision card from normal pictures, without training",
     "drift": "tell whether new pictures still score as the card's normal ones did",
+    "export": "write a trained model as a folder that works elsewhere, without jaxad too",
+    "serve": "answer pictures over HTTP, with a page to try them",
     "sweep": "train several settings and seeds together, and compare them",
     "methods": "what there is to train: paper, what it reads, weights",
     "weights": "list the networks found here and their licences, or convert a published file",

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from jaxad.bundle.manifest import is_bundle
 from jaxad.cli import found as findings
 from jaxad.cli import script
 from jaxad.cli.data import pictures, together
@@ -22,7 +23,7 @@ from jaxad.evaluation.results import Evaluation, joined
 from jaxad.report.pages import Style
 from jaxad.training import contents
 from jaxad.training import record as records
-from jaxad.training.restore import Finished, finished
+from jaxad.training.restore import Finished, finished, has_model
 
 FIXED = ("bits", "orientation", "fit", "region")  # of a run, and of all pictures that it sees
 AS_BEFORE = ("mask_threshold", "max_pixels")
@@ -86,12 +87,12 @@ def measure(
     if not places or len(places) > 2:
         raise Usage(f"expected the folder of a run and perhaps DATA: {usage}")
     prepare(devices.device)
-    asked_for = _Asked(usage, places, options.out, chosen, style(options), unmeasured)
+    asked_for = Asked(usage, places, options.out, chosen, style(options), unmeasured)
     with script.devices(devices.mesh):
         _measured(folder_of(places[0]), asked_for)
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """What a command line asks for."""
 
     usage: str
@@ -99,7 +100,7 @@ class _Asked(NamedTuple):
     out: str | None
     chosen: PictureOptions
     style: Style
-    unmeasured: Callable[[pathlib.Path, pathlib.Path], None] | None
+    unmeasured: Callable[[pathlib.Path, pathlib.Path], None] | None = None
 
     def reading(self, entries: dict[str, Any], category: str) -> Reading:
         """How pictures of a category are read."""
@@ -109,24 +110,26 @@ class _Asked(NamedTuple):
         return replace(as_before(plain, entries, category), **here)
 
 
-def _measured(root: pathlib.Path, command: _Asked) -> None:
+def _measured(root: pathlib.Path, command: Asked) -> None:
     """Measures each run in a folder, and says what came out."""
     folders = runs(root)
     other = bool(command.places[1:] or command.chosen.normal)
     results: dict[str, Evaluation] = {}
     for folder in folders:
         alone = len(folders) == 1
-        if command.unmeasured is not None and not (folder / "model").is_dir():
+        if command.unmeasured is not None and not has_model(folder):
             inside = [] if alone else [folder.name]
             command.unmeasured(folder, pathlib.Path(command.out or root, *inside))
             continue
         run = finished(folder)
-        card = cards.of_run(folder, run.pretrained, run.state)
+        card = cards.of_run(folder, run.model)
         reading = functools.partial(command.reading, stored(folder))
-        several = _data(run, command, reading, folder, alone)
+        several = data_of(run, command, reading, folder, alone)
         print(findings.said(several))
         for name, one in several.items():
             inside = [folder.name] * (not alone) + [name] * (len(several) > 1)
+            if command.out is None and is_bundle(folder):
+                raise Usage(f"{folder} is a bundle, which stays as it is: give --out FOLDER")
             place = folder / f"on-{name}" if other else folder
             if command.out is not None:
                 place = pathlib.Path(command.out, *inside)
@@ -164,9 +167,9 @@ def runs(root: pathlib.Path) -> list[pathlib.Path]:
     return found
 
 
-def _data(
+def data_of(
     run: Finished,
-    command: _Asked,
+    command: Asked,
     reading: Callable[[str], Reading],
     folder: pathlib.Path,
     alone: bool,

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from jaxad import progress
+from jaxad.bundle.warm import trusted
 from jaxad.cli import on_ray, script
 from jaxad.cli.errors import Usage
 from jaxad.cli.hot_folder import HotFolder
@@ -60,6 +61,7 @@ class ReadingOptions:
     batch_size: int | None = static(None, 1)  # pictures that are computed together
     device: Device | None = static(None)  # what computes; none: the best there is
     mesh: str | None = static(None)  # such as data:8; none: all devices
+    trust_cache: bool = static(False)  # run what lies compiled in the bundle's cache/: it is code
 
 
 def main(words: Sequence[str]) -> None:
@@ -107,6 +109,8 @@ def loaded(run: pathlib.Path, decision: DecisionOptions, reading: ReadingOptions
       ValueError: see `Predictor.load`; or the card cannot promise the rate.
     """
     card = cards.read(pathlib.Path(decision.card)) if decision.card is not None else None
+    if reading.trust_cache:
+        trusted(pathlib.Path(run))
     with script.devices(reading.mesh):
         predictor = Predictor.load(
             run, card=card, category=decision.category, batch_size=reading.batch_size,

@@ -23,6 +23,10 @@ from jaxad.data.reading import Reading
 PLAIN = Reading()
 
 
+class TooManyPixels(ValueError):
+    """A picture has more pixels than `Reading.max_pixels`."""
+
+
 class Header(NamedTuple):
     """What a file's header says of its picture.
 
@@ -52,8 +56,8 @@ def read_image(
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: the file is empty, damaged, no picture, several pictures, one pixel high or wide,
-        larger than `reading` allows, or its numbers have no known range (floating point, 32 bits)
-        or are higher than `reading.bits` allows.
+        larger than `reading` allows (`TooManyPixels`), or its numbers have no known range (floating
+        point, 32 bits) or are higher than `reading.bits` allows.
     """
     with _open(path, reading, content=content) as (image, _, again):
         turn = orientation.turn_of(image)
@@ -126,6 +130,12 @@ def image_size(path: str | Path, mask: bool = False, reading: Reading = PLAIN) -
     return header(path, mask, reading).size
 
 
+def pixels(path: str | Path, reading: Reading = PLAIN, content: bytes | None = None) -> int:
+    """How many pixels a picture has, by its header; arguments and errors as of `read_image`."""
+    with _open(path, reading, content=content) as (image, _, _):
+        return image.width * image.height
+
+
 def highest(path: str | Path, reading: Reading = PLAIN, share: float = 1.0) -> int | None:
     """The highest number in a picture of more than 8 bits, transparency apart; None of others.
 
@@ -168,7 +178,7 @@ def _open(
         ):
             width, height = image.size
             if width * height > limit:
-                raise ValueError(
+                raise TooManyPixels(
                     f"{width} x {height} pixels are more than max_pixels={limit} (--max-pixels)"
                 )
             if min(image.size) < 2:
@@ -184,7 +194,11 @@ def _open(
     except (PermissionError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{path}: more than max_pixels={limit} (--max-pixels): {error}") from None
+        raise TooManyPixels(
+            f"{path}: more than max_pixels={limit} (--max-pixels): {error}"
+        ) from None
+    except TooManyPixels as error:
+        raise TooManyPixels(f"{path}: cannot be read as a picture: {error}") from None
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not a picture, or of a kind that is not supported") from None
     except Exception as error:  # a damaged file makes a decoder raise nearly anything

@@ -13,15 +13,13 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, PyTree
+from jaxtyping import Float
 from numpy import ndarray as NpArray
 
 from jaxad.data.files import counted
 from jaxad.decision import conformal
 from jaxad.decision.conformal import Interval
 from jaxad.decision.scale import Scale
-from jaxad.detector import State
-from jaxad.training.record import fingerprint as checksum
 from jaxad.training.record import write_json
 
 FILE = "card.json"
@@ -303,25 +301,17 @@ def write(path: pathlib.Path, card: Card) -> None:
     write_json(path, card.as_dict())
 
 
-def fingerprint(pretrained: PyTree, state: State) -> str:
-    """What tells one model's scores from another's."""
-    return checksum((pretrained, state.params, state.stats))
-
-
 def place(folder: pathlib.Path, tiles: int | None = None) -> pathlib.Path:
     """Where the card of a run lies, or its card for pictures that are cut into tiles."""
     return folder / (f"card_tiles_{tiles}.json" if tiles else FILE)
 
 
-def of_run(
-    folder: pathlib.Path, pretrained: PyTree, state: State, tiles: int | None = None
-) -> Card:
-    """The card in a run's folder.
+def of_run(folder: pathlib.Path, model: str, tiles: int | None = None) -> Card:
+    """The card in the folder of a run or a bundle.
 
     Args:
       folder: of the run.
-      pretrained: {name: tree} of its weights.
-      state: trained and calibrated.
+      model: its fingerprint, see `Finished.model`.
       tiles: see `Card`; None for whole pictures.
 
     Raises:
@@ -337,7 +327,7 @@ def of_run(
             f"{option}`"
         )
     card = read(path)
-    check_model(card, fingerprint(pretrained, state))
+    check_model(card, model)
     return card
 
 

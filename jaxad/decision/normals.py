@@ -14,12 +14,12 @@ from jaxad.data.files import counted
 from jaxad.data.multiclass import Pool
 from jaxad.data.part import Part
 from jaxad.data.source import Data, Source, spread
-from jaxad.decision import card as cards
 from jaxad.decision.card import Card, Normals
 from jaxad.decision.scale import colour_scale
 from jaxad.detector import Detector, State, takes_no_steps, unchanged
 from jaxad.evaluation.predictions import predictions
 from jaxad.training import fitting
+from jaxad.training import record as records
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def scored(
         raise ValueError(f"no normal pictures to make a card of: {source!r} is empty")
     gathered = _by_category(source)
     _gather(gathered, detector, cfg, pretrained, state, source)
-    return card_of(gathered, cards.fingerprint(pretrained, state), origin, caveat)
+    return card_of(gathered, records.model(pretrained, state), origin, caveat)
 
 
 def cross_fit(
@@ -135,7 +135,7 @@ def cross_fit(
             learned = fitting.fit(detector, cfg, pretrained, part, jax.random.fold_in(key, fold))
         _gather(gathered, detector, cfg, pretrained, learned, Part(pool, scored))
     caveat = f"{folds} models that learned from a part of the pictures scored the rest"
-    return card_of(gathered, cards.fingerprint(pretrained, state), CROSS_FIT, caveat)
+    return card_of(gathered, records.model(pretrained, state), CROSS_FIT, caveat)
 
 
 def check(detector: Detector, cfg: Any, folds: int | None) -> None:

@@ -51,9 +51,9 @@ class Predictor:
     """A trained model, compiled and ready.
 
     Called with a picture it gives a `Finding`, with several a list of them. A picture is the path
-    of a file or an array: 8-bit RGB, `H W 3`, or grey, `H W`. It may be called from several threads
-    at once. Nothing of a picture is kept. Made within `mesh.use(...)`, it computes on all devices
-    of that mesh, also after it.
+    of a file, the bytes of one, or an array: 8-bit RGB, `H W 3`, or grey, `H W`. It may be called
+    from several threads at once. Nothing of a picture is kept. Made within `mesh.use(...)`, it
+    computes on all devices of that mesh, also after it.
 
     Args:
       detector: the method.
@@ -104,7 +104,7 @@ class Predictor:
         tiles: int | None = None,
         max_pixels: int | None = None,
     ) -> "Predictor":
-        """The predictor of a finished run.
+        """The predictor of a finished run, or of a bundle that was exported from one.
 
         Args:
           run: its folder.
@@ -119,20 +119,20 @@ class Predictor:
           ValueError: the run or the card is damaged, or the card is of another model.
         """
         folder = pathlib.Path(run).expanduser().absolute()
-        detector, cfg, pretrained, state, _ = finished(folder)
+        found = finished(folder)
         if card is None:
-            card = cards.of_run(folder, pretrained, state, tiles)
+            card = cards.of_run(folder, found.model, tiles)
         elif not isinstance(card, Card):
             card = cards.read(pathlib.Path(card))
-        cards.check_model(card, cards.fingerprint(pretrained, state))
+        cards.check_model(card, found.model)
         tiles = card.tiles or None if tiles is None else tiles
         card.of(category)
         names = list(card.normals)
         seen_as = category or (names[0] if len(names) == 1 else "")
         before = preprocessing.of_later(folder, seen_as, max_pixels)
         return cls(
-            detector, cfg, pretrained, state, card, category=category, preprocessing=before,
-            batch_size=batch_size, tiles=tiles,
+            *found[:4], card, category=category, preprocessing=before, batch_size=batch_size,
+            tiles=tiles,
         )  # fmt: skip
 
     @property
@@ -157,9 +157,9 @@ class Predictor:
         self._card = card
 
     @overload
-    def __call__(self, pictures: Path | NpArray) -> Finding: ...
+    def __call__(self, pictures: Path | bytes | NpArray) -> Finding: ...
     @overload
-    def __call__(self, pictures: Iterable[Path | NpArray]) -> list[Finding]: ...
+    def __call__(self, pictures: Iterable[Path | bytes | NpArray]) -> list[Finding]: ...
     def __call__(self, pictures: Any) -> Any:
         """What the model says of one picture, or of several.
 
@@ -169,7 +169,7 @@ class Predictor:
           TypeError: it is neither.
           FloatingPointError: a map or a score is not finite.
         """
-        single = isinstance(pictures, str | os.PathLike) or (
+        single = isinstance(pictures, str | os.PathLike | bytes) or (
             isinstance(pictures, np.ndarray) and not _is_several(pictures)
         )
         several: Any = [pictures] if single else pictures
@@ -197,7 +197,7 @@ class Predictor:
         done = lambda pair: pair[0] if pair[1] is None else finish(*pair)
         yield from ahead(done, self.computed(ahead(see, things, pool, window)), pool, 2 * THREADS)
 
-    def see(self, picture: Path | NpArray, keep: bool = False) -> Seen:
+    def see(self, picture: Path | bytes | NpArray, keep: bool = False) -> Seen:
         """Reads a picture; errors as for a call.
 
         Args:
@@ -208,9 +208,11 @@ class Predictor:
         reading, view = self.preprocessing
         if isinstance(picture, np.ndarray):
             path, image = None, _rgb(picture)
+        elif isinstance(picture, bytes):
+            path, image = None, images.read_image(_named(picture), reading, picture)
         elif not isinstance(picture, str | os.PathLike):
             raise TypeError(
-                f"a {type(picture).__name__}: expected a path or a numpy array of uint8"
+                f"a {type(picture).__name__}: expected a path, bytes or a numpy array of uint8"
             )
         else:
             path = pathlib.Path(picture)
@@ -237,7 +239,7 @@ class Predictor:
     def check(self, seen: Seen, raw: Raw) -> None:
         """Raises FloatingPointError if a map or a score is not finite."""
         if not (np.isfinite(raw.maps).all() and np.isfinite(raw.scores).all()):
-            name = seen.source or "the array"
+            name = seen.source or "the picture"
             raise FloatingPointError(
                 f"the map or the score of {name} is not finite: the weights hold NaN"
             )
@@ -268,6 +270,15 @@ class Predictor:
         """Each thing with what the detector gave of its squares, as `batches.computed`."""
         return batches.computed(items, self._run, self.batch_size)
 
+    def compute(self, squares: UInt8[NpArray, "B size size 3"]) -> Any:
+        """The detector's `Prediction` of squares, perhaps still being computed.
+
+        Args:
+          squares: as `Seen` has them; each number of them compiles once. On a mesh it has to divide
+            by the devices, see `mesh.divisible`.
+        """
+        return self._run(squares)
+
     def _run(self, squares: UInt8[NpArray, "B size size 3"]) -> Any:
         return self._predict(self.cfg, *self._arguments, mesh.spread(squares, self._mesh))
 
@@ -276,7 +287,9 @@ def _is_several(array: NpArray) -> bool:
     return array.ndim == 4
 
 
-def _named(picture: Path | NpArray) -> str:
+def _named(picture: Path | bytes | NpArray) -> str:
+    if isinstance(picture, bytes):
+        return "the picture"
     return "the array" if isinstance(picture, np.ndarray) else str(picture)
 
 

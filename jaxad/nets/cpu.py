@@ -11,9 +11,11 @@ without overlap as a product of matrices (`reversed_resnet.TransposedConv`), whi
 maxima of 2 x 2 cells in pairs (`segmentation`), which are for the gradient's sake.
 """
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -45,13 +47,27 @@ class Form(NamedTuple):
     cpu: Callable
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The value, computed as suits the default backend."""
+        """The value, computed as suits the backend that the program is for."""
         return (self.cpu if on_cpu() else self.plain)(*args, **kwargs)
+
+
+_CPU: ContextVar[bool | None] = ContextVar("for a CPU", default=None)
 
 
 def on_cpu() -> bool:
     """Whether networks run on a CPU: the one switch of all forms."""
-    return jax.default_backend() == "cpu"
+    told = _CPU.get()
+    return jax.default_backend() == "cpu" if told is None else told
+
+
+@contextlib.contextmanager
+def traced_for(cpu: bool) -> Iterator[None]:
+    """Within it, programs are traced to run on a CPU, or elsewhere, whatever this process has."""
+    before = _CPU.set(cpu)
+    try:
+        yield
+    finally:
+        _CPU.reset(before)
 
 
 # The weight gradient of a convolution whose output is larger than its input takes XLA up to 260

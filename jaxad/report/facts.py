@@ -5,7 +5,7 @@ import logging
 import pathlib
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ from jaxad.data.view import WHOLE
 from jaxad.detector import Detector, static_settings, values
 from jaxad.report import curves, sheets
 from jaxad.training import record as records
+from jaxad.training.restore import has_model
 
 log = logging.getLogger(__name__)
 
@@ -96,22 +97,24 @@ def facts(
     passed = [] if data is None else list(data.passed_over)
     return Facts(
         detector.name,
-        _settings(detector, cfg),
+        _settings(detector, cfg, record.get("settings", {})),
         [] if data is None else _samples(data, own),
         [*dict.fromkeys(unread), *passed],
         curves.history(run / METRICS),
         cfg.steps,
-        (run / "model").is_dir(),
+        has_model(run),
         about.get("command", ""),
         _about(about),
     )
 
 
-def _settings(detector: Detector, cfg: Any) -> list[Setting]:
-    found, defaults = values(cfg), values(detector.Config())
+def _settings(detector: Detector, cfg: Any, recorded: Mapping[str, Any]) -> list[Setting]:
+    """Those of the config, and what a record has besides: of a bundle, those of its method."""
+    defaults = values(detector.Config())
+    found = values(cfg) | {name: x for name, x in recorded.items() if name not in defaults}
     compiled = static_settings(cfg)
     return [
-        Setting(name, _shown(value), _shown(defaults.get(name)), name in compiled)
+        Setting(name, _shown(value), _shown(defaults.get(name, value)), name in compiled)
         for name, value in found.items()
     ]
 

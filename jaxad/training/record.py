@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxad.detector import Detector, values
+from jaxad.detector import Detector, State, values
 from jaxad.mesh import hosts
 
 FILE = "run.json"
@@ -74,6 +74,11 @@ def fingerprint(tree: PyTree) -> str:
     for leaf in jax.tree.leaves(tree):
         checksum = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), checksum)
     return f"{checksum:08x}"
+
+
+def model(pretrained: PyTree, state: State) -> str:
+    """What tells one model's scores from another's: the name that a decision card gives it."""
+    return fingerprint((pretrained, state.params, state.stats))
 
 
 def write_json(path: pathlib.Path, value: Any, indent: int | None = 1) -> None:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from jaxtyping import PyTree
 
+from jaxad.bundle.manifest import is_bundle
+from jaxad.bundle.opened import opened
 from jaxad.detector import Detector, State, replace
 from jaxad.nets.extractors import load_for
 from jaxad.training import record as records
@@ -30,12 +32,19 @@ class Finished(NamedTuple):
     state: State
     record: dict
 
+    @property
+    def model(self) -> str:
+        """What tells this model's scores from another's: the name that a decision card gives it."""
+        return self.record.get("model") or records.model(self.pretrained, self.state)
+
 
 def finished(folder: str | os.PathLike) -> Finished:
     """Reads the model of a run, with the method, settings and weights that its record names.
 
+    Of a bundle, the detector predicts by the bundle's program, and cannot be trained.
+
     Args:
-      folder: of a run that `run` or the command `jaxad train` completed.
+      folder: of a run that `run` or the command `jaxad train` completed; or of a bundle.
 
     Raises:
       FileNotFoundError: there is no such folder, no run in it, or the run has no model yet; or
@@ -55,8 +64,10 @@ def finished(folder: str | os.PathLike) -> Finished:
     ('autoencoder', 2, 'autoencoder')
     """
     path = pathlib.Path(folder).expanduser().absolute()
+    if is_bundle(path):
+        return Finished(*opened(path))
     detector, cfg, record = recorded(path)
-    if not (path / "model").is_dir():
+    if not has_model(path):
         raise FileNotFoundError(
             f"the run in {path} is not finished: it has no model; start its command again"
         )
@@ -69,6 +80,11 @@ def finished(folder: str | os.PathLike) -> Finished:
             )
     state = RunFolder(path).restore_model(abstract_state(detector, cfg, pretrained))
     return Finished(detector, cfg, pretrained, state, record)
+
+
+def has_model(folder: pathlib.Path) -> bool:
+    """Whether a folder holds a model: that of a finished run, or a bundle's."""
+    return (folder / "model").is_dir() or is_bundle(folder)
 
 
 def recorded(folder: str | os.PathLike) -> tuple[Detector, Any, dict]:

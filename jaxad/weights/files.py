@@ -4,6 +4,7 @@ import json
 import math
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ SAFETENSORS = {
     "I32": "<i4",
     "I16": "<i2",
     "I8": "i1",
+    "U32": "<u4",
+    "U16": "<u2",
     "U8": "u1",
     "BOOL": "?",
 }
@@ -108,6 +111,36 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         reason = f"{type(error).__name__}: {shown(error, 300)}"
         raise ValueError(f"{path} is not a readable .safetensors file ({reason})") from None
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays as `read_safetensors` reads them, in the order of their names.
+
+    Raises:
+      ValueError: the format has no such numbers.
+      OSError: the file cannot be written.
+    """
+    names = {_dtype_name(dtype): name for name, dtype in SAFETENSORS.items()}
+    header: dict[str, Any] = {}
+    reached = 0
+    for name, array in sorted(arrays.items()):
+        kind = _dtype_name(array.dtype)
+        if kind not in names:
+            raise ValueError(f"{name}: a .safetensors file cannot hold numbers of {array.dtype}")
+        end = reached + array.nbytes
+        places = [reached, end]
+        header[name] = {"dtype": names[kind], "shape": list(array.shape), "data_offsets": places}
+        reached = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers begin where a word of memory may
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, array in sorted(arrays.items()):
+            file.write(np.ascontiguousarray(array).tobytes())
+
+
+def _dtype_name(dtype: Any) -> str:
+    return "bfloat16" if str(dtype) == "bfloat16" else np.dtype(dtype).name
 
 
 class _Entry(NamedTuple):

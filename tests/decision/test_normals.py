@@ -12,9 +12,9 @@ from jaxad import training
 from jaxad.data.multiclass import Pool
 from jaxad.data.source import Data, Record
 from jaxad.data.view import View
-from jaxad.decision import card as cards
 from jaxad.decision import normals
 from jaxad.detector import Detector, Prediction, State, Stream, config, static
+from jaxad.training import record as records
 
 VALUES = 256  # that a picture may have
 LEARNED = 1000  # added to the score of a picture that was learned from
@@ -124,7 +124,7 @@ def test_every_picture_is_scored_once_by_a_model_that_did_not_learn_from_it(
     assert all(len(set(learned)) == len(learned) for learned in measured)
     assert card.of().origin == normals.CROSS_FIT
     assert card.of().caveat.startswith(f"{models} models that learned from a part")
-    assert card.model == cards.fingerprint({}, new(detector))
+    assert card.model == records.model({}, new(detector))
 
 
 def test_a_method_that_calibrates_gets_pictures_for_it_that_it_learns_nothing_else_from(key):

@@ -1,0 +1,245 @@
+"""A finished run as a bundle."""
+
+import importlib.metadata
+import json
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxad import export
+from jaxad.bundle import manifest, onnx, words
+from jaxad.bundle.opened import WEIGHTS
+from jaxad.data import preprocessing
+from jaxad.data.images import PLAIN
+from jaxad.data.view import WHOLE, Preprocessing
+from jaxad.decision import card as cards
+from jaxad.export import Precision
+from jaxad.training import record as records
+from jaxad.training.restore import Finished
+from jaxad.weights.files import write_safetensors
+
+Kind = Literal["stablehlo", "onnx"]
+Place = Literal["beside", "inside"]
+HERE = pathlib.Path(__file__).parent
+PLATFORMS = ("cpu", "cuda", "tpu")
+ABOUT = {
+    "program.cpu.stablehlo": "the program for CPUs, as `jax.export` writes it",
+    "program.accelerator.stablehlo": "the program for GPUs and TPUs",
+    "model.onnx": "program and weights",
+    WEIGHTS: "the weights, the program's first argument",
+    "card.json": "what scores mean: the limits, and what normal pictures score",
+    "preprocessing.json": "how files become pictures, as jaxad reads it",
+    "run.json": "method and settings",
+    "example.py": "scores pictures with this bundle, without jaxad",
+    manifest.FILE: "all of this for machines, and checksums",
+}
+USE = {
+    "stablehlo": "pip install jax numpy flatbuffers\npython example.py PICTURES.npy",
+    "onnx": "pip install onnxruntime numpy pillow\npython example.py PICTURE.png",
+}
+
+
+class Choice(NamedTuple):
+    """How a bundle is made.
+
+    Attributes:
+      to: what the program is written as.
+      platforms: that a StableHLO program is for.
+      weights: "inside" a StableHLO program or "beside" it; in ONNX they are always inside.
+      precision: of products with learned weights.
+      resize: whether the program takes pictures of any size.
+      data_licence: what is known of the licence of the pictures that it learned from.
+      python: of the environment that converts to ONNX; None for where that is by default.
+    """
+
+    to: Kind = "stablehlo"
+    platforms: tuple[str, ...] = PLATFORMS
+    weights: Place = "beside"
+    precision: Precision = "float32"
+    resize: bool = False
+    data_licence: str = "not stated"
+    python: str | None = None
+
+
+def written(
+    run: Finished,
+    folder: pathlib.Path,
+    place: pathlib.Path,
+    choice: Choice,
+    checked: Callable[[pathlib.Path], dict[str, Any]],
+) -> dict[str, Any]:
+    """Makes a bundle of a run, whole or not at all; the run stays as it is.
+
+    Args:
+      run: what the folder holds.
+      folder: of the run, whose cards and preprocessing go with it.
+      place: of the bundle, where nothing is yet.
+      choice: how it is made.
+      checked: looks at the bundle, in a folder that is not yet its own, and says what it found.
+
+    Returns:
+      the manifest, with what `checked` found.
+
+    Raises:
+      FileExistsError: something is at the place.
+      FileNotFoundError: the run has no card.
+      ValueError: a choice does not fit the run, or another; or the method cannot be converted.
+      OSError: the bundle cannot be written.
+    """
+    if place.exists():
+        raise FileExistsError(f"{place} is there already: name a folder that is not")
+    card = cards.of_run(folder, run.model)
+    several = _preprocessing(folder, list(card.normals))
+    fit = _fit(several) if choice.resize else None
+    _check(choice)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = pathlib.Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    try:
+        programs = _programs(run, part, choice, fit)
+        _copied(run, folder, part)
+        example = "example_onnx.py.txt" if choice.to == "onnx" else "example.py.txt"
+        shutil.copyfile(HERE / example, part / "example.py")
+        content = _content(run, choice, several, programs)
+        names = {path.name: ABOUT.get(path.name, "") for path in sorted(part.iterdir())}
+        text = {"contents": {**names, manifest.FILE: ABOUT[manifest.FILE]}, "use": USE[choice.to]}
+        (part / "README.md").write_text(words.readme(content | text), encoding="utf-8")
+        manifest.write(part, content)
+        content["checked"] = checked(part)
+        manifest.write(part, content)
+        part.chmod(0o755)
+        part.rename(place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return content
+
+
+def _check(choice: Choice) -> None:
+    """Raises ValueError where choices exclude each other."""
+    if unknown := [name for name in choice.platforms if name not in PLATFORMS]:
+        raise ValueError(
+            f"platform {', '.join(unknown)} (--platforms): expected some of {', '.join(PLATFORMS)}"
+        )
+    if not choice.platforms:
+        raise ValueError(f"no platform (--platforms): expected some of {', '.join(PLATFORMS)}")
+    if choice.to == "onnx" and (choice.precision != "float32" or choice.resize):
+        raise ValueError(
+            "--to onnx goes with neither --precision nor --resize: it is float32, and takes squares"
+        )
+
+
+def _programs(
+    run: Finished, part: pathlib.Path, choice: Choice, fit: export.Fit | None
+) -> dict[str, Any]:
+    """Writes program and weights; what the manifest says of them."""
+    detector, cfg, pretrained, state, _ = run
+    if choice.to == "onnx":
+        python = onnx.interpreter(choice.python)
+        facts = onnx.convert(detector, cfg, pretrained, state, part / "model.onnx", python)
+        return {"programs": {"onnx": "model.onnx"}, "weights": "inside", "onnx": facts}
+    names = {"cpu": "program.cpu.stablehlo"}
+    programs = {x: names.get(x, "program.accelerator.stablehlo") for x in choice.platforms}
+    for name in sorted(set(programs.values())):
+        platforms = [x for x in choice.platforms if programs[x] == name]
+        program = export.serialize(
+            detector, cfg, pretrained, state, platforms, weights=choice.weights,
+            precision=choice.precision, fit=fit,
+        )  # fmt: skip
+        (part / name).write_bytes(program)
+    if choice.weights == "beside":
+        arrays = export.rounded(export.arrays(pretrained, state), choice.precision)
+        write_safetensors(part / WEIGHTS, {n: np.asarray(x) for n, x in arrays.items()})
+    return {"programs": programs, "weights": choice.weights}
+
+
+def _copied(run: Finished, folder: pathlib.Path, part: pathlib.Path) -> None:
+    """Copies what goes with a model: its cards, how pictures are read, method and settings.
+
+    Where the pictures lay and what was typed stays behind: it is nobody else's concern.
+    """
+    for path in sorted(folder.glob("card*.json")):
+        card = cards.read(path)
+        if card.model == run.model:
+            known = {name: x for name, x in card.about.items() if name != "of"}
+            cards.write(part / path.name, card._replace(about=known))
+    if (folder / preprocessing.FILE).exists():
+        shutil.copyfile(folder / preprocessing.FILE, part / preprocessing.FILE)
+    if (folder / preprocessing.REGIONS).is_dir():
+        shutil.copytree(folder / preprocessing.REGIONS, part / preprocessing.REGIONS)
+    kept = ("method", "settings", "data", "pretrained")
+    record = {name: run.record[name] for name in kept if name in run.record}
+    about = run.record.get(records.ABOUT, {})
+    told = {name: about[name] for name in ("category", "weights", "jaxad") if name in about}
+    records.write_json(part / records.FILE, {**record, records.ABOUT: told})
+
+
+def _preprocessing(folder: pathlib.Path, categories: list[str]) -> dict[str, dict[str, Any]]:
+    """How files of each category become pictures, with the place of a region in the folder."""
+    path = folder / preprocessing.FILE
+    if path.exists():
+        preprocessing.stored(folder)  # says whether it is damaged
+        return json.loads(path.read_text(encoding="utf-8"))
+    plain = Preprocessing(PLAIN, WHOLE).as_dict() | {"region": None}
+    return {name: plain | {"max_pixels": PLAIN.max_pixels} for name in categories}
+
+
+def _fit(several: Mapping[str, Mapping[str, Any]]) -> export.Fit:
+    """How the program resizes.
+
+    Raises:
+      ValueError: it has to look at a region, or categories are resized in different ways.
+    """
+    if any(one["region"] is not None for one in several.values()):
+        raise ValueError(
+            "--resize: the run looks at a region of its pictures, which has their size; a program "
+            "for pictures of any size cannot have it: export without --resize"
+        )
+    fits = {one["fit"] for one in several.values()}
+    if len(fits) > 1:
+        raise ValueError(
+            "--resize: the run's categories become squares in different ways "
+            f"({', '.join(sorted(fits))}): export without --resize"
+        )
+    (fit,) = fits
+    return fit
+
+
+def _content(
+    run: Finished,
+    choice: Choice,
+    several: Mapping[str, Mapping[str, Any]],
+    programs: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the manifest says beside format and files."""
+    size, sides = run.cfg.size, ["height", "width"] if choice.resize else [run.cfg.size] * 2
+    read = {
+        name: {**one, "steps": words.steps(one, size, choice.resize)}
+        for name, one in several.items()
+    }
+    batch = programs.get("onnx", {}).get("batch", "any")
+    about = run.record.get(records.ABOUT, {})
+    return {
+        "jaxad": importlib.metadata.version("jaxad"),
+        "jax": jax.__version__,
+        "method": run.detector.name,
+        "model": run.model,
+        "to": choice.to,
+        **programs,
+        "precision": choice.precision,
+        "size": size,
+        "batch_size": run.cfg.batch_size,
+        "input": {
+            "name": "images", "type": "uint8", "range": [0, 255], "channels": "RGB",
+            "shape": ["batch" if batch == "any" else batch, *sides, 3],
+        },
+        "output": {
+            "map": {"type": "float32", "shape": ["batch", size, size]},
+            "score": {"type": "float32", "shape": ["batch"]},
+        },
+        "preprocessing": read,
+        "licences": {"weights": about.get("weights", {}), "data": choice.data_licence},
+    }  # fmt: skip
