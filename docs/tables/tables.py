@@ -18,6 +18,7 @@ import tables_of_comparison as comparison
 import tables_of_data as of_data
 import tables_of_decisions as decisions
 import tables_of_distillation as distillation
+import tables_of_export as of_export
 import tables_of_memory as of_memory
 import tables_of_methods as of_methods
 import tables_of_readme as readme
@@ -69,6 +70,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "large_sets": of_data.large_sets,
     "memory_of_a_picture": of_data.memory_of_a_picture,
     "reports": of_data.reports,
+    "export_stablehlo": of_export.export_stablehlo,
     "cookies": comparison.cookies,
     "distillation_defects": distillation.distillation_defects,
     "distillation_folders": comparison.distillation_folders,

@@ -87,8 +87,8 @@ def against(run: Finished, part: pathlib.Path, card: Card, source: Source, most:
 def on_noise(run: Finished, part: pathlib.Path, card: Card) -> Difference:
     """As `against`, on pictures of noise: where no others are at hand."""
     images = noise(run.cfg.size)
-    found = [said(model, images) for model in (run[:4], opened(part)[:4])]
-    return between(*found, card)
+    native, other = (said(model, images) for model in (run[:4], opened(part)[:4]))
+    return between(native, other, card)
 
 
 def between(native: Given, other: Given, card: Card) -> Difference:

@@ -5,6 +5,8 @@ apply. It is called while jax2onnx traces, which knows the functions of JAX and 
 here, by their names.
 """
 
+import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -87,11 +89,44 @@ def _windows(
     padding = parameters["padding"]
     simple = [x.ndim == 4, x.dtype == jnp.float32]
     simple += [one[i] == 1 for one in (window, strides) for i in (0, -1)]
-    simple += [set(parameters[f"{which}_dilation"]) == {1} for which in ("base", "window")]
+    simple += [set(parameters.get(f"{of}_dilation", (1,))) == {1} for of in ("base", "window")]
     simple += [padding[i] == (0, 0) for i in (0, -1)]
     if not all(simple):
         return None
     return window[1:-1], strides[1:-1], dict(enumerate(padding))
+
+
+# Not converted: the gradient of a maximum over windows, which the first of equal cells takes.
+def _max_gradient(parameters: Parameters, gradient: Array, x: Array) -> Array | None:
+    windows = _windows(parameters, x)
+    if windows is None:
+        return None
+    sides, strides, padding = windows
+    x, result = _around(x, padding, -np.inf), jnp.zeros_like(x)
+    cells, counts = {}, gradient.shape[1:3]
+    for place in itertools.product(*map(range, sides)):
+        cell = x
+        for axis, first, stride, count in zip((1, 2), place, strides, counts, strict=True):
+            cell = lax.slice_in_dim(cell, first, first + stride * (count - 1) + 1, stride, axis)
+        cells[place] = cell
+    largest, taken = functools.reduce(jnp.maximum, cells.values()), None
+    for place, cell in cells.items():
+        first = cell == largest if taken is None else (cell == largest) & ~taken
+        taken = first if taken is None else taken | first
+        config = [
+            (0, 0, 0),
+            *(
+                (before - low, side - before + low - stride * (count - 1) - 1, stride - 1)
+                for before, (low, _), side, stride, count in zip(
+                    place, (padding[1], padding[2]), result.shape[1:3], strides, counts, strict=True
+                )
+            ),
+            (0, 0, 0),
+        ]
+        one = _pad({"padding_config": config}, jnp.where(first, gradient, 0.0), 0.0)
+        assert one is not None
+        result = result + one
+    return result
 
 
 # Converted for few orders of axes, and not where a border is cut off: a gradient has both.
@@ -142,6 +177,7 @@ RULES: dict[str, Callable[..., Array | None]] = {
     "gather": _gather,
     "reduce_window_sum": _window_sum,
     "reduce_window_max": _window_max,
+    "select_and_scatter_add": _max_gradient,
     "conv_general_dilated": _conv,
     "triangular_solve": _triangular_solve,
 }

@@ -91,7 +91,7 @@ def _program(folder: pathlib.Path, found: dict[str, Any]) -> tuple[Program, dict
         return (lambda _, images: call(images)), {}
     (expected, _), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
     read = read_safetensors(folder / WEIGHTS)
-    return call, {n: jnp.asarray(read[n], x.dtype) for n, x in expected.items()}
+    return call, {n: jnp.asarray(read[n].astype(x.dtype)) for n, x in expected.items()}
 
 
 def _of_onnx(path: pathlib.Path, size: int) -> Program:

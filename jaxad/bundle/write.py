@@ -1,7 +1,6 @@
 """A finished run as a bundle."""
 
 import importlib.metadata
-import json
 import pathlib
 import shutil
 import tempfile
@@ -12,11 +11,8 @@ import jax
 import numpy as np
 
 from jaxad import export
-from jaxad.bundle import manifest, onnx, words
+from jaxad.bundle import carried, manifest, onnx, words
 from jaxad.bundle.opened import WEIGHTS
-from jaxad.data import preprocessing
-from jaxad.data.images import PLAIN
-from jaxad.data.view import WHOLE, Preprocessing
 from jaxad.decision import card as cards
 from jaxad.export import Precision
 from jaxad.training import record as records
@@ -94,14 +90,14 @@ def written(
     if place.exists():
         raise FileExistsError(f"{place} is there already: name a folder that is not")
     card = cards.of_run(folder, run.model)
-    several = _preprocessing(folder, list(card.normals))
-    fit = _fit(several) if choice.resize else None
+    several = carried.readings(folder, list(card.normals))
+    fit = carried.fit(several) if choice.resize else None
     _check(choice)
     place.parent.mkdir(parents=True, exist_ok=True)
     part = pathlib.Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:
         programs = _programs(run, part, choice, fit)
-        _copied(run, folder, part)
+        carried.copied(run, folder, part)
         example = "example_onnx.py.txt" if choice.to == "onnx" else "example.py.txt"
         shutil.copyfile(HERE / example, part / "example.py")
         content = _content(run, choice, several, programs)
@@ -140,6 +136,7 @@ def _programs(
     if choice.to == "onnx":
         python = onnx.interpreter(choice.python)
         facts = onnx.convert(detector, cfg, pretrained, state, part / "model.onnx", python)
+        facts.pop("interpreter")  # a place on this machine
         return {"programs": {"onnx": "model.onnx"}, "weights": "inside", "onnx": facts}
     names = {"cpu": "program.cpu.stablehlo"}
     programs = {x: names.get(x, "program.accelerator.stablehlo") for x in choice.platforms}
@@ -154,58 +151,6 @@ def _programs(
         arrays = export.rounded(export.arrays(pretrained, state), choice.precision)
         write_safetensors(part / WEIGHTS, {n: np.asarray(x) for n, x in arrays.items()})
     return {"programs": programs, "weights": choice.weights}
-
-
-def _copied(run: Finished, folder: pathlib.Path, part: pathlib.Path) -> None:
-    """Copies what goes with a model: its cards, how pictures are read, method and settings.
-
-    Where the pictures lay and what was typed stays behind: it is nobody else's concern.
-    """
-    for path in sorted(folder.glob("card*.json")):
-        card = cards.read(path)
-        if card.model == run.model:
-            known = {name: x for name, x in card.about.items() if name != "of"}
-            cards.write(part / path.name, card._replace(about=known))
-    if (folder / preprocessing.FILE).exists():
-        shutil.copyfile(folder / preprocessing.FILE, part / preprocessing.FILE)
-    if (folder / preprocessing.REGIONS).is_dir():
-        shutil.copytree(folder / preprocessing.REGIONS, part / preprocessing.REGIONS)
-    kept = ("method", "settings", "data", "pretrained")
-    record = {name: run.record[name] for name in kept if name in run.record}
-    about = run.record.get(records.ABOUT, {})
-    told = {name: about[name] for name in ("category", "weights", "jaxad") if name in about}
-    records.write_json(part / records.FILE, {**record, records.ABOUT: told})
-
-
-def _preprocessing(folder: pathlib.Path, categories: list[str]) -> dict[str, dict[str, Any]]:
-    """How files of each category become pictures, with the place of a region in the folder."""
-    path = folder / preprocessing.FILE
-    if path.exists():
-        preprocessing.stored(folder)  # says whether it is damaged
-        return json.loads(path.read_text(encoding="utf-8"))
-    plain = Preprocessing(PLAIN, WHOLE).as_dict() | {"region": None}
-    return {name: plain | {"max_pixels": PLAIN.max_pixels} for name in categories}
-
-
-def _fit(several: Mapping[str, Mapping[str, Any]]) -> export.Fit:
-    """How the program resizes.
-
-    Raises:
-      ValueError: it has to look at a region, or categories are resized in different ways.
-    """
-    if any(one["region"] is not None for one in several.values()):
-        raise ValueError(
-            "--resize: the run looks at a region of its pictures, which has their size; a program "
-            "for pictures of any size cannot have it: export without --resize"
-        )
-    fits = {one["fit"] for one in several.values()}
-    if len(fits) > 1:
-        raise ValueError(
-            "--resize: the run's categories become squares in different ways "
-            f"({', '.join(sorted(fits))}): export without --resize"
-        )
-    (fit,) = fits
-    return fit
 
 
 def _content(

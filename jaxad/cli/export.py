@@ -69,6 +69,8 @@ def main(words: Sequence[str]) -> None:
     folder, place = folder_of(places[0]), folder_of(places[1])
     if is_bundle(folder):
         raise Usage(f"{folder} is a bundle: export the run that it was made of")
+    if choice.to == "onnx":
+        print(f"converts with {onnx.interpreter(choice.python)}")
     run = finished(folder)
     card = cards.of_run(folder, run.model)
     source = _source(run, Asked(USAGE, [places[0], *places[2:]], None, chosen, Style()), folder)
