@@ -21,6 +21,7 @@ import tables_of_distillation as distillation
 import tables_of_export as of_export
 import tables_of_memory as of_memory
 import tables_of_methods as of_methods
+import tables_of_onnx as of_onnx
 import tables_of_readme as readme
 import tables_of_reconstruction as reconstruction
 import tables_of_scaling as scaling
@@ -71,6 +72,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "memory_of_a_picture": of_data.memory_of_a_picture,
     "reports": of_data.reports,
     "export_stablehlo": of_export.export_stablehlo,
+    "export_onnx": of_onnx.export_onnx,
     "cookies": comparison.cookies,
     "distillation_defects": distillation.distillation_defects,
     "distillation_folders": comparison.distillation_folders,

@@ -84,6 +84,10 @@ def index() -> Rows:
             f"{spread(reverse)}, reverse distillation, mean of three real folders",
         ],
         ["[Decisions and predictions](decisions.md)", decisions()],
+        [
+            "[Exported programs](export.md)",
+            f"maps of a detector's bundle within {farthest():.1e} of their range",
+        ],
         ["[Speed and memory](speed.md)", f"{memory:.2f} GB for 50,000 pictures of 256 px"],
         [
             "[Many devices](scaling.md)",

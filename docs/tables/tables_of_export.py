@@ -5,6 +5,12 @@ from tables_read import Rows, stored
 WAYS = ("weights beside", "weights inside", "bfloat16", "float16")
 
 
+def farthest() -> float:
+    """The largest difference between maps of a bundle in float32 and of its run."""
+    methods = stored("export")["methods"].values()
+    return max(ways[way]["map"] for ways in methods for way in WAYS[:2])
+
+
 def export_stablehlo() -> Rows:
     """Of each detector: maps, labels and AUROC of its bundles beside those of its run."""
     head = ["method", *(f"map, {way}" for way in WAYS)]
