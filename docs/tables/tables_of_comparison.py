@@ -1,6 +1,7 @@
 """Tables across methods, of what things cost, and the index of docs/results."""
 
 from tables_of_distillation import EFFICIENTAD, REVERSE, STFPM
+from tables_of_export import farthest
 from tables_read import (
     FOLDERS,
     METRICS,
