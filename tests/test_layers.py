@@ -13,8 +13,8 @@ LAYERS = (  # from the ground up; those of one row do not import one another
     ("data", "methods", "wrappers", "export"),
     ("training", "evaluation"),
     ("decision",),
-    ("report",),
-    ("sweep",),
+    ("report", "bundle"),
+    ("sweep", "serve"),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -9,13 +9,13 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray as NpArray
 
 from jaxad import compile
-from jaxad.bundle.opened import opened
 from jaxad.data.source import Source, spread
 from jaxad.decision.card import Card
 from jaxad.detector import Detector, State
 from jaxad.evaluation.category import category, group
 from jaxad.evaluation.pixels import Pixels
 from jaxad.evaluation.predictions import Predicted, predictions
+from jaxad.export.opened import opened
 from jaxad.training.restore import Finished
 
 Model = tuple[Detector, Any, Any, State]

@@ -4,33 +4,29 @@ The conversion is a subprocess in an environment of its own (`onnx_python`), whi
 and weights in a folder, and traces the same `predict` that evaluation uses.
 """
 
-import importlib
 import json
 import os
 import pathlib
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
-from jaxtyping import Float32, PyTree, UInt8
-from numpy import ndarray as NpArray
+from jaxtyping import PyTree
 
 from jaxad.bundle.onnx_python import interpreter, versions
 from jaxad.detector import Detector, State
+from jaxad.export.onnx import Answers, Images
 from jaxad.training.record import settings
 
-__all__ = ["compared", "convert", "interpreter", "runner"]
+__all__ = ["compared", "convert", "interpreter"]
 
 WORKER = pathlib.Path(__file__).with_name("onnx_worker.py")
 LARGEST = 2**31  # bytes of an ONNX file that has its weights inside
 TOLD = 5  # lines of the worker's output that an error repeats
-
-Images = UInt8[NpArray, "B size size 3"]
-Answers = tuple[Float32[NpArray, "B size size"], Float32[NpArray, "B"]]  # map and score
 
 
 def convert(
@@ -93,41 +89,6 @@ def compared(place: pathlib.Path, python: pathlib.Path, images: Images) -> dict[
         if "error" in answer:
             raise ValueError(f"{place} cannot be computed: {answer['error']}")
         return answers(work, answer)
-
-
-def runner(place: pathlib.Path) -> Callable[[Images], Answers]:
-    """The function of an ONNX file, computed by ONNX Runtime on the CPU in this process.
-
-    It takes any number of images. A file for batches of a fixed size is asked as often as need be,
-    the last time with the last image repeated.
-
-    Raises:
-      ModuleNotFoundError: ONNX Runtime is not installed.
-      ValueError: it cannot read the file.
-    """
-    try:
-        onnxruntime = importlib.import_module("onnxruntime")
-    except ModuleNotFoundError as error:
-        if error.name != "onnxruntime":
-            raise  # it is installed, but something that it needs is not
-        text = f"{place} needs ONNX Runtime: pip install 'jaxad[onnx]'"
-        raise ModuleNotFoundError(text, name=error.name) from None
-    try:
-        session = onnxruntime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
-    except Exception as error:  # of a type of its own for each reason
-        raise ValueError(f"{place} cannot be read by ONNX Runtime: {error}") from error
-    fixed = session.get_inputs()[0].shape[0]
-    run = lambda images: tuple(session.run(["map", "score"], {"images": images}))
-
-    def runs(images: Images) -> Answers:
-        if not isinstance(fixed, int):
-            return run(images)
-        starts = range(0, max(len(images), 1), fixed)
-        rows = [np.minimum(np.arange(start, start + fixed), len(images) - 1) for start in starts]
-        maps, scores = zip(*(run(images[some]) for some in rows), strict=True)
-        return np.concatenate(maps)[: len(images)], np.concatenate(scores)[: len(images)]
-
-    return runs
 
 
 def conversion(

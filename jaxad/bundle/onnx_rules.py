@@ -19,6 +19,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 Parameters = dict[str, Any]
+Operand = Any  # an array of JAX, or one of NumPy where it is known
 ROWS, COLUMNS = 2, 3  # in the order of axes of a convolution that JAX calls NCHW
 
 
@@ -28,8 +29,8 @@ def depends(value: Any) -> bool:
 
 
 # Converted for a batch of a fixed size alone, and without cells in between.
-def _pad(parameters: Parameters, x: Array, value: Any) -> Array | None:
-    config = parameters["padding_config"]
+def _pad(parameters: Parameters, x: Operand, value: Any) -> Array | None:
+    config = [[*map(int, one)] for one in parameters["padding_config"]]
     if depends(value):
         return None
     for axis, (_, _, between) in enumerate(config):
@@ -41,7 +42,7 @@ def _pad(parameters: Parameters, x: Array, value: Any) -> Array | None:
     return _around(x, {axis: (low, high) for axis, (low, high, _) in enumerate(config)}, value)
 
 
-def _around(x: Array, sides: Mapping[int, tuple[int, int]], value: Any) -> Array:
+def _around(x: Operand, sides: Mapping[int, tuple[int, int]], value: Any) -> Array:
     """`x` with so many cells before and after it along some axes; negative ones are cut off."""
     for axis, (low, high) in sides.items():
         if low < 0 or high < 0:
@@ -52,7 +53,7 @@ def _around(x: Array, sides: Mapping[int, tuple[int, int]], value: Any) -> Array
 
 
 # Not converted where it is but a part that lies at a known place.
-def _gather(parameters: Parameters, x: Array, places: Array) -> Array | None:
+def _gather(parameters: Parameters, x: Operand, places: Operand) -> Array | None:
     numbers, sizes = parameters["dimension_numbers"], parameters["slice_sizes"]
     several = numbers.collapsed_slice_dims or numbers.operand_batching_dims or places.ndim != 1
     if several or depends(places) or parameters["mode"] == lax.GatherScatterMode.FILL_OR_DROP:
@@ -64,7 +65,7 @@ def _gather(parameters: Parameters, x: Array, places: Array) -> Array | None:
 
 
 # Converted to operators with more axes than OpenVINO has, or for images whose channels come first.
-def _window_sum(parameters: Parameters, x: Array) -> Array | None:
+def _window_sum(parameters: Parameters, x: Operand) -> Array | None:
     windows = _windows(parameters, x)
     if windows is None:
         return None
@@ -73,7 +74,7 @@ def _window_sum(parameters: Parameters, x: Array) -> Array | None:
     return mean * np.float32(np.prod(sides))
 
 
-def _window_max(parameters: Parameters, x: Array) -> Array | None:
+def _window_max(parameters: Parameters, x: Operand) -> Array | None:
     windows = _windows(parameters, x)
     if windows is None:
         return None
@@ -81,12 +82,28 @@ def _window_max(parameters: Parameters, x: Array) -> Array | None:
     return nn.max_pool(_around(x, padding, -np.inf), window_shape=sides, strides=strides)
 
 
+def _of_images(rule: Callable[..., Array | None]) -> Callable[..., Array | None]:
+    """The rule for images with several axes before those of one, as `jax.vmap` makes them."""
+
+    def of_several(parameters: Parameters, *operands: Operand) -> Array | None:
+        leading = operands[0].ndim - 3
+        if leading <= 1 or {*parameters["window_dimensions"][:leading]} != {1}:
+            return rule(parameters, *operands)
+        each = {n: x[leading - 1 :] for n, x in parameters.items() if isinstance(x, tuple)}
+        result = rule(each, *(x.reshape(-1, *x.shape[leading:]) for x in operands))
+        if result is None:
+            return None
+        return result.reshape(*operands[0].shape[:leading], *result.shape[1:])
+
+    return of_several
+
+
 def _windows(
-    parameters: Parameters, x: Array
+    parameters: Parameters, x: Operand
 ) -> tuple[Sequence[int], Sequence[int], Mapping[int, tuple[int, int]]] | None:
     """Sides, strides and padding of windows over rows and columns of images; None of others."""
     window, strides = parameters["window_dimensions"], parameters["window_strides"]
-    padding = parameters["padding"]
+    padding = [(int(low), int(high)) for low, high in parameters["padding"]]
     simple = [x.ndim == 4, x.dtype == jnp.float32]
     simple += [one[i] == 1 for one in (window, strides) for i in (0, -1)]
     simple += [set(parameters.get(f"{of}_dilation", (1,))) == {1} for of in ("base", "window")]
@@ -97,7 +114,7 @@ def _windows(
 
 
 # Not converted: the gradient of a maximum over windows, which the first of equal cells takes.
-def _max_gradient(parameters: Parameters, gradient: Array, x: Array) -> Array | None:
+def _max_gradient(parameters: Parameters, gradient: Operand, x: Operand) -> Array | None:
     windows = _windows(parameters, x)
     if windows is None:
         return None
@@ -130,14 +147,14 @@ def _max_gradient(parameters: Parameters, gradient: Array, x: Array) -> Array | 
 
 
 # Converted for few orders of axes, and not where a border is cut off: a gradient has both.
-def _conv(parameters: Parameters, x: Array, kernel: Array) -> Array | None:
+def _conv(parameters: Parameters, x: Operand, kernel: Operand) -> Array | None:
     numbers = parameters["dimension_numbers"]
     if x.ndim != 4 or parameters["batch_group_count"] != 1:
         return None
     channels_last = lambda spec: (spec[0], spec[ROWS], spec[COLUMNS], spec[1])
     out, into, *sides = numbers.rhs_spec
     x = lax.transpose(x, channels_last(numbers.lhs_spec))
-    kernel = _transposed(kernel, (*sides, into, out))
+    kernel = _changed(kernel, lambda kernel: lax.transpose(kernel, (*sides, into, out)))
     apart, padding = parameters["lhs_dilation"], [*parameters["padding"]]
     if any(cells < 0 for both in padding for cells in both):
         cut = [(min(a, 0), min(b, 0), d - 1) for (a, b), d in zip(padding, apart, strict=True)]
@@ -152,15 +169,25 @@ def _conv(parameters: Parameters, x: Array, kernel: Array) -> Array | None:
     return lax.transpose(y, tuple(int(axis) for axis in order))
 
 
-def _transposed(x: Array, order: Sequence[int]) -> Array:
+# Converted to a product of operands of one type.
+def _product(parameters: Parameters, x: Operand, y: Operand) -> Array | None:
+    kind = parameters["preferred_element_type"]
+    if kind != jnp.float32 or x.dtype == y.dtype == kind:
+        return None
+    x, y = (_changed(one, lambda one: lax.convert_element_type(one, kind)) for one in (x, y))
+    return lax.dot_general(x, y, parameters["dimension_numbers"], preferred_element_type=kind)
+
+
+def _changed(x: Operand, change: Callable[[Operand], Array]) -> Array:
+    """`change(x)`, computed at once where `x` is known."""
     if depends(x):
-        return lax.transpose(x, order)
+        return change(x)
     with jax.ensure_compile_time_eval():
-        return lax.transpose(x, order)
+        return change(x)
 
 
 # Converted step by step of the substitution: thousands of operators for a hundred rows.
-def _triangular_solve(parameters: Parameters, a: Array, b: Array) -> Array | None:
+def _triangular_solve(parameters: Parameters, a: Operand, b: Operand) -> Array | None:
     if depends(a) or parameters["unit_diagonal"]:
         return None
     whole = np.asarray(a, np.float64)
@@ -175,9 +202,10 @@ def _triangular_solve(parameters: Parameters, a: Array, b: Array) -> Array | Non
 RULES: dict[str, Callable[..., Array | None]] = {
     "pad": _pad,
     "gather": _gather,
-    "reduce_window_sum": _window_sum,
-    "reduce_window_max": _window_max,
-    "select_and_scatter_add": _max_gradient,
+    "reduce_window_sum": _of_images(_window_sum),
+    "reduce_window_max": _of_images(_window_max),
+    "select_and_scatter_add": _of_images(_max_gradient),
     "conv_general_dilated": _conv,
+    "dot_general": _product,
     "triangular_solve": _triangular_solve,
 }

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from jaxad import export
-from jaxad.bundle import carried, manifest, onnx, words
-from jaxad.bundle.opened import WEIGHTS
+from jaxad.bundle import carried, onnx, words
 from jaxad.decision import card as cards
-from jaxad.export import Precision
+from jaxad.export import Precision, manifest
+from jaxad.export.opened import WEIGHTS
 from jaxad.training import record as records
 from jaxad.training.restore import Finished
 from jaxad.weights.files import write_safetensors
@@ -92,7 +92,7 @@ def written(
     card = cards.of_run(folder, run.model)
     several = carried.readings(folder, list(card.normals))
     fit = carried.fit(several) if choice.resize else None
-    _check(choice)
+    consistent(choice)
     place.parent.mkdir(parents=True, exist_ok=True)
     part = pathlib.Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:
@@ -114,7 +114,7 @@ def written(
     return content
 
 
-def _check(choice: Choice) -> None:
+def consistent(choice: Choice) -> None:
     """Raises ValueError where choices exclude each other."""
     if unknown := [name for name in choice.platforms if name not in PLATFORMS]:
         raise ValueError(

@@ -4,7 +4,6 @@ import pathlib
 import shutil
 from collections.abc import Sequence
 
-from jaxad.bundle.manifest import is_bundle
 from jaxad.cli import script
 from jaxad.cli.errors import Usage
 from jaxad.cli.inputs import inputs, said
@@ -18,6 +17,7 @@ from jaxad.decision import card as cards
 from jaxad.decision.predictor import Predictor
 from jaxad.decision.recalibration import blank, recalibrated
 from jaxad.detector import config, static
+from jaxad.export.manifest import is_bundle
 from jaxad.progress import plain
 from jaxad.training.contents import learned_from
 from jaxad.training.restore import finished

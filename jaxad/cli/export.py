@@ -8,10 +8,8 @@ import jax
 
 from jaxad.bundle import check, onnx
 from jaxad.bundle.check import Difference
-from jaxad.bundle.manifest import is_bundle
-from jaxad.bundle.opened import platform
 from jaxad.bundle.warm import warmed
-from jaxad.bundle.write import PLATFORMS, Choice, Kind, Place, written
+from jaxad.bundle.write import PLATFORMS, Choice, Kind, Place, consistent, written
 from jaxad.cli.errors import Usage
 from jaxad.cli.measuring import Asked, PictureOptions, data_of
 from jaxad.cli.options import asked, given, leading, option
@@ -22,6 +20,8 @@ from jaxad.data.source import Source
 from jaxad.decision import card as cards
 from jaxad.detector import config, static
 from jaxad.export import Precision
+from jaxad.export.manifest import is_bundle
+from jaxad.export.opened import platform
 from jaxad.report.pages import Style
 from jaxad.training.restore import Finished, finished
 
@@ -91,13 +91,17 @@ def _choice(options: ExportOptions, words: Sequence[str]) -> Choice:
 
     Raises:
       Usage: one belongs to a bundle of the other kind.
+      ValueError: they exclude each other.
     """
     theirs = {"onnx": ("platforms", "weights", "cache"), "stablehlo": ("onnx_python",)}
     for name in theirs[options.to]:
         if given(words, name):
             raise Usage(f"{option(name)} does not go with --to {options.to}")
     names = ("to", "platforms", "weights", "precision", "resize", "data_licence")
-    return Choice(**{name: getattr(options, name) for name in names}, python=options.onnx_python)
+    chosen = {name: getattr(options, name) for name in names}
+    choice = Choice(**chosen, python=options.onnx_python)
+    consistent(choice)
+    return choice
 
 
 def _source(run: Finished, command: Asked, folder: pathlib.Path) -> Source | None:

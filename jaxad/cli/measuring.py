@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from jaxad.bundle.manifest import is_bundle
 from jaxad.cli import found as findings
 from jaxad.cli import script
 from jaxad.cli.data import pictures, together
@@ -20,6 +19,7 @@ from jaxad.data.source import Data
 from jaxad.decision import card as cards
 from jaxad.detector import config, replace, static
 from jaxad.evaluation.results import Evaluation, joined
+from jaxad.export.manifest import is_bundle
 from jaxad.report.pages import Style
 from jaxad.training import contents
 from jaxad.training import record as records

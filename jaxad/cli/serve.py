@@ -7,9 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
+from jaxad.bundle.warm import trusted
 from jaxad.cli import script
 from jaxad.cli.errors import Usage
-from jaxad.cli.options import asked, leading
+from jaxad.cli.options import asked, leading, option
 from jaxad.cli.predict import DecisionOptions, decided
 from jaxad.cli.run_options import Device
 from jaxad.decision import card as cards
@@ -47,6 +48,7 @@ class CardOptions:
     pixel_threshold: float | None = static(None)  # beside --threshold: a fixed one for maps
     tiles: int | None = static(None, 8)  # cut larger pictures into squares of so many pixels
     device: Device | None = static(None)  # what computes; none: the best there is
+    trust_cache: bool = static(False)  # run what lies compiled in the bundle's cache/: it is code
 
 
 def main(words: Sequence[str]) -> None:
@@ -78,6 +80,8 @@ def main(words: Sequence[str]) -> None:
     token = auth.token()
     with server.bound(where.host, where.port) as place:
         script.prepare(how.device)
+        if how.trust_cache:
+            trusted(*folders.values())
         logs.use(where.log_format)
         near = server.is_loopback(place)
         if token is None and not near:
@@ -117,9 +121,9 @@ def _decision(options: CardOptions, count: int) -> DecisionOptions:
     Raises:
       Usage: they are for one model, and there are several.
     """
-    for name in ("card", "threshold"):
-        if count > 1 and getattr(options, name) is not None:
-            raise Usage(f"--{name} belongs to one BUNDLE, and there are {count}")
+    for name in ("card", "threshold", "trust_cache"):
+        if count > 1 and getattr(options, name) not in (None, False):
+            raise Usage(f"{option(name)} belongs to one BUNDLE, and there are {count}")
     return DecisionOptions(
         card=options.card, target_fpr=options.target_fpr, threshold=options.threshold,
         pixel_threshold=options.pixel_threshold, tiles=options.tiles,

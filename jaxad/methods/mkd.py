@@ -39,6 +39,7 @@ from jaxad.ops.terms import total
 from jaxad.weights.store import weights_of
 
 AT_ONCE = 256  # noisy images whose gradients are taken together
+USUAL = 8  # images, where a program is made for any number of them
 LAYERS = {  # where the extractor's own choice leaves some out
     "pdn_small": ("pool1", "pool2", "conv4"),
     "squeezenet": ("conv1", "fire4", "fire8", "fire9"),
@@ -277,7 +278,8 @@ def smooth_gradient(
         noisy = images + cfg.noise * span * noise
         return jnp.abs(score_and_gradient(cfg, pretrained, state, noisy)[1])
 
-    size = max(1, AT_ONCE // len(images))
+    count = images.shape[0]
+    size = max(1, AT_ONCE // (count if isinstance(count, int) else USUAL))
     parts = [noise[start : start + size] for start in range(0, cfg.copies, size)]
     return total(jax.vmap(one)(part).sum(0) for part in parts) / cfg.copies
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from jaxtyping import PyTree
 
-from jaxad.bundle.manifest import is_bundle
-from jaxad.bundle.opened import opened
 from jaxad.detector import Detector, State, replace
+from jaxad.export.manifest import is_bundle
+from jaxad.export.opened import opened
 from jaxad.nets.extractors import load_for
 from jaxad.training import record as records
 from jaxad.training.checkpoint import RunFolder, abstract_state
@@ -65,7 +65,9 @@ def finished(folder: str | os.PathLike) -> Finished:
     """
     path = pathlib.Path(folder).expanduser().absolute()
     if is_bundle(path):
-        return Finished(*opened(path))
+        found = opened(path)
+        record = records.read(path) or {}
+        return Finished(*found[:4], {**record, "model": found[4]})
     detector, cfg, record = recorded(path)
     if not has_model(path):
         raise FileNotFoundError(

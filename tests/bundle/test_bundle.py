@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import pytest
 
-from jaxad.bundle import manifest
 from jaxad.bundle.check import on_noise
 from jaxad.bundle.write import Choice, written
 from jaxad.data.preprocessing import write as write_preprocessing
@@ -21,6 +20,7 @@ from jaxad.data.view import Preprocessing, View
 from jaxad.decision import card as cards
 from jaxad.decision.predictor import Predictor
 from jaxad.detector import replace
+from jaxad.export import manifest
 from jaxad.training.restore import finished
 from jaxad.weights.files import read_safetensors
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from scripts import category
 
-from jaxad.bundle.manifest import read
 from jaxad.cli.main import main
 from jaxad.decision import card as cards
+from jaxad.export.manifest import read
 
 SMALL = ["--size", "32", "--batch-size", "2", "--widths", "4,8", "--steps", "2"]
 

@@ -17,7 +17,7 @@ WITH_EXAMPLES = [
 CALLED_FIRST = (
     "jaxad.data.workpieces.load", "jaxad.detector.settings.override",
     "jaxad.evaluation.evaluate.evaluate", "jaxad.evaluation.metrics.auroc",
-    "jaxad.export.serialize", "jaxad.sweep.fitting.fit", "jaxad.sweep.settings.grid",
+    "jaxad.export.program.serialize", "jaxad.sweep.fitting.fit", "jaxad.sweep.settings.grid",
     "jaxad.training.fitting.fit", "jaxad.training.fitting.run",
     "jaxad.training.restore.finished", "jaxad.weights.store.load_pretrained",
 )  # fmt: skip

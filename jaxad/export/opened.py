@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from jaxad.bundle import manifest
-from jaxad.bundle.onnx import runner
 from jaxad.detector import Detector, Prediction, State, config, static
-from jaxad.training import record as records
+from jaxad.export import manifest
+from jaxad.export.onnx import runner
 from jaxad.weights.files import read_safetensors
 
 WEIGHTS = "weights.safetensors"
@@ -31,8 +30,8 @@ class Exported:
     weights: tuple[str, ...] = static(())  # its own, which it carries
 
 
-def opened(folder: pathlib.Path) -> tuple[Detector, Exported, dict[str, PyTree], State, dict]:
-    """Detector, settings, nothing pretrained, the weights as a state, and the record of a bundle.
+def opened(folder: pathlib.Path) -> tuple[Detector, Exported, dict[str, PyTree], State, str]:
+    """Detector, settings, nothing pretrained, the weights as a state, and the model's fingerprint.
 
     The detector predicts by the bundle's program, which takes 8 bits: images that are floats are
     rounded to 255 levels. It cannot be trained.
@@ -43,9 +42,6 @@ def opened(folder: pathlib.Path) -> tuple[Detector, Exported, dict[str, PyTree],
         process computes on.
     """
     found = manifest.read(folder)
-    record = records.read(folder)
-    if record is None:
-        raise FileNotFoundError(f"{folder / records.FILE}, a file of the bundle, is missing")
     program, weights = _program(folder, found)
 
     def predict(cfg: Exported, pretrained: PyTree, state: State, images: Array) -> Prediction:
@@ -55,7 +51,7 @@ def opened(folder: pathlib.Path) -> tuple[Detector, Exported, dict[str, PyTree],
     detector = Detector(name=found["method"], Config=Exported, init=_init, predict=predict)
     state = State(step=jnp.zeros((), jnp.int32), params=weights, stats=(), opt=())
     cfg = Exported(size=found["size"], batch_size=found["batch_size"])
-    return detector, cfg, {}, state, {**record, "model": found["model"]}
+    return detector, cfg, {}, state, found["model"]
 
 
 def platform() -> str:

@@ -5,8 +5,6 @@ import json
 import pathlib
 from typing import Any
 
-from jaxad.training.record import write_json
-
 FILE = "bundle.json"
 FORMAT = 1
 SEAL = "sha256"  # of the rest of the manifest
@@ -30,7 +28,8 @@ def write(folder: pathlib.Path, content: dict[str, Any]) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE)
     sums = {path.relative_to(folder).as_posix(): _sum(path) for path in files}
     whole = {"format": FORMAT, **content, "files": sums}
-    write_json(folder / FILE, {**whole, SEAL: _seal(whole)})
+    text = json.dumps({**whole, SEAL: _seal(whole)}, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
