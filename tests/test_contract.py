@@ -28,17 +28,21 @@ from jaxad.detector import (
 from jaxad.methods import DETECTORS
 from jaxad.training import fitting
 
-every_detector = pytest.mark.parametrize("name", list(DETECTORS))
 STEPPING = [name for name, x in DETECTORS.items() if x.train_step is not takes_no_steps]
 LONG = ("diffusionad",)  # compiles for longer than the others
 DRAWS_NOTHING = ("spade", "mahalanobis")  # of what they learn nothing is random
-every_detector_with_steps = pytest.mark.parametrize("name", STEPPING)
-every_detector_with_steps_long_ones_slow = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in STEPPING]
-)
-every_detector_without_steps = pytest.mark.parametrize(
-    "name", [name for name in DETECTORS if name not in STEPPING]
-)
+
+
+def each(names):
+    """Long ones are slow."""
+    marks = {name: [pytest.mark.slow] * (name in LONG) for name in names}
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=x) for n, x in marks.items()])
+
+
+every_config = pytest.mark.parametrize("name", list(DETECTORS))
+every_detector = each(DETECTORS)
+every_detector_with_steps = each(STEPPING)
+every_detector_without_steps = each(name for name in DETECTORS if name not in STEPPING)
 
 
 def new_state(detector, cfg, pretrained, data, key):
@@ -94,7 +98,7 @@ def kinds(tree):
     return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
 
 
-@every_detector
+@every_config
 def test_config_is_a_frozen_pytree_with_the_common_settings(name):
     cfg = DETECTORS[name].Config()
     fields = {field.name: field for field in dataclasses.fields(cfg)}
@@ -108,12 +112,12 @@ def test_config_is_a_frozen_pytree_with_the_common_settings(name):
         cfg.steps = 1
 
 
-@every_detector
+@every_config
 def test_the_list_of_methods_uses_their_own_names(name):
     assert DETECTORS[name].name == name
 
 
-@every_detector
+@every_config
 def test_every_setting_survives_being_written_and_read_as_text(name):
     cfg = DETECTORS[name].Config()
     for field in dataclasses.fields(cfg):
@@ -122,7 +126,7 @@ def test_every_setting_survives_being_written_and_read_as_text(name):
         assert getattr(override(cfg, f"{field.name}={text}"), field.name) == value
 
 
-@every_detector
+@every_config
 def test_settings_that_cannot_work_are_refused_by_name(name):
     detector = DETECTORS[name]
     check_settings(detector, detector.Config())
@@ -132,7 +136,7 @@ def test_settings_that_cannot_work_are_refused_by_name(name):
             check_settings(detector, override(detector.Config(), wrong))
 
 
-@every_detector
+@every_config
 def test_every_number_has_a_range_that_its_default_lies_in(name):
     for field in dataclasses.fields(DETECTORS[name].Config):
         if field.type in (int, float) or "Scalar" in str(field.type) or field.type is float:
@@ -199,7 +203,7 @@ def test_init_needs_no_data_and_suits_every_transformation(name, tiny, key):
     assert kinds(jax.jit(init, out_shardings=shardings).lower(key).out_info) == kinds(shapes)
 
 
-@every_detector_with_steps_long_ones_slow
+@every_detector_with_steps
 def test_vmapped_init_and_step_match_single_ones(name, tiny, key):
     detector, cfg, pretrained, data, _ = tiny(name)
     pictures = image_set(data.train, cfg.size)
@@ -246,7 +250,7 @@ def test_the_same_key_gives_the_same_bits_and_another_key_does_not(name, tiny):
     assert any((a != b).any() for a, b in pairs)
 
 
-@every_detector_with_steps_long_ones_slow
+@every_detector_with_steps
 def test_a_run_resumed_from_disk_equals_one_that_never_stopped(name, tiny, finished, tmp_path):
     """From two thirds of its steps on, with what an interruption there would have left."""
     detector, cfg, pretrained, data, _ = tiny(name)

@@ -59,7 +59,7 @@ def test_a_machine_without_the_folders_says_which_and_where(carded, tmp_path):
 def test_a_killed_worker_loses_and_repeats_nothing_and_the_command_goes_on(tmp_path):
     pytest.importorskip("ray", reason="jaxad[ray] is not installed")
     trial = script("predict_on_ray")
-    found = trial.trial(tmp_path, trial.Options(files=1_600))
+    found = trial.trial(tmp_path, trial.Options(files=800))
     assert found["unusable"] == 1
     wrong = ("lost", "repeated", "different", "different_in_table", "without_mask")
     assert [found[x] for x in wrong] == [0, 0, 0, 0, 0]
@@ -68,6 +68,6 @@ def test_a_killed_worker_loses_and_repeats_nothing_and_the_command_goes_on(tmp_p
     again = ["predict", str(tmp_path / "run"), str(tmp_path / "pictures"), "--masks", "--out"]
     for count, more in enumerate((["--on", "ray", "--address", "local"], []), start=1):
         said = trial.watched([*again, str(out), *more], lambda process: None)
-        assert "1599 of 1600 pictures done before" in said
-        assert trial.lines(out) == 1600 + count
-        assert len(trial.in_table(out / "predictions.parquet")) == 1600
+        assert "799 of 800 pictures done before" in said
+        assert trial.lines(out) == 800 + count
+        assert len(trial.in_table(out / "predictions.parquet")) == 800

@@ -566,7 +566,7 @@ def load_folders(drawn, on_bad_image: str, base: str) -> str:
     return check(tree, plain_folders(tree, places, on_bad_image), base, load)
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("strategy", "one"), [(categories(), load_category), (folders(), load_folders)]
 )

@@ -99,7 +99,10 @@ def test_the_ablation_differs_from_its_base_in_one_thing_at_a_time():
 
 @pytest.mark.slow
 def test_the_ablation_leaves_two_tables(tmp_path, capsys):
-    settings = shlex.split("--seeds 1 --steps 2 --size 64 --autoencoder-kernel 2 --student-width 8")
+    settings = shlex.split(
+        "--seeds 1 --steps 2 --size 64 --autoencoder-kernel 2 --student-width 8 "
+        "--rendered 10 --rendered-test 2,1"
+    )
     script("sweep_efficientad").main([str(tmp_path), *settings])
     printed = capsys.readouterr().out
     assert "What is trained" in printed

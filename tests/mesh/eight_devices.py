@@ -20,6 +20,7 @@ from jaxad.methods import DETECTORS
 from jaxad.training import checkpoint, fitting
 from jaxad.training.restore import finished
 
+STEPS = 3  # in float64, for which XLA has slow convolutions
 STEPPING = [name for name, one in DETECTORS.items() if one.train_step is not takes_no_steps]
 GATHERED = re.compile(r"= (\S+|\([^)]*\)) (all-gather|all-to-all|collective-permute)(?:-start)?\(")
 
@@ -80,9 +81,9 @@ def wide(tree):
 
 
 @pytest.mark.parametrize("name", STEPPING)
-def test_twenty_steps_in_float64_are_those_of_one_device(name, tiny):
+def test_steps_in_float64_are_those_of_one_device(name, tiny):
     with jax.enable_x64(True):
-        start = begin(name, 20, tiny, wide)
+        start = begin(name, STEPS, tiny, wide)
         (one, found), (other, again) = stepped(None, *start), stepped("data:8", *start)
     assert {x.dtype for x in jax.tree.leaves(one.params)} == {np.dtype(np.float64)}
     np.testing.assert_allclose(again["loss"], found["loss"], rtol=1e-8)
@@ -159,13 +160,19 @@ def test_large_parameters_are_split_along_model_and_come_to_the_same(tiny, monke
     assert apart(one.params, other.params) < 1e-5
 
 
-@pytest.mark.parametrize("axes", ["member:8", "member:4,data:2"])
-@pytest.mark.parametrize("way", [compile.IN_TURNS, compile.TOGETHER])
-def test_a_sweep_of_sixteen_members_is_that_of_one_device(axes, way, tiny, monkeypatch):
+@pytest.fixture(scope="module")
+def sixteen(tiny):
+    """A sweep's arguments, and its members as one device trains them."""
     detector, cfg, pretrained, data, _ = tiny("autoencoder")
     configs = sweep.grid(replace(cfg, batch_size=4, steps=10), lr=[1e-4, 3e-4, 1e-3, 3e-3])
     arguments = detector, configs, pretrained, data, jax.random.split(jax.random.key(0), 4)
-    one = sweep.fit(*arguments, at_once=1)
+    return arguments, sweep.fit(*arguments, at_once=1)
+
+
+@pytest.mark.parametrize("axes", ["member:8", "member:4,data:2"])
+@pytest.mark.parametrize("way", [compile.IN_TURNS, compile.TOGETHER])
+def test_a_sweep_of_sixteen_members_is_that_of_one_device(axes, way, sixteen, monkeypatch):
+    arguments, one = sixteen
     with mesh.use(axes):
         monkeypatch.setattr(compile.execution, "executor", lambda: way)
         other = sweep.fit(*arguments, at_once=16)

@@ -9,7 +9,7 @@ import pytest
 def pretrained():
     from jaxad.nets.pdn import PDN
 
-    params = PDN(channels=6, width=4).init(jax.random.key(7), jnp.zeros((1, 33, 33, 3)))
+    params = jax.jit(PDN(channels=6, width=4).init)(jax.random.key(7), jnp.zeros((1, 33, 33, 3)))
     return {"tiny": params}
 
 

@@ -27,6 +27,10 @@ def unit_images(data, cfg):
     return compile.unit(jnp.asarray(image_set(data.train, cfg.size)))
 
 
+def predict(cfg, pretrained, state, images):
+    return compile.jit(efficientad.predict)(cfg, pretrained, state, images)
+
+
 def terms(cfg, pretrained, state, images, aux, dropout_key=None):
     return jax.jit(eager_terms)(cfg, pretrained, state, images, aux, dropout_key)
 
@@ -103,7 +107,7 @@ def test_quantiles_of_the_heldout_maps_become_zero_and_a_tenth(setting):
     cfg, pretrained, data, state = setting
     heldout = image_set(data.heldout, cfg.size)
     state = efficientad.calibrate(cfg, pretrained, state, heldout)
-    prediction = efficientad.predict(cfg, pretrained, state, compile.unit(jnp.asarray(heldout)))
+    prediction = predict(cfg, pretrained, state, compile.unit(jnp.asarray(heldout)))
     for part in prediction.parts.values():
         np.testing.assert_allclose(np.quantile(part, cfg.q_a), 0, atol=1e-4)
         np.testing.assert_allclose(np.quantile(part, cfg.q_b), 0.1, atol=1e-3)
@@ -114,7 +118,7 @@ def test_gaussian_normalisation_gives_mean_zero_and_deviation_a_tenth(setting):
     cfg = override(cfg, "map_norm=gaussian")
     heldout = image_set(data.heldout, cfg.size)
     state = efficientad.calibrate(cfg, pretrained, state, heldout)
-    prediction = efficientad.predict(cfg, pretrained, state, compile.unit(jnp.asarray(heldout)))
+    prediction = predict(cfg, pretrained, state, compile.unit(jnp.asarray(heldout)))
     for part in prediction.parts.values():
         np.testing.assert_allclose(part.mean(), 0, atol=1e-3)
         np.testing.assert_allclose(part.std(), 0.1, rtol=1e-2)
@@ -126,8 +130,10 @@ def test_no_normalisation_gives_the_mean_of_the_raw_maps(setting):
     state = efficientad.calibrate(cfg, pretrained, state, images)  # which is not to remain
     cfg = override(cfg, ["map_norm=none", "border=0", "map_order=resize_first"])
     state = efficientad.calibrate(cfg, pretrained, state, images)
-    local, global_ = efficientad.distances(cfg, pretrained, state.params, state.stats, images)
-    prediction = efficientad.predict(cfg, pretrained, state, images)
+    local, global_ = compile.jit(efficientad.distances)(
+        cfg, pretrained, state.params, state.stats, images
+    )
+    prediction = predict(cfg, pretrained, state, images)
     from jaxad.ops import maps
 
     expected = maps.resize((local + global_) / 2, images.shape[1:3])
@@ -138,7 +144,7 @@ def test_constant_heldout_maps_give_finite_maps(setting):
     cfg, pretrained, data, state = setting
     stats = state.stats._replace(range=jnp.ones((2, 2)))
     images = unit_images(data, cfg)[:1]
-    prediction = efficientad.predict(cfg, pretrained, state._replace(stats=stats), images)
+    prediction = predict(cfg, pretrained, state._replace(stats=stats), images)
     assert np.isfinite(prediction.map).all()
 
 

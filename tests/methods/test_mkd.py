@@ -171,7 +171,7 @@ def test_a_signed_stage_gives_negative_values_and_leaves_the_rest_as_it_was(sign
     plain, other = Cloner(stages_like(*shape)), Cloner(stages_like(*shape, signed))
     assert [stage.signed for stage in other.stages] == [False, *signed]
     images = jax.random.normal(key, (2, 32, 32, 3))
-    variables = plain.init(key, images)
+    variables = jax.jit(plain.init)(key, images)
     for train in (False, True):
         maps, moved = plain.apply(variables, images, train, mutable=["batch_stats"])
         found, moved_too = other.apply(variables, images, train, mutable=["batch_stats"])

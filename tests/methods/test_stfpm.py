@@ -29,7 +29,7 @@ SMALL = replace(
 
 @pytest.fixture(scope="module")
 def pretrained():
-    params = PDN(channels=6, width=4).init(jax.random.key(7), jnp.zeros((1, 33, 33, 3)))
+    params = jax.jit(PDN(channels=6, width=4).init)(jax.random.key(7), jnp.zeros((1, 33, 33, 3)))
     return {"tiny": params}
 
 

@@ -143,7 +143,7 @@ def test_training_reduces_error_and_calibration_centres_both_maps(pretrained, im
     for name, params, stats in zip(TINY.weights, state.params, state.stats, strict=True):
         both = students.standardised(
             stats,
-            students.uncertainty(
+            compile.jit(students.uncertainty)(
                 TINY, pretrained[name], params, stats, jnp.asarray(images, jnp.float32) / 255
             ),
         )

@@ -111,7 +111,7 @@ def test_conventions_of_the_two_mobilenets_differ():
 def test_pdn_maps_lie_on_one_grid(height, key):
     """A bright pixel is found at the same place in every map, to a cell."""
     pdn = PDN(channels=8, width=4)
-    params = pdn.init(key, jnp.zeros((1, 64, 64, 3)))
+    params = jax.jit(pdn.init)(key, jnp.zeros((1, 64, 64, 3)))
     x = jnp.zeros((1, height, 80, 3))
     maps = jax.jit(features, static_argnums=(0, 1))
     layers = ("pool1", "pool2", "conv3", "conv4")
@@ -127,7 +127,7 @@ def test_pdn_maps_lie_on_one_grid(height, key):
 def test_pdns_last_map_is_the_pdn(key):
     pdn = PDN(channels=8, width=4, padding=True)
     x = jax.random.uniform(key, (1, 64, 48, 3))
-    params = pdn.init(key, x)
+    params = jax.jit(pdn.init)(key, x)
     (last,) = jax.jit(features, static_argnums=(0, 1))("pdn_small", (), params, x)
     np.testing.assert_allclose(last, jax.jit(pdn.apply)(params, x), atol=1e-6)
     assert PDNLayers().padding

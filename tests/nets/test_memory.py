@@ -206,7 +206,7 @@ def test_cosine_similarity_of_an_empty_block_is_even_with_finite_gradients():
 
 def test_one_item_gives_the_same_output_for_any_input():
     module = Memory(1, (2, 2))
-    params = module.init(jax.random.key(0), jnp.zeros((1, 4, 4, 2)))
+    params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 2)))
     one, _ = module.apply(params, jnp.asarray(normal(0, 1, 4, 4, 2)))
     other, _ = module.apply(params, jnp.asarray(normal(1, 1, 4, 4, 2)) * 10)
     np.testing.assert_array_equal(one, other)
@@ -217,7 +217,7 @@ def test_one_item_gives_the_same_output_for_any_input():
 def test_a_rate_of_1_mixes_templates_of_the_whole_map():
     module = Memory(5, (1, 1), "scaled_dot")
     x = jnp.asarray(normal(0, 2, 4, 6, 3))
-    params = module.init(jax.random.key(0), x)
+    params = jax.jit(module.init)(jax.random.key(0), x)
     y, weights = module.apply(params, x)
     assert weights.shape == (2, 1, 5)
     templates = params["params"]["items"].reshape(5, 4, 6, 3)
@@ -227,7 +227,7 @@ def test_a_rate_of_1_mixes_templates_of_the_whole_map():
 def test_a_rate_of_the_side_addresses_each_cell_by_itself():
     module = Memory(5, (4, 6))
     x = jnp.asarray(normal(0, 2, 4, 6, 3))
-    params = module.init(jax.random.key(0), x)
+    params = jax.jit(module.init)(jax.random.key(0), x)
     items = params["params"]["items"]
     assert items.shape == (5, 3)
     y, _ = module.apply(params, x, 0.2, 0.1)
@@ -252,7 +252,7 @@ def test_a_gradient_reaches_every_item_that_is_used(threshold):
 def test_projected_keys_choose_and_the_items_are_what_is_read():
     module = Memory(5, (2, 2), "scaled_dot", key_channels=3)
     x = jnp.asarray(normal(0, 2, 4, 4, 2))
-    params = module.init(jax.random.key(0), x)["params"]
+    params = jax.jit(module.init)(jax.random.key(0), x)["params"]
     assert {name: jax.tree.leaves(p)[0].shape for name, p in params.items()} == {
         "items": (5, 8), "keys": (5, 3), "query": (8, 3)
     }  # fmt: skip

@@ -49,7 +49,7 @@ def test_uninformed_students_patch_descriptors_equal_the_reference(golden, patch
 def test_dense_evaluation_equals_patch_by_patch(patch, key):
     dense, alone = PatchNetwork(patch, 8, 4), PatchNetwork(patch, 8, 4, dense=False)
     image = jax.random.uniform(key, (1, patch + 9, patch + 6, 3))
-    variables = dense.init(key, image)
+    variables = jax.jit(dense.init)(key, image)
     every = jax.jit(dense.apply)(variables, image)
     assert every.shape == (1, 10, 7, 8)
     cells = [(i, j) for i in range(10) for j in range(7)]
@@ -64,7 +64,7 @@ def test_pools_that_halve_give_some_of_the_dense_cells(patch, key):
     dense, sparse = PatchNetwork(patch, 8, 4), PatchNetwork(patch, 8, 4, dense=False)
     step = stride(patch)
     image = jax.random.uniform(key, (1, patch + 2 * step, patch + step, 3))
-    variables = dense.init(key, image)
+    variables = jax.jit(dense.init)(key, image)
     every, some = (jax.jit(m.apply)(variables, image) for m in (dense, sparse))
     assert some.shape == (1, 3, 2, 8)
     np.testing.assert_allclose(some, every[:, ::step, ::step], rtol=0, atol=1e-5)
@@ -74,7 +74,7 @@ def test_pools_that_halve_give_some_of_the_dense_cells(patch, key):
 def test_gradients_agree_too(patch, key):
     dense, alone = PatchNetwork(patch, 8, 4), PatchNetwork(patch, 8, 4, dense=False)
     image = jax.random.uniform(key, (1, patch, patch, 3))
-    variables = dense.init(key, image)
+    variables = jax.jit(dense.init)(key, image)
     one, other = (
         jax.jit(jax.grad(lambda v, m=m: jnp.square(m.apply(v, image)).sum()))(variables)
         for m in (dense, alone)

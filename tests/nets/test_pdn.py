@@ -15,7 +15,7 @@ def pdn(medium=False, **fields):
 @pytest.fixture(scope="module", params=[False, True], ids=["small", "medium"])
 def network(request):
     module = pdn(request.param)
-    params = module.init(jax.random.key(0), jnp.zeros((1, 33, 33, 3)))
+    params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 33, 33, 3)))
     return module, params
 
 

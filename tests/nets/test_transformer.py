@@ -92,7 +92,7 @@ def test_attention_equals_a_slow_loop(key):
     queries, keys, values = jnp.asarray(rng.normal(size=(3, 2, 12, 8)), jnp.float32)
     masked = neighbours((3, 4), (1, 3))
     attention = Attention(heads=2)
-    params = attention.init(key, queries, keys, values)["params"]
+    params = jax.jit(attention.init)(key, queries, keys, values)["params"]
     params["in_bias"] = jnp.asarray(rng.normal(size=24), jnp.float32)
     found = attention.apply({"params": params}, queries, keys, values, masked)
     for i in range(2):
@@ -108,7 +108,7 @@ def test_a_plain_decoder_layer_equals_a_slow_loop(key, learned):
     at = jnp.asarray(rng.normal(size=(12, 8)), jnp.float32)
     masks = neighbours((3, 4), (1, 3)), neighbours((3, 4), (3, 1))
     layer = DecoderLayer(heads=2, ffn=16, layer_wise=False, learned=learned)
-    params = layer.init(key, x, memory, at)["params"]
+    params = jax.jit(layer.init)(key, x, memory, at)["params"]
     found = layer.apply({"params": params}, x, memory, at, masks)
     exact = lambda tree: jax.tree.map(lambda v: np.asarray(v, np.float64), tree)
     p, at, whole = exact(params), exact(at), exact(memory[0])
@@ -131,7 +131,7 @@ def test_a_plain_decoder_layer_equals_a_slow_loop(key, learned):
 def test_the_bias_of_the_keys_changes_nothing_and_has_no_gradient(key):
     x = jax.random.normal(key, (1, 9, 4))
     attention = Attention(heads=2)
-    params = attention.init(key, x, x, x)["params"]
+    params = jax.jit(attention.init)(key, x, x, x)["params"]
 
     @jax.jit
     @jax.value_and_grad
@@ -149,7 +149,7 @@ def test_masked_tokens_have_no_influence(key):
     x = jax.random.normal(key, (1, 9, 4))
     masked = neighbours((3, 3), (1, 1))
     attention = Attention(heads=2)
-    variables = attention.init(key, x, x, x)
+    variables = jax.jit(attention.init)(key, x, x, x)
     one = attention.apply(variables, x, x, x, masked)
     changed = x.at[:, 4].add(1.0)
     other = attention.apply(variables, x, changed, changed, masked)
@@ -191,7 +191,7 @@ def test_without_layer_wise_queries_only_the_first_layer_has_a_table(key):
 
 def test_layers_start_equal_in_what_the_reference_copies(key):
     network = Transformer((3, 3), 8, 2, 16, 3, 3, mask_size=(1, 1))
-    drawn = network.init(key, jnp.zeros((1, 3, 3, 5)))["params"]
+    drawn = jax.jit(network.init)(key, jnp.zeros((1, 3, 3, 5)))["params"]
     params = with_equal_layers(drawn)
     assert jax.tree.structure(params) == jax.tree.structure(drawn)
 
@@ -238,7 +238,7 @@ def test_initial_values_have_the_reference_ranges(key):
 def test_a_token_is_made_from_those_within_reach(convolutions, reach, key):
     network = Stack(convolutions, 8, 2)
     x = jax.random.normal(key, (1, 9, 9, 5))
-    variables = network.init(key, x)
+    variables = jax.jit(network.init)(key, x)
     assert network.apply(variables, x).shape == x.shape
     saliency = jax.grad(lambda x: network.apply(variables, x)[0, 4, 4].sum())(x)
     seen = (saliency[0] != 0).any(-1)

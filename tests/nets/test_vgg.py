@@ -45,7 +45,7 @@ def test_other_vggs_are_not_taken_for_it(other):
 def test_narrow_network_matches_plain_convolutions(plain_conv, key):
     network = VGG(((2, 3), (4,)), "none")
     x = jax.random.uniform(key, (1, 6, 5, 3))
-    variables = network.init(key, x)
+    variables = jax.jit(network.init)(key, x)
     maps = network.apply(variables, x)
 
     y, params = np.asarray(x[0]).transpose(2, 0, 1), variables["params"]
