@@ -25,6 +25,7 @@ import tables_of_onnx as of_onnx
 import tables_of_readme as readme
 import tables_of_reconstruction as reconstruction
 import tables_of_scaling as scaling
+import tables_of_serving as serving
 from tables_read import Rows
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -73,6 +74,8 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "reports": of_data.reports,
     "export_stablehlo": of_export.export_stablehlo,
     "export_onnx": of_onnx.export_onnx,
+    "service": serving.service,
+    "service_hostile": serving.service_hostile,
     "cookies": comparison.cookies,
     "distillation_defects": distillation.distillation_defects,
     "distillation_folders": comparison.distillation_folders,

@@ -50,6 +50,7 @@ def index() -> Rows:
     cookies = {page: f"{spread(of['image_auroc'])} on cookies" for page, of in on_cookies.items()}
     daad = spread(models("daad_workpieces")["image_auroc"])
     memory = stored("bench_memory_256_px")["resident_gb"]
+    requests = stored("service")["models"]["autoencoder"]["load"]["requests_a_second"]
     apart = max(one["float64"]["gradient"] for one in stored("scaling")["methods"].values())
     return [
         ["page", "headline number (image AUROC, mean ± standard deviation over seeds)"],
@@ -89,6 +90,7 @@ def index() -> Rows:
             "[Exported programs](export.md)",
             f"maps of a detector's bundle within {farthest():.1e} of their range",
         ],
+        ["[The service](serving.md)", f"{requests:.0f} requests a second, half of them hostile"],
         ["[Speed and memory](speed.md)", f"{memory:.2f} GB for 50,000 pictures of 256 px"],
         [
             "[Many devices](scaling.md)",

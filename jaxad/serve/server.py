@@ -30,12 +30,14 @@ def bound(host: str, port: int) -> socket.socket:
       ValueError: the address is in use, not this machine's, or not allowed.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (socket.gaierror, UnicodeError) as error:
         raise ValueError(f"--host {host}: no such address ({error})") from None
-    found = socket.socket(family, kind)
+    # asyncio sends at once (TCP_NODELAY) on sockets that name their protocol alone; on others half
+    # an answer waits 40 ms for the acknowledgement of the other half.
+    found = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":  # elsewhere it would let two services share a port
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

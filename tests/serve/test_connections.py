@@ -217,3 +217,11 @@ def test_many_at_once_are_all_answered_each_with_its_own(live, model):
         thread.join()
     for i, score in enumerate(expected):
         assert found[i] == pytest.approx([score] * 6, rel=1e-5)
+
+
+def test_answers_are_sent_at_once():
+    """Without TCP_NODELAY the second part of an answer waits for the first to be acknowledged."""
+    with servers.bound("127.0.0.1", 0) as place, socket.create_connection(place.getsockname()):
+        accepted, _ = place.accept()
+        with accepted:
+            assert accepted.proto == socket.IPPROTO_TCP  # by which asyncio goes
