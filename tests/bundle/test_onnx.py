@@ -3,11 +3,9 @@
 import ast
 import base64
 import functools
-import json
 import os
 import pathlib
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -28,6 +26,7 @@ from jaxad.detector import State, override
 from jaxad.export.onnx import runner
 from jaxad.methods import DETECTORS
 from jaxad.nets.extractors import EXTRACTORS
+from jaxad.training.restore import finished
 
 # The largest of a pixel's colours, and of a picture's pixels, of 2 x 2: for two, and for any batch.
 OF_TWO = (
@@ -228,9 +227,11 @@ def test_every_detector_is_converted_and_two_runtimes_say_what_it_says(python, t
     for name, row in rows.items():
         fine = row.get("batch") == "any" and len(row["runtimes"]) == 2
         for one in row["runtimes"].values():
-            fine &= one["pictures"] == 100 and one["labels"] == 0 and one["score"] < 1e-4
-            # The gradient of MKD jumps where an input of a rectifier is 0 but for rounding.
-            fine &= one["close"] >= (97 if name == "mkd" else 100)
+            fine &= one["pictures"] == 100 and one["labels"] == 0
+            # MKD's map is a gradient, which jumps where an input of a rectifier is 0 but for
+            # rounding; and its range, by which its score is measured too, is far below its score.
+            close, score = (97, 1e-3) if name == "mkd" else (100, 1e-4)
+            fine &= one["close"] >= close and one["score"] < score
         if not fine:
             wrong[name] = row
     assert wrong == {}
@@ -286,24 +287,20 @@ def test_other_settings_and_wrapped_detectors_are_converted_too(
 
 @pytest.mark.slow
 def test_a_bundle_and_its_example_say_what_the_run_says(python, carded, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(carded("stfpm")[-1], folder)
-    run = finished_of(carded("stfpm"), folder)
+    folder, bundle = carded("autoencoder")[-1], tmp_path / "bundle"
     choice = Choice(to="onnx", python=str(python))
-    content = written(run, folder, tmp_path / "bundle", choice, lambda part: {})
+    content = written(finished(folder), folder, bundle, choice, lambda part: {})
     assert content["onnx"]["jax2onnx"] == onnx_python.pins()["jax2onnx"]
-    rng, pictures = np.random.default_rng(0), []
+    rng, pictures, paths = np.random.default_rng(0), [], []
     for i in range(4):
-        pixels = rng.integers(0, 256, (50 + 20 * i, 90 - 10 * i, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-        pictures.append(pixels)
-    others = Predictor.load(tmp_path / "bundle")(pictures)
-    native = Predictor(*run[:4], carded("stfpm")[4])(pictures)
+        pictures.append(rng.integers(0, 256, (50 + 20 * i, 90 - 10 * i, 3), np.uint8))
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(pictures[i]).save(paths[i])
+    native, others = (Predictor.load(place)(pictures) for place in (folder, bundle))
     for one, other in zip(native, others, strict=True):
         np.testing.assert_allclose(other.map, one.map, atol=1e-4 * np.ptp(one.map))
         assert other.judgement.label == one.judgement.label
-    paths = [str(tmp_path / f"{i}.png") for i in range(4)]
-    command = [sys.executable, str(tmp_path / "bundle" / "example.py"), *paths]
+    command = [sys.executable, str(bundle / "example.py"), *paths]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert len(lines) == 4
     for line, path, one in zip(lines, paths, native, strict=True):
@@ -311,12 +308,3 @@ def test_a_bundle_and_its_example_say_what_the_run_says(python, carded, tmp_path
         assert told
         assert (told[1], told[3]) == (path, one.judgement.label)
         assert float(told[2]) == pytest.approx(one.judgement.score, rel=1e-4)
-
-
-def finished_of(made, folder):
-    """What `finished` gives of a run whose weights lie nowhere."""
-    from jaxad.training.restore import Finished
-
-    detector, cfg, pretrained, state, *_ = made
-    record = json.loads((folder / "run.json").read_text())
-    return Finished(detector, cfg, pretrained, state._replace(opt=()), record)
