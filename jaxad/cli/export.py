@@ -42,9 +42,9 @@ it asks for a Python environment of its own, and tells how to make that."""
 class ExportOptions:
     """The bundle."""
 
-    to: Kind = static("stablehlo")
+    to: Kind = static("stablehlo")  # for JAX; or for ONNX Runtime and OpenVINO
     platforms: tuple[str, ...] = static(PLATFORMS)  # that a StableHLO program is for
-    weights: Place = static("beside")  # the program, as safetensors; or "inside" it
+    weights: Place = static("beside")  # as safetensors beside the program; or inside it
     precision: Precision = static("float32")  # of layers of networks; statistics stay float32
     resize: bool = static(False)  # the program takes pictures of any size, and resizes them
     data_licence: str = static("not stated")  # of the pictures that the run learned from
