@@ -69,7 +69,8 @@ def test_options_of_the_page_and_the_image_are_those_of_the_command():
     page = "\n".join(re.findall(r"`[^`\n]*--[^`\n]*`", PAGE.read_text()))
     served = re.search(r"ENTRYPOINT.*?\]", dockerfile(), re.DOTALL)[0]
     named = set(re.findall(r"--([a-z][a-z-]*)", page + served))
-    assert named - {"help", "watch"} <= known  # the latter of `jaxad predict`
+    # Those of `jaxad predict` and `export` are named too.
+    assert named - {"help", "watch", "cache"} <= known
     for name in known:
         assert f"--{name}" in PAGE.read_text(), name
 
