@@ -14,11 +14,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxtyping import Array
 
 from jaxad.bundle.onnx_rules import RULES, depends
-from jaxad.compile.half import BODIES
+from jaxad.compile.equations import bound, results
 
 TURNS = 64  # of a loop that is written out, at most
 LARGE = 2**20  # numbers: a constant of so many is not made by repeating smaller ones
@@ -30,37 +30,19 @@ def written_out(program: ClosedJaxpr) -> Callable[..., list[Array]]:
 
 
 def _computed(program: ClosedJaxpr | Jaxpr, arguments: Sequence[Any]) -> list[Any]:
-    """The results of a program, equation by equation."""
-    jaxpr, constants = program, ()
-    if isinstance(program, ClosedJaxpr):
-        jaxpr, constants = program.jaxpr, program.consts
-    known: dict[Var, Any] = dict(zip(jaxpr.constvars, constants, strict=True))
-    known |= dict(zip(jaxpr.invars, arguments, strict=True))
-    read = lambda x: x.val if isinstance(x, Literal) else known[x]
-    for equation in jaxpr.eqns:
-        outputs = _equation(equation, [read(x) for x in equation.invars])
-        known |= dict(zip(equation.outvars, outputs, strict=True))
-    return [read(x) for x in jaxpr.outvars]
+    return results(program, arguments, lambda x: x, _equation)
 
 
 def _equation(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
     name, parameters = equation.primitive.name, equation.params
-    if name in BODIES:
-        return _computed(parameters[BODIES[name]], values)
     if not any(map(depends, values)) and _may_be_computed(equation):
         with jax.ensure_compile_time_eval():
-            return _bound(equation, values)
-    if name in LOOPS and (results := LOOPS[name](parameters, values)) is not None:
-        return results
+            return bound(equation, values)
+    if name in LOOPS and (found := LOOPS[name](parameters, values)) is not None:
+        return found
     if name in RULES and (result := RULES[name](parameters, *values)) is not None:
         return [result]
-    return _bound(equation, values)
-
-
-def _bound(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
-    """The results of an equation as JAX computes it."""
-    found = equation.primitive.bind(*values, **equation.params)
-    return found if equation.primitive.multiple_results else [found]
+    return bound(equation, values)
 
 
 def _may_be_computed(equation: Any) -> bool:

@@ -91,7 +91,7 @@ class Predictor:
         self.card = card
         self._arguments = mesh.put((pretrained, state._replace(opt=())))
         self._predict, self._mesh = compile.predict(detector), mesh.current()
-        self._run(np.zeros((self.batch_size, cfg.size, cfg.size, 3), np.uint8))  # compiles
+        self.compute(np.zeros((self.batch_size, cfg.size, cfg.size, 3), np.uint8))  # compiles
 
     @classmethod
     def load(
@@ -268,7 +268,7 @@ class Predictor:
 
     def computed(self, items: Iterable[Any]) -> Iterator[tuple[Any, Raw | None]]:
         """Each thing with what the detector gave of its squares, as `batches.computed`."""
-        return batches.computed(items, self._run, self.batch_size)
+        return batches.computed(items, self.compute, self.batch_size)
 
     def compute(self, squares: UInt8[NpArray, "B size size 3"]) -> Any:
         """The detector's `Prediction` of squares, perhaps still being computed.
@@ -277,9 +277,6 @@ class Predictor:
           squares: as `Seen` has them; each number of them compiles once. On a mesh it has to divide
             by the devices, see `mesh.divisible`.
         """
-        return self._run(squares)
-
-    def _run(self, squares: UInt8[NpArray, "B size size 3"]) -> Any:
         return self._predict(self.cfg, *self._arguments, mesh.spread(squares, self._mesh))
 
 
