@@ -64,12 +64,6 @@ def pytest_runtest_teardown(item, nextitem):
         gc.collect()
 
 
-@pytest.fixture(autouse=True)
-def no_cache_of_the_user(monkeypatch):
-    """Scripts keep compiled programs in the user's cache; tests leave it alone."""
-    monkeypatch.setattr("jaxad.compile.enable_cache", lambda: None)
-
-
 @pytest.fixture(scope="session")
 def golden():
     """Loads a stored reference by name."""

@@ -68,6 +68,24 @@ def test_an_option_that_this_jaxlib_does_not_know_is_left_out(monkeypatch):
         programs.compiler_options.cache_clear()
 
 
+def test_compiled_programs_are_kept_where_the_user_says(tmp_path, monkeypatch):
+    kept = lambda: jax.config.values["jax_compilation_cache_dir"]
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: jax.config.values[name] for name in names}
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+    try:
+        compile.enable_cache()
+        assert {name: jax.config.values[name] for name in names} == before
+        compile.enable_cache(tmp_path / "own")
+        assert kept() == str(tmp_path / "own")
+        jax.config.update("jax_compilation_cache_dir", None)
+        compile.enable_cache()
+        assert kept() == str(tmp_path / ".cache" / "jaxad")
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
 def test_a_step_donates_the_state(tiny, key):
     detector, cfg, pretrained, data, _ = tiny("stfpm")
     state = compile.init(detector)(cfg, pretrained, key)

@@ -152,8 +152,11 @@ def enable_cache(folder: str | os.PathLike | None = None) -> None:
     """Keeps compiled programs on disk, for scripts.
 
     Args:
-      folder: `~/.cache/jaxad` by default; the user's own, since it holds code that is run.
+      folder: by default that of `JAX_COMPILATION_CACHE_DIR`, or else `~/.cache/jaxad`; the user's
+        own, since it holds code that is run.
     """
+    if folder is None and jax.config.values["jax_compilation_cache_dir"]:
+        return
     path = pathlib.Path(folder or pathlib.Path.home() / ".cache" / "jaxad")
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

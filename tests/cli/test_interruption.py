@@ -1,7 +1,9 @@
 """Ctrl-C, SIGTERM and a closed terminal: the run is saved, and goes on as if nothing had been."""
 
+import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -111,13 +113,18 @@ def test_a_closed_terminal_saves(pictures, tmp_path):
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
+    said = b""
     try:
         until = time.monotonic() + 120
-        while not (tmp_path / "metrics.jsonl").exists() and time.monotonic() < until:
-            time.sleep(0.1)
+        while not (tmp_path / "metrics.jsonl").exists():
+            if select.select([ours], [], [], 0.1)[0]:  # as a terminal does, or its writer waits
+                with contextlib.suppress(OSError):  # it has ended
+                    said += os.read(ours, 10_000)
+            assert run.poll() is None, said.decode()
+            assert time.monotonic() < until, said.decode()
         os.close(ours)  # and with it the terminal
         os.kill(run.pid, signal.SIGHUP)
-        assert run.wait(60) == 130
+        assert run.wait(60) == 130, said.decode()
     finally:
         run.kill()
         run.wait()
