@@ -4,12 +4,11 @@ import contextlib
 import errno
 import os
 import pathlib
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
+from jaxad import signals
 from jaxad.progress import printable
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -44,7 +43,7 @@ def told(function: Callable[[Sequence[str]], None], words: Sequence[str]) -> int
     """
     debug = "--debug" in words
     try:
-        with _signals_interrupt():
+        with signals.interrupting():
             function([word for word in words if word != "--debug"])
             sys.stdout.flush()
     except SystemExit as end:  # help was printed
@@ -118,24 +117,3 @@ def _say(sentence: str) -> None:
     with contextlib.suppress(OSError):  # the terminal was closed: there is nobody to tell
         sys.stdout.flush()
         print(f"jaxad: {printable(sentence, lines=True)}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """SIGTERM and, where there is one, SIGHUP do what Ctrl-C does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # which alone is told of signals
-        numbers = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
-        before = {number: signal.getsignal(number) for number in numbers}
-        before = {n: was for n, was in before.items() if was not in (signal.SIG_IGN, None)}  # nohup
-    for number in before:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, was in before.items():
-            signal.signal(number, was)

@@ -1,15 +1,11 @@
 """Signals that end a run: they wait until the run has saved."""
 
 import contextlib
-import os
 import signal
-import stat
 import threading
 from collections.abc import Iterator
 
-# A closed terminal sends SIGHUP, which not every system has.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
-                if hasattr(signal, name))  # fmt: skip
+from jaxad import signals
 
 
 class Asked:
@@ -38,8 +34,7 @@ def put_off() -> Iterator[Asked]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    handlers = {n: was for n, was in handlers.items() if was not in (signal.SIG_IGN, None)}
+    handlers = signals.handled()
 
     def restore() -> None:
         for number, was in handlers.items():
@@ -49,7 +44,7 @@ def put_off() -> Iterator[Asked]:
         restore()  # a second signal does not wait
         asked.signal = number
         if number == getattr(signal, "SIGHUP", None):
-            _let_go_of_the_terminal()
+            signals.let_go_of_the_terminal()
 
     for number in handlers:
         signal.signal(number, note)
@@ -59,12 +54,3 @@ def put_off() -> Iterator[Asked]:
         restore()
     if asked.signal is not None:
         signal.raise_signal(asked.signal)
-
-
-def _let_go_of_the_terminal() -> None:
-    """What is still printed goes nowhere: writing to a terminal that was closed is an error."""
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        for stream in (1, 2):
-            with contextlib.suppress(OSError):  # closed already
-                if stat.S_ISCHR(os.fstat(stream).st_mode):
-                    os.dup2(nowhere.fileno(), stream)

@@ -14,15 +14,24 @@ import pytest
 from scripts import category
 
 from jaxad.cli.main import main
+from jaxad.signals import SIGNALS, interrupting
 from jaxad.training.interruption import put_off
 from jaxad.training.progress import Progress
 
 pty = pytest.importorskip("pty", reason="signals that this system does not have")
 
-NOT_IGNORED = """
-import os, signal, sys
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-os.execv(sys.executable, [sys.executable, "-m", "jaxad", *sys.argv[1:]])
+WITHOUT_TERMINAL = """
+import signal, sys, traceback
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # not ignored
+from jaxad.cli import errors
+from jaxad.cli.main import main
+say = errors._say
+def noted(sentence):  # the terminal has gone: what is said would be lost
+    with open(sys.argv[1], "a") as file:
+        print(sentence, traceback.format_exc(), file=file)
+    say(sentence)
+errors._say = noted
+sys.exit(main(sys.argv[2:]))
 """
 SMALL = ["--size", "32", "--batch-size", "2", "--widths", "4,8"]
 STEPS = ["--steps", "30", "--save-every", "25"]
@@ -41,7 +50,7 @@ def uninterrupted(pictures, tmp_path_factory):
     return json.loads((folder / "evaluation.json").read_text())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_saves_and_the_same_command_goes_on(
     number, pictures, uninterrupted, tmp_path, monkeypatch, capsys
 ):
@@ -85,6 +94,32 @@ def test_handlers_are_as_before_afterwards_and_a_second_signal_does_not_wait():
         signal.signal(signal.SIGTERM, before)
 
 
+class Ends:
+    """Python ignores errors in `__del__`, as it does in what its garbage collector calls."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        signal.raise_signal(self.number)
+
+
+def forgets(one):
+    del one
+    time.sleep(10)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interruption_that_python_ignores_comes_again(number):
+    before = signal.signal(number, signal.default_int_handler)  # in the background it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupting():
+            forgets(Ends(number))
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+
+
 def test_an_ignored_signal_stays_ignored_and_another_thread_puts_nothing_off():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -107,25 +142,26 @@ def test_an_ignored_signal_stays_ignored_and_another_thread_puts_nothing_off():
 
 def test_a_closed_terminal_saves(pictures, tmp_path):
     ours, theirs = pty.openpty()
-    words = ["train", "autoencoder", pictures, str(tmp_path), *SMALL, "--steps", "1000000"]
+    folder, said = tmp_path / "run", tmp_path / "said"
+    said.touch()
+    words = ["train", "autoencoder", pictures, str(folder), *SMALL, "--steps", "1000000"]
     run = subprocess.Popen(
-        [sys.executable, "-c", NOT_IGNORED, *words],
+        [sys.executable, "-c", WITHOUT_TERMINAL, str(said), *words],
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
-    said = b""
     try:
         until = time.monotonic() + 120
-        while not (tmp_path / "metrics.jsonl").exists():
-            if select.select([ours], [], [], 0.1)[0]:  # as a terminal does, or its writer waits
+        while not (folder / "metrics.jsonl").exists():
+            if select.select([ours], [], [], 0.1)[0]:  # a terminal reads, or its writer waits
                 with contextlib.suppress(OSError):  # it has ended
-                    said += os.read(ours, 10_000)
-            assert run.poll() is None, said.decode()
-            assert time.monotonic() < until, said.decode()
+                    os.read(ours, 10_000)
+            assert run.poll() is None, said.read_text()
+            assert time.monotonic() < until
         os.close(ours)  # and with it the terminal
         os.kill(run.pid, signal.SIGHUP)
-        assert run.wait(60) == 130, said.decode()
+        assert run.wait(60) == 130, said.read_text()
     finally:
         run.kill()
         run.wait()
-    assert [int(one.name) for one in (tmp_path / "checkpoints").iterdir()]
+    assert [int(one.name) for one in (folder / "checkpoints").iterdir()]
