@@ -61,9 +61,18 @@ class _Again:
             self._before(found)
             return
         number = found.exc_value.args[0] if found.exc_value.args else signal.SIGINT
-        later = threading.Timer(SOON, _thread.interrupt_main, (number,))
+        later = threading.Timer(SOON, _send, (number,))
         later.daemon = True
         later.start()
+
+
+def _send(number: int) -> None:
+    """Sends a signal to the main thread, whatever that waits for where the system knows threads."""
+    thread = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and thread is not None:
+        signal.pthread_kill(thread, number)
+    else:
+        _thread.interrupt_main(signal.Signals(number))
 
 
 def let_go_of_the_terminal() -> None:
