@@ -33,7 +33,7 @@ def interrupting() -> Iterator[None]:
     before = {}
     if threading.current_thread() is threading.main_thread():  # which alone is told of signals
         before = handled()
-        if before and not isinstance(sys.unraisablehook, _Again):
+        if before and not _listens(sys.unraisablehook):
             sys.unraisablehook = _Again(sys.unraisablehook)
     for number in before:
         signal.signal(number, _interrupt)
@@ -64,6 +64,11 @@ class _Again:
         later = threading.Timer(SOON, _send, (number,))
         later.daemon = True
         later.start()
+
+
+def _listens(hook: Any) -> bool:
+    """Whether a hook sends interruptions anew, or one that it was bound to by `partial` does."""
+    return isinstance(hook, _Again) or any(map(_listens, getattr(hook, "args", ())))
 
 
 def _send(number: int) -> None:

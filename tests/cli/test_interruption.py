@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import select
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from scripts import category
 
 from jaxad.cli.main import main
 from jaxad.signals import SIGNALS, interrupting
+from jaxad.training import disk
 from jaxad.training.interruption import put_off
 from jaxad.training.progress import Progress
 
@@ -33,6 +35,7 @@ def noted(sentence):  # the terminal has gone: what is said would be lost
 errors._say = noted
 sys.exit(main(sys.argv[2:]))
 """
+HERE = pathlib.Path(__file__).parent
 SMALL = ["--size", "32", "--batch-size", "2", "--widths", "4,8"]
 STEPS = ["--steps", "30", "--save-every", "25"]
 
@@ -118,6 +121,15 @@ def test_an_interruption_that_python_ignores_comes_again(number):
         assert signal.getsignal(number) is signal.default_int_handler
     finally:
         signal.signal(number, before)
+
+
+def test_command_after_command_adds_nothing_to_what_sees_ignored_errors(monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    found = []
+    for _ in range(3):
+        with interrupting(), disk.saving_to(HERE):
+            found.append(sys.unraisablehook)
+    assert found[0] is found[1] is found[2] is not sys.__unraisablehook__
 
 
 def test_an_ignored_signal_stays_ignored_and_another_thread_puts_nothing_off():
