@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from jaxad.cli.errors import Usage, told
 
 VERBS = {
-    "quickstart": "learn and find defects in rendered pictures, in about three minutes",
+    "quickstart": "learn and find defects in rendered pictures, in a few minutes",
     "inspect": "look through a folder of pictures before anything is trained on it",
     "pack": "put a folder of pictures into a few large files, which train as it does",
     "train": "learn from normal pictures, then evaluate where there are test pictures",
