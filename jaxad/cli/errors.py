@@ -76,6 +76,11 @@ def _for_all_hosts(status: int, error: BaseException) -> int:
 
 def _sentence(error: Exception) -> str:
     text = str(error) or type(error).__name__
+    if bytecode := _damaged_bytecode(error):
+        return (
+            f"{bytecode}: what Python keeps of a module is damaged ({text}), as where the disk was "
+            "full when it was written; remove this file and start the same command again"
+        )
     hosts = sys.modules.get("jaxad.mesh.hosts")
     if hosts is not None and hosts.is_of_another_host(error):
         return (
@@ -99,12 +104,22 @@ def _sentence(error: Exception) -> str:
     return text
 
 
+def _damaged_bytecode(error: BaseException) -> str | None:
+    """The file that an import read compiled Python from, where that is what went wrong."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "_compile_bytecode":  # of importlib
+            return frame.f_locals.get("bytecode_path")
+    return None
+
+
 def _is_ours(error: BaseException) -> bool:
     """Whether an error was raised by this package, a script of it, or the system about a file.
 
     A message written here needs no traceback; one from deep inside another library does.
     """
     if isinstance(error, OSError) or "RESOURCE_EXHAUSTED" in str(error):
+        return True
+    if _damaged_bytecode(error):
         return True
     hosts = sys.modules.get("jaxad.mesh.hosts")
     if hosts is not None and hosts.is_of_another_host(error):

@@ -1,9 +1,11 @@
 """A full disk: the command ends with one sentence, and goes on once there is space."""
 
 import errno
+import importlib
 import json
 import os
 import pathlib
+import py_compile
 import subprocess
 import sys
 
@@ -31,6 +33,7 @@ def fill_up(words):
     batches = iter(grain.MapDataset.range(9).to_iter_dataset())
     with RunFolder(words[0]) as folder:
         folder.save(1, state, batches)
+        sys.dont_write_bytecode = True  # of modules, or it is cut short, for good
         resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
         folder.save(2, state, batches)
         folder.save(3, state, batches)
@@ -110,3 +113,18 @@ def test_a_full_disk_is_no_lack_of_memory(error, sentence, capsys):
     assert told(fail, []) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"jaxad: {sentence}")
+
+
+@pytest.mark.parametrize("kept", [20, -1])
+def test_compiled_python_that_was_cut_short_is_named(kept, tmp_path, monkeypatch, capsys):
+    source = tmp_path / f"cut_short_after_{abs(kept)}.py"
+    source.write_text("answer = [1, 2, 3]\n")
+    compiled = pathlib.Path(py_compile.compile(str(source), doraise=True))
+    compiled.write_bytes(compiled.read_bytes()[:kept])
+    monkeypatch.syspath_prepend(tmp_path)
+    assert told(lambda words: importlib.import_module(source.stem), []) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"jaxad: {compiled}: ")
+    assert "remove this file" in line
+    compiled.unlink()
+    assert told(lambda words: importlib.import_module(source.stem), []) == 0

@@ -20,6 +20,7 @@ FILLED_UP = """
 import resource, sys
 from jaxad.cli.main import main
 
+sys.dont_write_bytecode = True  # of modules, or it is cut short, for good
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
 sys.exit(main(["pack", *sys.argv[1:]]))
 """

@@ -20,6 +20,7 @@ from jaxad.training import disk
 
 HERE = pathlib.Path(__file__).parent
 ONE_DEVICE = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
+ONE_DEVICE["PYTHONDONTWRITEBYTECODE"] = "1"  # a full disk would cut it short, for good
 
 
 def free_port():
