@@ -3,11 +3,14 @@
 import atexit
 import functools
 import gc
+import logging
 import os
 import pathlib
+import pkgutil
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.metadata import version
 
 # Most of a test's time is compilation; what is compiled runs for moments. Before jax is imported.
@@ -31,15 +34,28 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-# Before any module of jaxad is imported: shapes and types of every public call are then checked.
-install_import_hook("jaxad", "beartype.beartype")
-
 HERE = pathlib.Path(__file__).parent
 MAPS = 40_000  # of memory, held by compiled programs, before they are dropped
 GOLDEN = pathlib.Path(os.environ.get("JAXAD_GOLDEN") or HERE / "golden")
 # scripts.py, tiny_settings.py; weights.py, weights_b.py; experiments import one another.
 sys.path[:0] = [str(HERE), str(HERE / "golden"), str(HERE.parent / "experiments")]
 sys.path += [str(HERE.parent / "docs" / "tables"), str(HERE / "gpu"), str(HERE / "report")]
+
+
+def checked(package: str, but: str) -> Iterator[str]:
+    """The modules and packages in a package, but for one."""
+    for found in pkgutil.iter_modules([HERE.parent.joinpath(*package.split("."))]):
+        name = f"{package}.{found.name}"
+        if but.startswith(f"{name}."):
+            yield from checked(name, but)
+        elif name != but:
+            yield name
+
+
+# Before any module of jaxad is imported: shapes and types of every public call are then checked.
+# Thousands of small calls draw a picture, which checks make ten times slower: those of
+# `data/test_types_of_rendering.py` have to do.
+install_import_hook(list(checked("jaxad", but="jaxad.data.rendering")), "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -52,10 +68,13 @@ def pytest_collection_finish(session):
 
 
 def pytest_runtest_teardown(item, nextitem):
-    """Lets go of compiled programs now and then.
+    """Lets go of log lines' places, closed from here on, and of compiled programs now and then.
 
-    Each maps memory, and XLA crashes at the kernel's limit of 65530 maps in a process.
+    Each program maps memory, and XLA crashes at the kernel's limit of 65530 maps in a process.
     """
+    for handler in logging.root.handlers[:]:
+        if type(handler) is logging.StreamHandler:  # of a command, not of pytest
+            logging.root.removeHandler(handler)
     maps = pathlib.Path("/proc/self/maps")
     item.session.torn_down = getattr(item.session, "torn_down", 0) + 1
     looks = item.session.torn_down % 10 == 0 and maps.exists()  # looking takes milliseconds

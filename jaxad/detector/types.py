@@ -5,6 +5,7 @@ with commas, "none" is None, and a number that a sweep may vary is a number.
 """
 
 import contextlib
+import functools
 import io
 import re
 import types
@@ -27,14 +28,14 @@ BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "
 def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     if info.type is not bool:
         return None
-
-    def read(words: list[str]) -> bool:
-        if words[0].lower() not in BOOLEANS:
-            raise ValueError(f"expected true or false, not {words[0]!r}")
-        return BOOLEANS[words[0].lower()]
-
     is_bool = lambda value: isinstance(value, bool)
-    return PrimitiveConstructorSpec(1, "{true,false}", read, is_bool, lambda x: [shown(x)])
+    return PrimitiveConstructorSpec(1, "{true,false}", _read_boolean, is_bool, lambda x: [shown(x)])
+
+
+def _read_boolean(words: list[str]) -> bool:
+    if words[0].lower() not in BOOLEANS:
+        raise ValueError(f"expected true or false, not {words[0]!r}")
+    return BOOLEANS[words[0].lower()]
 
 
 @REGISTRY.primitive_rule
@@ -44,22 +45,20 @@ def _union(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     if info.type_origin not in (typing.Union, types.UnionType):
         return None
     of_text = [_spec(kind) for kind in kinds if kind not in (type(None), Array)]
-    optional = type(None) in kinds
-
-    def read(words: list[str]) -> Any:
-        if optional and words[0].lower() == "none":
-            return None
-        for spec in of_text:
-            with contextlib.suppress(ValueError):
-                return _value(spec, words[0])
-        raise ValueError(f"expected {described(info.type)}, not {words[0]!r}")
-
-    def shown_words(value: Any) -> list[str]:
-        return ["none" if value is None else shown(value)]
-
-    metavar = "|".join([spec.metavar for spec in of_text] + ["none"] * optional)
+    metavar = "|".join([spec.metavar for spec in of_text] + ["none"] * (type(None) in kinds))
+    read_one = functools.partial(_read_one, info.type, of_text)
     is_one = lambda value: is_of(value, info.type)
-    return PrimitiveConstructorSpec(1, metavar, read, is_one, shown_words)
+    words = lambda value: ["none" if value is None else shown(value)]
+    return PrimitiveConstructorSpec(1, metavar, read_one, is_one, words)
+
+
+def _read_one(hint: Any, of_text: list[PrimitiveConstructorSpec], words: list[str]) -> Any:
+    if type(None) in typing.get_args(hint) and words[0].lower() == "none":
+        return None
+    for spec in of_text:
+        with contextlib.suppress(ValueError):
+            return _value(spec, words[0])
+    raise ValueError(f"expected {described(hint)}, not {words[0]!r}")
 
 
 @REGISTRY.primitive_rule
@@ -69,17 +68,20 @@ def _tuple(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     kinds = typing.get_args(info.type)
     several = kinds[-1] is Ellipsis
     specs = [_spec(kind) for kind in kinds if kind is not Ellipsis]
-
-    def read(words: list[str]) -> tuple:
-        parts = [part for part in words[0].split(",") if part]
-        each = specs * len(parts) if several else specs
-        if len(each) != len(parts):
-            raise ValueError(f"expected {len(each)} values separated by commas, not {words[0]!r}")
-        return tuple(_value(spec, part) for spec, part in zip(each, parts, strict=True))
-
     metavar = f"{specs[0].metavar},..." if several else ",".join(x.metavar for x in specs)
+    read_several = functools.partial(_read_several, specs, several)
     is_one = lambda value: is_of(value, info.type)
-    return PrimitiveConstructorSpec(1, metavar, read, is_one, lambda value: [shown(value)])
+    return PrimitiveConstructorSpec(1, metavar, read_several, is_one, lambda value: [shown(value)])
+
+
+def _read_several(
+    specs: list[PrimitiveConstructorSpec], any_number: bool, words: list[str]
+) -> tuple:
+    parts = [part for part in words[0].split(",") if part]
+    each = specs * len(parts) if any_number else specs
+    if len(each) != len(parts):
+        raise ValueError(f"expected {len(each)} values separated by commas, not {words[0]!r}")
+    return tuple(_value(spec, part) for spec, part in zip(each, parts, strict=True))
 
 
 def parsed(name: str, text: str, hint: Any) -> Any:

@@ -1,5 +1,6 @@
 """Convolution, pooling and padding as every network here uses them."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -22,11 +23,11 @@ he_kernel = nn.initializers.variance_scaling(2, "fan_out", "normal")
 
 def torch_bias(fan_in: int) -> Callable[..., Array]:
     """Initialiser of a bias as torch draws it: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    return functools.partial(_torch_uniform, fan_in)
 
-    def draw(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-        return jax.random.uniform(key, shape, dtype, -1, 1) / jnp.sqrt(jnp.asarray(fan_in, dtype))
 
-    return draw
+def _torch_uniform(fan_in: int, key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    return jax.random.uniform(key, shape, dtype, -1, 1) / jnp.sqrt(jnp.asarray(fan_in, dtype))
 
 
 class Conv(nn.Module):
