@@ -7,7 +7,7 @@ import jaxad
 
 ROOT = pathlib.Path(jaxad.__file__).parent
 LAYERS = (  # from the ground up; those of one row do not import one another
-    ("detector", "progress", "signals", "mesh"),
+    ("detector", "progress", "signals", "whole", "mesh"),
     ("ops", "weights", "optim"),
     ("nets", "synthesis", "compile"),
     ("data", "methods", "wrappers", "export"),

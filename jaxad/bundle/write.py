@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from jaxad import export
+from jaxad import export, whole
 from jaxad.bundle import carried, onnx, words
 from jaxad.decision import card as cards
 from jaxad.export import Precision, manifest
@@ -93,7 +93,7 @@ def written(
     several = carried.readings(folder, list(card.normals))
     fit = carried.fit(several) if choice.resize else None
     consistent(choice)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    whole.ready(place.parent)
     part = pathlib.Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:
         programs = _programs(run, part, choice, fit)

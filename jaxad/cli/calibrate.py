@@ -4,6 +4,7 @@ import pathlib
 import shutil
 from collections.abc import Sequence
 
+from jaxad import whole
 from jaxad.cli import script
 from jaxad.cli.errors import Usage
 from jaxad.cli.inputs import inputs, said
@@ -63,6 +64,7 @@ def _calibrate(places: Sequence[str], options: CardOptions) -> None:
     file = cards.place(folder, options.tiles) if options.out is None else folder_of(options.out)
     if file.is_dir() or not file.absolute().parent.is_dir():
         raise Usage(f"--out {options.out}: expected a file in a folder that is there: card.json")
+    whole.ready(file.absolute().parent)
     print(f"{said(found)} to calibrate with")
     if learned := learned_from(folder, [path for path in found.paths if path.is_file()]):
         raise ValueError(

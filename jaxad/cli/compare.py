@@ -4,7 +4,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxad import progress
+from jaxad import progress, whole
 from jaxad.cli.comparing import USAGE, CompareOptions, Entry, chosen, entries
 from jaxad.cli.errors import Usage
 from jaxad.cli.inputs import results
@@ -46,7 +46,7 @@ def main(words: Sequence[str]) -> None:
     prepare(reading.device)
     given = chosen(place, several, options)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        whole.ready(folder)
     judged = [_judged(entry, given.paths, reading) for entry in several]
     found = comparison([plain(str(path)) for path in given.paths], judged, given.defects)
     print(_text(found))

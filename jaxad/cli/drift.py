@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxad import progress
+from jaxad import progress, whole
 from jaxad.cli.errors import Usage
 from jaxad.cli.inputs import inputs, results, said
 from jaxad.cli.options import asked, leading
@@ -53,6 +53,8 @@ def main(words: Sequence[str]) -> None:
     prepare(reading.device)
     folder, given = folder_of(places[0]), inputs(places[1:])
     out = None if options.out is None else results(options.out, "drift.json")
+    if out is not None:
+        whole.ready(out)
     print(f"{said(given)} to compare")
     predictor = loaded(folder, decision, reading)
     if learned := learned_from(folder, [path for path in given.paths if path.is_file()]):
@@ -70,7 +72,6 @@ def main(words: Sequence[str]) -> None:
     drifted = found.drifted(options.level)
     normals = predictor.card.of(predictor.category).scores
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         about = {**found._asdict(), "drifted": drifted, "level": options.level, "left_out": bad}
         write_json(out / "drift.json", about)
         limit = predictor.card.thresholds(predictor.category)[0]

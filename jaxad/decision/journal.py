@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from jaxad import whole
 from jaxad.training.record import write_json
 
 ROWS, ABOUT, SUMMARY = "predictions.jsonl", "predict.json", "summary.csv"
@@ -51,7 +52,7 @@ class Journal:
           ValueError: it holds rows of another model, card or options; or it is damaged.
           OSError: it cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        whole.ready(self.path)
         self._lock = FileLock(self.path / ".lock")
         try:
             self._lock.acquire(timeout=0)
@@ -99,8 +100,10 @@ class Journal:
     def summarise(self) -> pathlib.Path:
         """Writes `summary.csv`, harmless in a spreadsheet whatever the files are called."""
         path = self.path / SUMMARY
-        part = path.with_name(path.name + ".part")
-        with open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        with (
+            whole.written(path) as part,
+            open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             table = csv.writer(file)
             table.writerow(COLUMNS)
             for row in self.rows():
@@ -108,7 +111,6 @@ class Journal:
                 areas = [region["area"] for region in found]
                 given = {**row, "regions": len(found), "largest_area": max(areas, default=0)}
                 table.writerow([cell(given.get(name)) for name in COLUMNS])
-        part.replace(path)
         return path
 
     def _check(self) -> None:

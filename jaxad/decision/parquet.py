@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
+from jaxad import whole
 from jaxad.progress import plain
 
 FILE = "predictions.parquet"
@@ -30,11 +31,10 @@ def write(path: pathlib.Path, rows: Iterable[dict[str, Any]]) -> pathlib.Path:
     """
     pyarrow, schema = _pyarrow(), _schema()
     parquet = importlib.import_module("pyarrow.parquet")
-    part, left = path.with_name(path.name + ".part"), iter(rows)
-    with parquet.ParquetWriter(part, schema) as file:
+    left = iter(rows)
+    with whole.written(path) as part, parquet.ParquetWriter(part, schema) as file:
         while several := list(itertools.islice(left, TOGETHER)):
             file.write_table(pyarrow.Table.from_pylist([_typed(row) for row in several], schema))
-    part.replace(path)
     return path
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxtyping import PyTree
 
+from jaxad import whole
 from jaxad.data.source import Data, Source, skipped
 from jaxad.decision.card import Card
 from jaxad.detector import Detector, State
@@ -66,6 +67,7 @@ def assess(
         )
     test = data.test_set()
     folder = Path(workdir)
+    whole.ready(folder)
     report = Report(folder / "report", test.records, card, style)
     evaluation = evaluate(
         detector,

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from jaxad import whole
 from jaxad.data.files import counted
 from jaxad.decision.comparison import COUNTED, UNUSABLE, Comparison, Verdict
 from jaxad.decision.journal import cell
@@ -41,8 +42,10 @@ def tables(folder: Path, comparison: Comparison) -> None:
         "pictures": pictures,
     }
     write_json(folder / JSON, about)
-    part = folder / (TABLE + ".part")
-    with open(part, "w", newline="", encoding="utf-8") as file:
+    with (
+        whole.written(folder / TABLE) as part,
+        open(part, "w", newline="", encoding="utf-8") as file,
+    ):
         table = csv.writer(file)
         titles = [f"{run.name} {name}" for run in comparison.runs for name in Verdict._fields]
         table.writerow([cell(title) for title in ("path", *truth, "differs", *titles)])
@@ -50,7 +53,6 @@ def tables(folder: Path, comparison: Comparison) -> None:
             values = [row["path"], *(row[name] for name in truth), str(row["differs"]).lower()]
             values += [value for one in row["verdicts"] for value in one.values()]
             table.writerow([cell(value) for value in values])
-    part.replace(folder / TABLE)
 
 
 def summary(comparison: Comparison) -> list[list[str]]:

@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from jaxad import whole
 from jaxad.decision.predictor import Finding
 from jaxad.decision.scale import Scale
 from jaxad.report.heatmap import overlay
@@ -48,12 +49,8 @@ def write(
     for kind in kinds:
         path = folder / place(kind, name, raw)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{zlib.crc32(path.name.encode(errors='surrogatepass')):08x}.part")
-        try:
+        with whole.written(path) as part:
             part.write_bytes(_content(kind, image, finding, scale, raw))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def place(kind: Kind, name: str, raw: Raw = "npy") -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from jaxad import whole
 from jaxad.progress import printable
 
 FOLDER = pathlib.Path(__file__).parent / "templates"
@@ -26,12 +27,8 @@ def write(path: pathlib.Path, template: str, **values: Any) -> pathlib.Path:
       OSError: the page cannot be written.
     """
     text = _environment().get_template(template).render(**values)
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole.written(path) as part:
         part.write_text(text, encoding="utf-8", errors="replace")
-        part.replace(path)
-    except OSError as error:  # a full disk does not say which file it was
-        raise OSError(error.errno, error.strerror, str(path)) from error
     return path
 
 

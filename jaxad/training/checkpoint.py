@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 from filelock import FileLock, Timeout
 from jaxtyping import PyTree
 
-from jaxad import mesh
+from jaxad import mesh, whole
 from jaxad.detector import Detector, State
 from jaxad.mesh import hosts
 from jaxad.training import disk
@@ -52,16 +52,7 @@ class RunFolder:
                 f"the run folder {self.path} cannot lie there: Orbax takes /gs, /s3, /az and /hf "
                 "for places in a cloud; give another folder"
             )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f".writable-{hosts.index()}"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise type(error)(
-                f"cannot write to the run folder {self.path}: {error.strerror}; "
-                "give another folder, free some space or change its permissions"
-            ) from error
+        whole.ready(self.path, "run folder")
         self._keep = keep
         self._readable = False  # whether something saved here has been read back
         self._lock = FileLock(self.path / ".lock")
@@ -248,19 +239,8 @@ class RunFolder:
         )
 
     def restore_model(self, template: State) -> State:
-        """The finished state.
-
-        Raises:
-          ValueError: it cannot be read, or is not of the template's shapes.
-        """
-        try:
-            restored = _restored(self.path / "model", template._replace(opt=()))
-        except disk.UNREADABLE as error:
-            raise ValueError(
-                f"the model in {self.path / 'model'} cannot be read ({error}); delete that folder "
-                "and start the run again: it continues from its last checkpoint"
-            ) from error
-        return _unbound(restored)
+        """The finished state; raises as `model_in`."""
+        return model_in(self.path, template)
 
     def close(self) -> None:
         """Waits until everything saved is on disk."""
@@ -268,6 +248,26 @@ class RunFolder:
             with disk.saving_to(self.path):
                 self._manager.close()
             del self.__dict__["_manager"]
+
+
+def model_in(folder: pathlib.Path, template: State) -> State:
+    """The finished state in a run folder, which is only read.
+
+    Args:
+      folder: of the run.
+      template: its shapes, as `abstract_state` gives them.
+
+    Raises:
+      ValueError: it cannot be read, or is not of the template's shapes.
+    """
+    try:
+        restored = _restored(folder / "model", template._replace(opt=()))
+    except disk.UNREADABLE as error:
+        raise ValueError(
+            f"the model in {folder / 'model'} cannot be read ({error}); delete that folder "
+            "and start the run again: it continues from its last checkpoint"
+        ) from error
+    return _unbound(restored)
 
 
 def abstract_state(detector: Detector, cfg: Any, pretrained: PyTree) -> State:

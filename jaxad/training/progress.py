@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 from tqdm import tqdm
 
-from jaxad import compile
+from jaxad import compile, whole
 from jaxad.detector import State
 from jaxad.mesh import hosts
 from jaxad.training.writers import Writer, careful
@@ -47,15 +47,14 @@ class Progress:
         self._file, self._step = path if hosts.primary() else None, step
         if path.exists():
             lines = path.read_text().splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("\n")]
-            kept = [line for line in whole if json.loads(line)["step"] <= step]
-            for row in map(json.loads, whole[len(kept) :]):
+            complete = [line for line in lines if line.endswith("\n")]
+            kept = [line for line in complete if json.loads(line)["step"] <= step]
+            for row in map(json.loads, complete[len(kept) :]):
                 self._told |= dict.fromkeys(row, row["step"])
             self._take_up(kept)
             if hosts.primary():
-                part = path.with_name(path.name + ".part")
-                part.write_text("".join(kept))
-                part.replace(path)
+                with whole.written(path) as part:
+                    part.write_text("".join(kept))
 
     def _take_up(self, lines: list[str]) -> None:
         """What the interrupted run marked in these lines; a single run marks nothing."""

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxad import whole
 from jaxad.detector import Detector, State, values
 from jaxad.mesh import hosts
 
@@ -94,13 +95,9 @@ def write_json(path: pathlib.Path, value: Any, indent: int | None = 1) -> None:
     """
     if not hosts.primary():
         return
-    part = path.with_name(path.name + ".part")
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
-    try:
+    with whole.written(path) as part:
         part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:  # a full disk does not say which file it was
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _differences(now: Any, there: Any, name: str = "") -> list[str]:

@@ -11,7 +11,7 @@ from jaxad.export.manifest import is_bundle
 from jaxad.export.opened import opened
 from jaxad.nets.extractors import load_for
 from jaxad.training import record as records
-from jaxad.training.checkpoint import RunFolder, abstract_state
+from jaxad.training.checkpoint import abstract_state, model_in
 from jaxad.training.named import detector as named
 
 
@@ -80,7 +80,7 @@ def finished(folder: str | os.PathLike) -> Finished:
                 f"the weights {name!r} are not those that the run in {path} was trained with: "
                 "give these back their place, or train anew"
             )
-    state = RunFolder(path).restore_model(abstract_state(detector, cfg, pretrained))
+    state = model_in(path, abstract_state(detector, cfg, pretrained))
     return Finished(detector, cfg, pretrained, state, record)
 
 

@@ -48,16 +48,15 @@ def pictures(tmp_path_factory):
 
 
 def full_for(name, monkeypatch):
-    """The disk is full once a file of this name is written."""
-    write_text = pathlib.Path.write_text
+    """The disk is full once a file of this name is to be there."""
+    replace = pathlib.Path.replace
 
-    def refused(self, *given, **named):
-        if self.name == name:
-            self.touch()
+    def refused(self, target):
+        if target.name == name:
             raise OSError(errno.ENOSPC, FULL)
-        return write_text(self, *given, **named)
+        return replace(self, target)
 
-    monkeypatch.setattr(pathlib.Path, "write_text", refused)
+    monkeypatch.setattr(pathlib.Path, "replace", refused)
 
 
 def test_a_checkpoint_that_does_not_fit_is_one_sentence_and_leaves_the_one_before(tmp_path):
@@ -80,7 +79,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_sentence_and_leaves_the_one_befor
 
 @pytest.mark.parametrize(
     ("file", "place"),
-    [("run.json.part", "to {run}"), ("evaluation.json.part", "to {run}/evaluation.json")],
+    [("run.json", "to {run}"), ("evaluation.json", "to {run}/evaluation.json")],
 )
 def test_a_record_that_does_not_fit_is_one_sentence_and_the_same_command_goes_on(
     file, place, pictures, tmp_path, monkeypatch, capsys

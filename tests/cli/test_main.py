@@ -3,6 +3,7 @@
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from scripts import category
@@ -140,14 +141,10 @@ def test_wrong_use_is_one_sentence_and_status_two(
 
 
 def test_a_folder_that_cannot_be_written_is_named(pictures, tmp_path, monkeypatch, capsys):
-    touch = pathlib.Path.touch
+    def refused(*, dir):
+        raise PermissionError(13, "Permission denied", str(dir))
 
-    def refused(self, *given, **named):
-        if self.name.startswith(".writable"):  # root may write anywhere
-            raise PermissionError(13, "Permission denied", str(self))
-        touch(self, *given, **named)
-
-    monkeypatch.setattr(pathlib.Path, "touch", refused)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)  # root may write anywhere
     assert main(["train", "autoencoder", pictures, str(tmp_path / "run"), "--size", "32"]) == 2
     assert "cannot write to the run folder" in last_line(capsys)
     assert not (tmp_path / "run" / "run.json").exists()

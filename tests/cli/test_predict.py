@@ -75,6 +75,14 @@ def test_everything_is_written_at_the_pictures_own_size(run, pictures, tmp_path,
     assert "5 pictures now" in capsys.readouterr().out
 
 
+def test_a_run_is_only_read(run, pictures, tmp_path):
+    changed = lambda: {str(path): path.stat().st_mtime_ns for path in (run, *run.rglob("*"))}
+    before = changed()
+    assert main(["predict", str(run), str(pictures), "--out", str(tmp_path / "out")]) == 0
+    assert main(["drift", str(run), str(pictures)]) == 0
+    assert changed() == before  # nor was anything made there for a moment
+
+
 def test_the_same_command_goes_on_and_repeats_nothing(run, pictures, tmp_path, capsys):
     words = ["predict", str(run), str(pictures), "--out", str(tmp_path / "out")]
     assert main(words) == 0

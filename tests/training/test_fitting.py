@@ -2,10 +2,10 @@
 
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import jax
@@ -99,10 +99,10 @@ def test_a_folder_of_another_method_is_refused(job, tmp_path):
 
 
 def test_a_read_only_folder_is_an_error_that_names_it(job, tmp_path, monkeypatch):
-    def refuse(path, *arguments, **keywords):  # root, who may run these tests, writes anywhere
+    def refuse(*, dir):  # root, who may run these tests, writes anywhere
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(pathlib.Path, "touch", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(OSError, match=r"cannot write to the run folder .*Permission denied"):
         run(job, tmp_path / "run")
 
