@@ -18,10 +18,6 @@ from jaxad.methods import DETECTORS
 
 Measured = dict[str, Metrics]  # by data, and what else tells one row from another
 WORKPIECES = "workpieces, mean of five, 64 px"
-UNSAID = {  # where a config's source says nothing beside a setting
-    "batch_size": "pictures in a step",
-    "extractor": "the frozen network whose features are read",
-}
 
 
 def tables() -> dict[str, Callable[[], Rows]]:
@@ -40,7 +36,7 @@ def settings(name: str) -> Rows:
     hints = typing.get_type_hints(cls)
     rows = [["setting", "default", "values", "meaning"]]
     for field in dataclasses.fields(cls):
-        meaning = get_field_docstring(cls, field.name, ()) or UNSAID.get(field.name, "")
+        meaning = get_field_docstring(cls, field.name, ()) or ""
         limits = allowed(hints[field.name], field.metadata.get("range", Range()))
         default = "none" if field.default is None else shown(field.default) or "''"
         cells = f"`{option(field.name)}`", f"`{default}`", limits, " ".join(meaning.split())

@@ -28,7 +28,7 @@ class Config:
     """Settings; all our choice, the same as DAAD's where both have them."""
 
     size: int = static(256, least=1)  # image side in pixels
-    batch_size: int = static(16, least=1)
+    batch_size: int = static(16, least=1)  # pictures in a step
     # 200 epochs of 242 images, the mean of MVTec AD's categories
     steps: int = static(3_025, least=0)
     weights: tuple[str, ...] = static((), count=0)  # nothing is pretrained
@@ -37,7 +37,7 @@ class Config:
     # Deviation of the Gaussian that blurs the map, in pixels
     smoothing: float = static(4.0, least=0)
     score: Score = static("mean")  # of the error of all pixels, or the largest of the map
-    lr: Scalar = scalar(2e-4, above=0)
+    lr: Scalar = scalar(2e-4, above=0)  # of Adam
 
 
 def check_common(cfg: Any) -> None:

@@ -50,7 +50,7 @@ class Config:
     """
 
     size: int = static(256, least=1)  # image side in pixels
-    batch_size: int = static(16, least=1)
+    batch_size: int = static(16, least=1)  # pictures in a step
     # 200 epochs of 242 images, the mean of MVTec AD's categories
     steps: int = static(3_025, least=0)
     weights: tuple[str, ...] = static((), count=0)  # nothing is pretrained
@@ -58,7 +58,7 @@ class Config:
     widths: tuple[int, ...] = static((64, 128, 256, 512, 512), 1, fewest=1)  # halving sides
     rates: tuple[int, ...] = static((4, 8, 8, 0, 8), 0)  # blocks along each side; 0 is no skip
     items: tuple[int, ...] = static((500, 500, 500, 0, 500), 0)  # of each memory
-    similarity: memory.Similarity = static("cosine")
+    similarity: memory.Similarity = static("cosine")  # of a block to an item
     # Of projected keys; none: blocks are compared in full
     key_channels: int | None = static(None, 1)
     discriminator_widths: tuple[int, ...] = static((64, 128, 256, 512), 1, fewest=1)  # as widths

@@ -57,28 +57,29 @@ class Config:
     tries: int = static(10, 1)  # masks drawn for one that is not empty; code: 50
     anomalous: Scalar = scalar(0.5, 0, 1)  # probability that an image is damaged
     opacity_low: Scalar = scalar(0.2, 0, 1)  # range of beta, how much of the image shines through
-    opacity_high: Scalar = scalar(0.8, 0, 1)
+    opacity_high: Scalar = scalar(0.8, 0, 1)  # ... its upper end
     # Restoration; the last two are the paper's ablation (table 3).
     restoration: Literal["guided", "one_step", "iterative", "autoencoder"] = static("guided")
     timesteps: int = static(1000, 2)  # T
-    schedule: Literal["linear", "cosine"] = static("linear")
+    schedule: Literal["linear", "cosine"] = static("linear")  # of the noise
     iterations: int = static(10, 1)  # of the iterative restoration
     noise_seed: int = static(0, least=0)  # of the noise in predictions
     # In training, small timesteps are below, large ones not
     t_boundary: Scalar = scalar(300.0, least=1)
     t_end: Scalar = scalar(1000.0, above=1)  # ... and large ones below this
     t_small: Scalar = scalar(200.0, least=0)  # in predictions
-    t_large: Scalar = scalar(400.0, least=0)
+    t_large: Scalar = scalar(400.0, least=0)  # in predictions, too
     guidance: Scalar = scalar(1.0)  # w
     # Networks.
     width: int = static(128, 2)  # channels of the U-Net's first level
-    # Of them, for each level
+    # So many times `width` on each level
     multipliers: tuple[int, ...] = static((1, 1, 2, 2, 4, 4), 1, fewest=1)
     blocks: int = static(2, 1)  # on each level
     attention: tuple[int, ...] = static((32, 16, 8))  # sides of the levels that have it, in cells
-    heads: int = static(4, 1)
+    heads: int = static(4, 1)  # of attention
     groups: int = static(32, 1)  # of channels that are normalised together
     segmentation_width: int = static(64, 1)  # channels of the segmentation network's first level
+    # So many times `segmentation_width` on each level
     segmentation_multipliers: tuple[int, ...] = static(MULTIPLIERS, 1, fewest=1)
     precision: Literal["float32", "bfloat16"] = static("float32")  # of the U-Net
     remat: bool = static(False)  # compute again for gradients, to save memory
@@ -86,9 +87,9 @@ class Config:
     focal_weight: Scalar = scalar(5.0, least=0)  # of the segmentation's first loss
     smooth_l1_weight: Scalar = scalar(1.0, least=0)  # of its second
     alpha: Scalar = scalar(0.5, least=0)  # of the focal loss
-    gamma: Scalar = scalar(4.0, least=0)
+    gamma: Scalar = scalar(4.0, least=0)  # of the focal loss: how little easy pixels count
     lr: Scalar = scalar(1e-4, above=0)  # of the U-Net
-    segmentation_lr: Scalar = scalar(1e-5, above=0)
+    segmentation_lr: Scalar = scalar(1e-5, above=0)  # of the segmentation network
     # Code: half a cosine in `period` steps, back and forth between 0 and the rate above.
     segmentation_schedule: Literal["cosine", "constant"] = static("cosine")
     period: int = static(10, 1)  # of that cosine, in steps

@@ -25,10 +25,10 @@ class Config:
 
     # Differs from the reference: hidden channels and depth are UniAD's, for all three networks.
     size: int = static(224, least=1)  # image side in pixels
-    batch_size: int = static(8, least=1)
+    batch_size: int = static(8, least=1)  # pictures in a step
     steps: int = static(454_000, least=0)  # 1000 epochs of MVTec AD's 3629 images
     weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the extractor
-    extractor: str = static("efficientnet_lite0")
+    extractor: str = static("efficientnet_lite0")  # the frozen network whose features are read
     layers: tuple[str, ...] = static(())  # of the extractor; none for its own choice
     grid: int = static(14, 1)  # tokens a side
     # Each token on its own, 3x3 convolutions, or encoder and decoder with one table of queries.
@@ -37,10 +37,10 @@ class Config:
     depth: int = static(4, 1)  # layers between them; of the encoder and of the decoder
     heads: int = static(8, 1)  # of the transformer
     ffn: int = static(1024, 1)  # of the transformer
-    score: Literal["max_pool", "mean"] = static("max_pool")
+    score: Literal["max_pool", "mean"] = static("max_pool")  # of the map
     pool: int = static(16, 1)  # pixels a side of the mean whose maximum is the score
     lr: Scalar = scalar(1e-4, above=0)  # a tenth of it in the last 20 % of the steps
-    weight_decay: Scalar = scalar(1e-4, least=0)
+    weight_decay: Scalar = scalar(1e-4, least=0)  # of AdamW
     clip: Scalar = scalar(0.1, above=0, finite=False)  # norm of the gradient
     dropout: Scalar = scalar(0.1, 0, 0.99)  # of the transformer
 

@@ -51,7 +51,7 @@ class Config:
     batch_size: int = static(8, least=1)  # nothing is learned in batches
     steps: int = static(0, least=0)  # all is measured
     weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the extractor
-    extractor: str = static("efficientnet_lite0")
+    extractor: str = static("efficientnet_lite0")  # the frozen network whose features are read
     layers: tuple[str, ...] = static(())  # the levels; none for all that the extractor has
     combine: Literal["sum", "mean"] = static("sum")  # of the levels: paper, code; the same ranking
     # Of covariances: Ledoit and Wolf's (paper), or `shrinkage`.

@@ -58,10 +58,10 @@ class Config:
     """
 
     size: int = static(128, least=16)  # image side in pixels
-    batch_size: int = static(64, least=1)
+    batch_size: int = static(64, least=1)  # pictures in a step
     steps: int = static(2400, least=0)  # 601 epochs of 4 batches: 242 images, MVTec AD's average
     weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the teacher
-    extractor: str = static("efficientnet_lite0")
+    extractor: str = static("efficientnet_lite0")  # the teacher, pretrained
     layers: tuple[str, ...] = static(())  # of the extractor, finest first
     unscored: int = static(1, least=0)  # how many of the first layers count in training only
     normalisation: Literal["none", "imagenet"] = static("none")  # of the clone's input, and a VGG's
@@ -79,7 +79,7 @@ class Config:
     # The scale of the teacher's maps is measured on so many training pictures at most.
     measure_pictures: int = static(4096, least=1)
     value: Scalar = scalar(0.5, least=0)  # lambda: weight of the values beside the direction
-    lr: Scalar = scalar(1e-3, above=0)
+    lr: Scalar = scalar(1e-3, above=0)  # of Adam
 
 
 def check(cfg: Config) -> None:

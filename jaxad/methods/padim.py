@@ -48,7 +48,7 @@ class Config:
     batch_size: int = static(8, least=1)  # nothing is learned in batches
     steps: int = static(0, least=0)  # all is measured
     weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the extractor
-    extractor: str = static("efficientnet_lite0")
+    extractor: str = static("efficientnet_lite0")  # the frozen network whose features are read
     layers: tuple[str, ...] = static(())  # of the extractor; none for its pyramid
     channels: int = static(100, least=1)  # that are kept, at random (section IV.C)
     # How coarse maps are enlarged: the code repeats cells.

@@ -37,10 +37,10 @@ class Config:
     """
 
     size: int = static(256, least=1)  # image side in pixels
-    batch_size: int = static(16, least=1)
+    batch_size: int = static(16, least=1)  # pictures in a step
     steps: int = static(3200, least=0)  # 200 epochs of 16 batches: 242 images, MVTec AD's average
     weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the encoder
-    extractor: str = static("efficientnet_lite0")
+    extractor: str = static("efficientnet_lite0")  # the teacher, pretrained
     layers: tuple[str, ...] = static(())  # of the extractor, finest first; none for its pyramid
     # Cosine of each image's whole map (code; users find that it trains better), or of each cell's
     # channels (paper, section 3.1).
@@ -48,7 +48,7 @@ class Config:
     combine: Literal["add", "multiply"] = static("add")  # the layers' maps
     blur: float = static(4.0, above=0)  # deviation of the Gaussian in pixels
     border: Literal["symmetric", "reflect"] = static("symmetric")  # of the blur; reflect: anomalib
-    lr: Scalar = scalar(0.005, above=0)
+    lr: Scalar = scalar(0.005, above=0)  # of Adam
     b1: Scalar = scalar(0.5, least=0, below=1)  # of Adam
 
 

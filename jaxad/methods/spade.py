@@ -55,7 +55,7 @@ class Config:
     batch_size: int = static(8, least=1)  # nothing is learned in batches
     steps: int = static(0, least=0)  # all is measured
     weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the extractor
-    extractor: str = static("efficientnet_lite0")
+    extractor: str = static("efficientnet_lite0")  # the frozen network whose features are read
     layers: tuple[str, ...] = static(())  # whose cells are compared; none for strides 8 and 16
     pooled: str | None = static(None)  # the layer that finds pictures; none for the deepest
     together: bool = static(False)  # layers as one vector a cell (paper), or each by itself (code)

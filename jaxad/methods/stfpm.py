@@ -34,11 +34,11 @@ class Config:
     """
 
     size: int = static(256, least=1)  # image side in pixels
-    batch_size: int = static(32, least=1)
+    batch_size: int = static(32, least=1)  # pictures in a step
     # 100 epochs of 7 batches: 80 % of 242 images, MVTec AD's average
     steps: int = static(700, least=0)
     weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the teacher
-    extractor: str = static("efficientnet_lite0")
+    extractor: str = static("efficientnet_lite0")  # the teacher, pretrained
     layers: tuple[str, ...] = static(())  # of the extractor; none for its pyramid
     # "twice": maps are enlarged to the finest one's size, multiplied, and enlarged to the image's
     # (code); "once": each is enlarged to the image's, then they are multiplied (anomalib).

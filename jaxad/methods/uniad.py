@@ -40,27 +40,27 @@ class Config:
     batch_size: int = static(8, least=1)  # on one device; the paper trained on eight
     steps: int = static(454_000, least=0)  # 1000 epochs of MVTec AD's 3629 images
     weights: tuple[str, ...] = static(("efficientnet_lite0",), count=1)  # of the extractor
-    extractor: str = static("efficientnet_lite0")
+    extractor: str = static("efficientnet_lite0")  # the frozen network whose features are read
     layers: tuple[str, ...] = static(())  # of the extractor; none for its own choice
     grid: int = static(14, 1)  # tokens a side: one for 16 pixels
     hidden: int = static(256, 2)  # channels of a token
-    heads: int = static(8, 1)
+    heads: int = static(8, 1)  # of attention, in each layer
     ffn: int = static(1024, 1)  # channels between the two dense layers that end a layer
-    encoder_layers: int = static(4, 1)
-    decoder_layers: int = static(4, 1)
+    encoder_layers: int = static(4, 1)  # of the transformer
+    decoder_layers: int = static(4, 1)  # of the transformer
     layer_wise_query: bool = static(True)  # off: only the first layer of the decoder has queries
     # Neighbour mask of the encoder's attention, and of the decoder's first and second.
     masked: tuple[bool, bool, bool] = static((True, True, True))
     mask_size: int = static(7, 1)  # tokens a side of what is hidden
-    positions: Literal["learned", "sine", "none"] = static("learned")
+    positions: Literal["learned", "sine", "none"] = static("learned")  # what tells tokens' places
     score: Literal["max_pool", "mean"] = static("max_pool")  # of the map
     pool: int = static(16, 1)  # pixels a side of the mean whose maximum is the score
     jitter: Scalar = scalar(20.0, least=0)  # alpha; its effect depends on the number of channels
     jitter_probability: Scalar = scalar(1.0, 0, 1)  # that a batch is disturbed
     lr: Scalar = scalar(1e-4, above=0)  # a tenth of it in the last 20 % of the steps
-    weight_decay: Scalar = scalar(1e-4, least=0)
+    weight_decay: Scalar = scalar(1e-4, least=0)  # of AdamW
     clip: Scalar = scalar(0.1, above=0, finite=False)  # norm of the gradient; inf for none
-    dropout: Scalar = scalar(0.1, 0, 0.99)
+    dropout: Scalar = scalar(0.1, 0, 0.99)  # of the transformer, in training
 
 
 def check(cfg: Config) -> None:

@@ -48,7 +48,7 @@ class Config:
     """
 
     size: int = static(256, least=min(LAYERS))  # image side in pixels
-    batch_size: int = static(1, least=1)
+    batch_size: int = static(1, least=1)  # pictures in a step
     steps: int = static(24_200, least=0)  # 100 epochs of 242 images, MVTec AD's average
     # Of the teachers, one for each scale
     weights: tuple[str, ...] = static(("pdn_free",), fewest=1)

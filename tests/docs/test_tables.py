@@ -35,6 +35,14 @@ def test_rows_have_as_many_cells_as_their_head(tables):
         assert {len(row) for row in rows} == {len(head)}, name
 
 
+def test_every_setting_of_a_method_says_what_it_is(tables):
+    found = [name for name in tables.TABLES if name.startswith("settings_")]
+    assert found
+    for name in found:
+        for setting, *_, meaning in tables.TABLES[name]():
+            assert meaning, f"{name}: {setting}"
+
+
 def test_links_and_pictures_of_the_pages_are_there(tables):
     for page in pages(tables):
         for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
