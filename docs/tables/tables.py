@@ -34,6 +34,7 @@ MARKED = re.compile(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 TABLES: dict[str, Callable[[], Rows]] = {
     "methods": readme.methods,
     "index": comparison.index,
+    "efficientad_quickstart": distillation.efficientad_quickstart,
     "efficientad_curves": distillation.efficientad_curves,
     "efficientad_folders": distillation.efficientad_folders,
     "efficientad_defects": distillation.efficientad_defects,

@@ -4,6 +4,7 @@ from tables_read import (
     AUROC,
     CATEGORIES,
     FOLDERS,
+    METRICS,
     Metrics,
     Rows,
     by_seed,
@@ -22,6 +23,18 @@ STFPM = {data: f"stfpm_{data}" for data in FOLDERS}
 REVERSE = {data: f"reverse_distillation_{data}_40_epochs" for data in FOLDERS}
 EFFICIENTAD = {data: f"efficientad_{data}_1000_steps" for data in FOLDERS}
 TILES = "magnetic_tile"
+
+
+def efficientad_quickstart() -> Rows:
+    """What `jaxad quickstart` finds, by kind of defect."""
+    several = [
+        stored(f"quickstart_seed_{seed}")["categories"]["plate"]["kinds"] for seed in range(3)
+    ]
+    of = {
+        kind: {metric: [kinds[kind][metric] for kinds in several] for metric in METRICS}
+        for kind in ("structural", "logical")
+    }
+    return summary("defects", {"": of}, seeds=True)
 
 
 def efficientad_curves() -> Rows:

@@ -7,6 +7,7 @@ device, versions of JAX and options alone; elsewhere the bundle compiles as if t
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -41,7 +42,9 @@ def warmed(place: pathlib.Path, sizes: Sequence[int], device: str) -> None:
     words = [sys.executable, "-m", __name__, str(place), *map(str, sizes)]
     ended = subprocess.run(words, env=os.environ | everything, capture_output=True, text=True)
     if ended.returncode:
-        raise ValueError(f"{place}: nothing was compiled for it: {ended.stderr.strip()[-500:]}")
+        shutil.rmtree(place / FOLDER)
+        last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1][-500:]
+        raise ValueError(f"{place} is there, but nothing was compiled for it (--cache): {last}")
 
 
 def trusted(folder: pathlib.Path) -> None:
@@ -50,7 +53,7 @@ def trusted(folder: pathlib.Path) -> None:
     Raises:
       FileNotFoundError: nothing does.
     """
-    if not (folder / FOLDER).is_dir():
+    if not (folder / FOLDER).is_dir() or not any((folder / FOLDER).iterdir()):
         raise FileNotFoundError(
             f"{folder / FOLDER}: no compiled programs lie beside the bundle; `jaxad export` adds "
             "them with --cache, or leave out --trust-cache"

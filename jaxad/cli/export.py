@@ -66,6 +66,11 @@ def main(words: Sequence[str]) -> None:
         raise Usage(f"expected the folder of a run, that of a bundle and perhaps DATA: {USAGE}")
     choice = _choice(options, rest)
     prepare(options.device)
+    if options.cache and platform() not in choice.platforms:
+        raise Usage(
+            f"--cache compiles for {platform()}, and --platforms {','.join(choice.platforms)} "
+            "leaves it out"
+        )
     folder, place = folder_of(places[0]), folder_of(places[1])
     if is_bundle(folder):
         raise Usage(f"{folder} is a bundle: export the run that it was made of")

@@ -24,7 +24,6 @@ from jaxad.cli.written import OutputOptions, page, writer
 from jaxad.data.files import counted
 from jaxad.data.reading import OnBadImage
 from jaxad.decision import bulk, parquet
-from jaxad.decision import card as cards
 from jaxad.decision.card import Card
 from jaxad.decision.journal import ABOUT, ROWS, Journal
 from jaxad.decision.predictor import Predictor
@@ -108,7 +107,7 @@ def loaded(run: pathlib.Path, decision: DecisionOptions, reading: ReadingOptions
       FileNotFoundError: there is no such run, or no card.
       ValueError: see `Predictor.load`; or the card cannot promise the rate.
     """
-    card = cards.read(pathlib.Path(decision.card)) if decision.card is not None else None
+    card = pathlib.Path(decision.card) if decision.card is not None else None
     if reading.trust_cache:
         trusted(pathlib.Path(run))
     with script.devices(reading.mesh):

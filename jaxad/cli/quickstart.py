@@ -13,7 +13,7 @@ from jaxad.cli.run_options import DataOptions, RunOptions
 from jaxad.cli.script import prepare
 from jaxad.data import workpieces
 from jaxad.data.textures import Textures
-from jaxad.detector import check_settings
+from jaxad.detector import check_settings, config, static
 from jaxad.methods import efficientad
 from jaxad.nets.extractors import load_for
 from jaxad.weights import store
@@ -32,6 +32,13 @@ SMALL = efficientad.Config(
 )
 
 
+@config
+class QuickstartOptions:
+    """The run."""
+
+    seed: int = static(0, 0)  # of everything random but the rendered pictures
+
+
 def main(words: Sequence[str]) -> None:
     """The verb."""
     start = time.monotonic()
@@ -39,7 +46,10 @@ def main(words: Sequence[str]) -> None:
     if len(places) > 1:
         raise Usage(f"{' '.join(places)!r}: expected one folder to write to")
     detector = efficientad.DETECTOR
-    (cfg,) = asked(rest, "jaxad quickstart [RUN]", DESCRIPTION, settings=SMALL)
+    chosen, cfg = asked(
+        rest, "jaxad quickstart [RUN]", DESCRIPTION, run=QuickstartOptions(), settings=SMALL
+    )
+    options = RunOptions(seed=chosen.seed)
     check_settings(detector, cfg)
     prepare()
     workdir = pathlib.Path(places[0] if places else DEFAULT)
@@ -53,11 +63,12 @@ def main(words: Sequence[str]) -> None:
         print(f"licence of its network {name}: {store.terms(name)}")
     pretrained = load_for(cfg)
     about = described(
-        cfg, category="plate", data="workpieces/plate", options=vars(DataOptions()), seed=0,
+        cfg, category="plate", data="workpieces/plate", options=vars(DataOptions()),
+        seed=options.seed,
         command=shlex.join(["jaxad", "quickstart", *words]),
     )  # fmt: skip
-    state = learned(detector, cfg, pretrained, data, RunOptions(), workdir, about)
-    card = carded(detector, cfg, pretrained, state, data, RunOptions(), workdir)
+    state = learned(detector, cfg, pretrained, data, options, workdir, about)
+    card = carded(detector, cfg, pretrained, state, data, options, workdir)
     title = f"{detector.name} on rendered workpieces"
     found = assessed(detector, cfg, pretrained, state, data, card, workdir, title, data.train)
     for category in found.categories.values() if found else ():

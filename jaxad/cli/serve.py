@@ -71,12 +71,16 @@ def main(words: Sequence[str]) -> None:
         raise Usage(f"expected the folder of a bundle or a run: {USAGE}")
     if limits.max_pictures > limits.queue:
         raise Usage("--max-pictures: more than --queue would never be taken")
+    if limits.max_bytes > limits.held_bytes:
+        raise Usage("--max-bytes: more than --held-bytes would never be taken")
     folders = models.named(places)
     for folder in folders.values():
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
     decision = _decision(how, len(folders))
-    card = cards.read(pathlib.Path(how.card)) if how.card is not None else None
+    card = pathlib.Path(how.card) if how.card is not None else None
+    if card is not None:
+        cards.read(card)  # or it is told once all is loaded
     token = auth.token()
     with server.bound(where.host, where.port) as place:
         script.prepare(how.device)

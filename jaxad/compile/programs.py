@@ -87,8 +87,11 @@ def _step_of(detector: Detector) -> Callable:
 
 
 def predict(detector: Detector) -> Callable:
-    """The compiled predict: (cfg, pretrained, state, uint8 images) -> Prediction."""
-    return of_pictures(detector.predict)
+    """The compiled predict: (cfg, pretrained, state, uint8 images) -> Prediction.
+
+    That of a detector that computes outside of JAX is called as it is.
+    """
+    return detector.predict if detector.outside else of_pictures(detector.predict)
 
 
 def of_pictures(function: Callable) -> Callable:

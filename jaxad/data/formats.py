@@ -21,6 +21,7 @@ LOSSLESS = (
 )  # fmt: skip
 ONE_PICTURE = ("MPO", "PSD")  # beside the picture: what it was made of, or other views of it
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
+MOST_PAGES = 64  # of a TIFF; a picture and smaller versions of it, each of half the sides, are 30
 SMALL_GREYS = {"L;2": 85, "L;4": 17}  # what Pillow multiplies them with
 _SUBFILE, _REDUCED = 254, 1  # a TIFF's page that is a smaller version of another one
 _OFFSETS, _COUNTS = (273, 324), (279, 325)  # of a TIFF's strips, and of its tiles
@@ -82,16 +83,24 @@ def mend_transparency(image: ImageFile) -> None:
 
 
 def pages(image: ImageFile) -> int:
-    """How many pictures a file holds; smaller versions of the first do not count."""
-    count = 1 if image.format in ONE_PICTURE else getattr(image, "n_frames", 1)
-    if count == 1 or not isinstance(image, TiffImageFile):
-        return count
+    """How many pictures a file holds; smaller versions of the first do not count.
+
+    Raises:
+      ValueError: a TIFF has more than `MOST_PAGES`, which are not counted.
+    """
+    if image.format in ONE_PICTURE:
+        return 1
+    if not isinstance(image, TiffImageFile):
+        return getattr(image, "n_frames", 1)
     whole = 1
-    for page in range(1, count):
-        image.seek(page)
-        whole += not image.tag_v2.get(_SUBFILE, 0) & _REDUCED
-    image.seek(0)
-    return whole
+    try:
+        for page in range(1, MOST_PAGES):  # one by one: to count all takes time by their square
+            image.seek(page)
+            whole += not image.tag_v2.get(_SUBFILE, 0) & _REDUCED
+    except EOFError:
+        image.seek(0)
+        return whole
+    raise ValueError(f"it holds {MOST_PAGES} pages or more; save one picture a file")
 
 
 def is_lossy(file: BufferedIOBase, image: ImageFile) -> bool:

@@ -327,15 +327,15 @@ def of_run(folder: pathlib.Path, model: str, tiles: int | None = None) -> Card:
             f"{option}`"
         )
     card = read(path)
-    check_model(card, model)
+    check_model(card, model, str(path))
     return card
 
 
-def check_model(card: Card, model: str) -> None:
-    """Raises ValueError if a card was made of another model's scores."""
+def check_model(card: Card, model: str, where: str = "the card") -> None:
+    """Raises ValueError, which says where it lies, if a card was made of another model's scores."""
     if card.model != model:
         raise ValueError(
-            f"the card is that of another model ({card.model}, not {model}), whose scores mean "
+            f"{where} is the card of another model ({card.model}, not {model}), whose scores mean "
             "something else: make one with `jaxad calibrate RUN NORMAL_PICTURES`"
         )
 

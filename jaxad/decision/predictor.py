@@ -122,9 +122,12 @@ class Predictor:
         found = finished(folder)
         if card is None:
             card = cards.of_run(folder, found.model, tiles)
-        elif not isinstance(card, Card):
+        elif isinstance(card, Card):
+            cards.check_model(card, found.model, f"what is given as the card of {folder}")
+        else:
+            where = str(card)
             card = cards.read(pathlib.Path(card))
-        cards.check_model(card, found.model)
+            cards.check_model(card, found.model, where)
         tiles = card.tiles or None if tiles is None else tiles
         card.of(category)
         names = list(card.normals)

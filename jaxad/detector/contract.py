@@ -173,6 +173,7 @@ class _Given(NamedTuple):
     check: Callable[[Any], None] = no_rules
     heldout_loss: Callable[..., Float[Array, "B"]] | None = None
     nearest: Callable[..., Nearest] | None = None
+    outside: bool = False
 
 
 class Detector(_Given):
@@ -189,6 +190,9 @@ class Detector(_Given):
       streams: (cfg) -> the batch entries wanted besides `image` and `index`.
       check: (cfg) -> None; raises ValueError where settings do not go together. The range of one
         field belongs to the field, see `scalar` and `static`.
+      outside: whether `predict` computes outside of JAX, so that it is called as it is, never
+        compiled. A callback from within a program would wait for ever where the program and the
+        callback's arrays want the same, only, thread.
     """
 
     __slots__ = ()

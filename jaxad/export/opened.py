@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from jaxad import mesh
 from jaxad.detector import Detector, Prediction, State, config, static
 from jaxad.export import manifest
 from jaxad.export.onnx import runner
@@ -48,7 +49,10 @@ def opened(folder: pathlib.Path) -> tuple[Detector, Exported, dict[str, PyTree],
         levels = jnp.round(images * 255).astype(jnp.uint8)
         return Prediction(*program(state.params, levels))
 
-    detector = Detector(name=found["method"], Config=Exported, init=_init, predict=predict)
+    detector = Detector(
+        name=found["method"], Config=Exported, init=_init, predict=predict,
+        outside=found["to"] == "onnx",
+    )  # fmt: skip
     state = State(step=jnp.zeros((), jnp.int32), params=weights, stats=(), opt=())
     cfg = Exported(size=found["size"], batch_size=found["batch_size"])
     return detector, cfg, {}, state, found["model"]
@@ -67,7 +71,7 @@ def _init(cfg: Exported, pretrained: PyTree, key: Array) -> State:
 def _program(folder: pathlib.Path, found: dict[str, Any]) -> tuple[Program, dict[str, Array]]:
     """The function of (weights, uint8 images) for the devices of this process, and the weights."""
     if found["to"] == "onnx":
-        return _of_onnx(folder / found["programs"]["onnx"], found["size"]), {}
+        return _of_onnx(folder / found["programs"]["onnx"]), {}
     here = platform()
     if here not in found["programs"]:
         raise ValueError(
@@ -90,14 +94,12 @@ def _program(folder: pathlib.Path, found: dict[str, Any]) -> tuple[Program, dict
     return call, {n: jnp.asarray(read[n].astype(x.dtype)) for n, x in expected.items()}
 
 
-def _of_onnx(path: pathlib.Path, size: int) -> Program:
+def _of_onnx(path: pathlib.Path) -> Program:
     """The function of an ONNX file, computed by ONNX Runtime outside of JAX."""
     run = runner(path)
 
     def called(_: PyTree, images: Array) -> tuple[Array, Array]:
-        count = images.shape[0]
-        map = jax.ShapeDtypeStruct((count, size, size), jnp.float32)
-        score = jax.ShapeDtypeStruct((count,), jnp.float32)
-        return jax.pure_callback(lambda x: run(np.asarray(x)), (map, score), images)
+        map, score = run(np.asarray(mesh.fetched(images)))
+        return jnp.asarray(map), jnp.asarray(score)
 
     return called

@@ -1,5 +1,6 @@
 """The routes of the service."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from jaxad.serve.bodies import Body, Upload, received
 from jaxad.serve.door import Door
 from jaxad.serve.failures import Refused
 from jaxad.serve.judging import Wanted
+from jaxad.serve.sending import Piecewise
 from jaxad.serve.service import Service
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -58,18 +60,24 @@ class Routes:
         if as_png and include:
             raise Refused(400, "bad_request", "include belongs to JSON, not to Accept: image/png")
         wanted = Wanted(model, model.of(given.get("category")), include, as_png)
+        held = contextlib.AsyncExitStack()  # until the answer is sent
         service.active += 1
+        held.callback(service.left)
         try:
             async with received(request, service.limits, service.bytes) as body:
                 about["bytes"] = len(body.content)
-                return await while_there(request, self._answered(request, body, wanted))
-        except ClientDisconnect:
+                answering = self._answered(request, body, wanted, held)
+                return Piecewise(await while_there(request, answering), held)
+        except BaseException as error:
+            await held.aclose()
+            if not isinstance(error, ClientDisconnect):
+                raise
             about["error"] = "client_gone"
             return Response(status_code=499)  # nobody reads it
-        finally:
-            service.active -= 1
 
-    async def _answered(self, request: Request, body: Body, wanted: Wanted) -> Response:
+    async def _answered(
+        self, request: Request, body: Body, wanted: Wanted, held: contextlib.AsyncExitStack
+    ) -> Response:
         service = self._service
         uploads = [Upload("", body.content, body.type.partition(";")[0].strip().lower())]
         if body.is_form:
@@ -77,7 +85,7 @@ class Routes:
         if wanted.as_png and len(uploads) > 1:
             raise Refused(406, "not_acceptable", "Accept: image/png is for one picture at a time")
         request.state.about["pictures"] = len(uploads)
-        found = await service.answered(uploads, wanted)
+        found = await service.answered(uploads, wanted, held)
         first = found[0]
         if isinstance(first, Refused) and (wanted.as_png or not body.is_form):
             raise first

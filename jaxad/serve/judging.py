@@ -1,6 +1,7 @@
 """What becomes of a picture: looked at, decoded, computed, decided; each step within its bounds."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -73,8 +74,15 @@ class Judging:
         self.pixels, self.answers = Room(limits.held_pixels), Room(limits.answer_bytes)
         self._metrics, self._batcher, self._threads = metrics, batcher, threads
 
-    async def judged(self, uploads: Sequence[Upload], wanted: Wanted) -> "list[Answer | Refused]":
+    async def judged(
+        self, uploads: Sequence[Upload], wanted: Wanted, held: contextlib.AsyncExitStack
+    ) -> "list[Answer | Refused]":
         """What is said of each picture, in order.
+
+        Args:
+          uploads: the pictures.
+          wanted: what is asked for.
+          held: gets the room of the answers, to be given back once they are sent.
 
         Raises:
           Refused: they ask for more than can be held.
@@ -88,7 +96,9 @@ class Judging:
                 "include asks for more than is held at a time: send fewer pictures at once, or "
                 "smaller ones",
             )
-        async with self.answers.held(whole), asyncio.TaskGroup() as group:
+        if whole:  # who asks for no maps does not wait for those who do
+            await held.enter_async_context(self.answers.held(whole))
+        async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._one(one.content, size, wanted))
                 for one, size in zip(uploads, sizes, strict=True)
@@ -114,7 +124,7 @@ class Judging:
         try:
             async with self.pixels.held(size):
                 seen = await self._threads.do(wanted.predictor.see, content, wanted.keeps)
-                if wanted.keeps:  # so does its room
+                if wanted.keeps or wanted.predictor.tiles:  # its squares are more than it is
                     return await self._finished(seen, await self._raw(seen, wanted), wanted)
             raw = await self._raw(seen, wanted)
             async with self.pixels.held(size):

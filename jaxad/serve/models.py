@@ -115,7 +115,7 @@ def load(
     folder: pathlib.Path,
     sizes: Sequence[int],
     *,
-    card: Card | None = None,
+    card: pathlib.Path | None = None,
     decided: Callable[[Card], Card] = lambda card: card,
     tiles: int | None = None,
     max_pixels: int | None = None,
@@ -127,7 +127,7 @@ def load(
       folder: of a run or a bundle.
       sizes: of batches; on a mesh raised until they divide by the devices. Those that do not pay
         are not used.
-      card: another one than the folder's.
+      card: file of another one than the folder's.
       decided: makes of a card the one that decides.
       tiles: as for `Predictor.load`.
       max_pixels: of a picture; None for that of the folder, `MOST_PIXELS` at most.
@@ -136,9 +136,9 @@ def load(
       FileNotFoundError: there is no such folder, or what belongs into it is missing.
       ValueError: something in it is damaged; see `Predictor.load`.
     """
-    place = cards.place(folder, tiles)
-    found = cards.read(place) if card is None and place.exists() else card
-    several = list(found.normals) if found is not None and len(found.normals) > 1 else [None]
+    place = cards.place(folder, tiles) if card is None else card
+    names = list(cards.read(place).normals) if place.exists() else []
+    several = names if len(names) > 1 else [None]
     predictors: dict[str, Predictor] = {}
     for category in several:
         one = Predictor.load(

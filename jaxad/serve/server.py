@@ -127,6 +127,9 @@ def run(place: socket.socket, service: Service, app: ASGIApp, load: Callable[[],
     if thread.is_alive():  # a compilation cannot be interrupted, and would fail at Python's end
         log.info("ended while models were loading")
         os._exit(0)
+    if service.working:  # Python would wait for a picture that takes long
+        log.info("ended while a picture was being read or drawn")
+        os._exit(0)
 
 
 def configured(app: ASGIApp, service: Service) -> uvicorn.Config:

@@ -1,6 +1,7 @@
 """The service itself, apart from HTTP: what becomes of the pictures of a request."""
 
 import asyncio
+import contextlib
 import json
 import math
 from collections.abc import Sequence
@@ -63,6 +64,11 @@ class Service:
         self._batcher.close()
         self._threads.close()
 
+    @property
+    def working(self) -> bool:
+        """Whether a thread still works at a picture."""
+        return self._threads.working > 0
+
     def why_not(self) -> str | None:
         """Why the service is not ready, in words; None if it is."""
         if self.stopping:
@@ -106,8 +112,19 @@ class Service:
         """The files of a form; see `forms.uploads`."""
         return await self._threads.do(forms.uploads, content, kind, self.limits.max_pictures)
 
-    async def answered(self, uploads: Sequence[Upload], wanted: Wanted) -> "list[Answer | Refused]":
+    def left(self) -> None:
+        """Of a request, once it is answered."""
+        self.active -= 1
+
+    async def answered(
+        self, uploads: Sequence[Upload], wanted: Wanted, held: contextlib.AsyncExitStack
+    ) -> "list[Answer | Refused]":
         """What is said of each picture, in order; their time-out is `Limits.timeout`.
+
+        Args:
+          uploads: the pictures.
+          wanted: what is asked for.
+          held: gets what the answers hold, to be given back once they are sent.
 
         Raises:
           Refused: the queue is full, they ask for more than can be held, or time is over.
@@ -116,7 +133,7 @@ class Service:
             raise self._full()
         try:
             async with asyncio.timeout(self.limits.timeout):
-                return await self.judging.judged(uploads, wanted)
+                return await self.judging.judged(uploads, wanted, held)
         except TimeoutError:
             raise Refused(
                 503,

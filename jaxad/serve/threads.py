@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,6 +19,12 @@ class Threads:
 
     def __init__(self, count: int = THREADS) -> None:
         self._pool = ThreadPoolExecutor(count, "pictures")
+        self._begun: set[Future[Any]] = set()
+
+    @property
+    def working(self) -> int:
+        """How many things are being done, or are about to be."""
+        return sum(not one.done() for one in self._begun.copy())
 
     async def do(self, function: Callable[..., T], *arguments: Any) -> T:
         """What a function gives, in a thread.
@@ -27,6 +33,8 @@ class Threads:
         memory that it holds be given to others.
         """
         begun = self._pool.submit(function, *arguments)
+        self._begun.add(begun)
+        begun.add_done_callback(self._begun.discard)
         waiting = asyncio.wrap_future(begun)
         try:
             return await asyncio.shield(waiting)

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxad.bundle import warm
 from jaxad.bundle.check import on_noise
 from jaxad.bundle.write import Choice, written
 from jaxad.data.preprocessing import write as write_preprocessing
@@ -182,13 +183,37 @@ def test_a_bundle_of_a_newer_format_asks_for_a_newer_jaxad(bundle):
     (bundle / "bundle.json").write_text(json.dumps(content | {"format": 2, "new": "things"}))
     with pytest.raises(ValueError, match=r"is a bundle of format 2.*install a newer one"):
         Predictor.load(bundle)
+    (bundle / "bundle.json").write_text(json.dumps({"format": 2, "contents": {}}))
+    with pytest.raises(ValueError, match=r"is a bundle of format 2.*install a newer one"):
+        Predictor.load(bundle)
+    (bundle / "bundle.json").write_text(json.dumps(content | {"format": "2"}))
+    with pytest.raises(ValueError, match=r"bundle\.json is damaged .*its format is '2'"):
+        Predictor.load(bundle)
 
 
 def test_a_card_of_another_model_is_refused(bundle, run, tmp_path):
     other = cards.read(run / "card.json")._replace(model="0123abcd")
     cards.write(tmp_path / "other.json", other)
-    with pytest.raises(ValueError, match="that of another model"):
+    with pytest.raises(ValueError, match=r"other\.json is the card of another model"):
         Predictor.load(bundle, card=tmp_path / "other.json")
+    with pytest.raises(ValueError, match=r"given as the card of .* is the card of another"):
+        Predictor.load(bundle, card=other)
+    content = manifest.read(bundle)
+    cards.write(bundle / "card.json", other)
+    manifest.write(bundle, content)
+    with pytest.raises(ValueError, match=r"bundle.card\.json is the card of another model"):
+        Predictor.load(bundle)
+
+
+def test_what_cannot_be_compiled_leaves_no_cache_behind(bundle, monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, "", "Traceback\n  line\nValueError: no device\n")
+    monkeypatch.setattr(warm.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(ValueError, match=r"there, but .*\(--cache\): ValueError: no device$"):
+        warm.warmed(bundle, (1,), "cpu")
+    assert not (bundle / "cache").exists()
+    (bundle / "cache").mkdir()
+    with pytest.raises(FileNotFoundError, match="no compiled programs lie beside the bundle"):
+        warm.trusted(bundle)
 
 
 def test_a_program_for_other_devices_says_for_which(run, tmp_path):

@@ -196,6 +196,35 @@ def test_a_file_is_asked_about_any_number_of_pictures(file, count, tmp_path):
     np.testing.assert_array_equal(scores, images.max((1, 2, 3)).astype(np.float32))
 
 
+ONE_CORE = """
+import os, sys, threading
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import jax, numpy as np
+from jaxad import compile
+from jaxad.export import opened
+opened.runner = lambda path: lambda x: (np.float32(x[..., 0]), np.float32(x.sum((1, 2, 3))))
+content = {"to": "onnx", "programs": {"onnx": "m"}, "method": "m", "size": 256, "batch_size": 4}
+opened.manifest.read = lambda folder: content | {"model": "abc"}
+detector, *arguments = opened.opened(opened.pathlib.Path("."))[:4]
+predict, images = compile.predict(detector), np.full((4, 256, 256, 3), 7, np.uint8)
+
+def ask():
+    for _ in range(5):
+        assert (np.asarray(predict(*arguments, images).map) == 7).all()
+    print("answered", flush=True)
+
+several = [threading.Thread(target=ask) for _ in range(4)]
+for one in several: one.start()
+for one in several: one.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only where cores can be chosen")
+def test_on_one_core_several_threads_are_answered():
+    done = subprocess.run([sys.executable, "-c", ONE_CORE], capture_output=True, timeout=240)
+    assert (done.returncode, done.stdout.split()) == (0, [b"answered"] * 4), done.stderr
+
+
 def test_a_file_that_is_none_is_named(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"no model")

@@ -126,6 +126,13 @@ def test_choices_that_do_not_fit_are_named(trained, tmp_path, capsys, words, mes
     assert list(tmp_path.iterdir()) == []
 
 
+def test_programs_are_compiled_for_the_device_that_is_here(trained, tmp_path, capsys):
+    words = ["export", str(trained / "run"), str(tmp_path / "b"), "--platforms", "tpu"]
+    assert main([*words, "--cache", "1"]) == 2
+    assert "--cache compiles for cpu, and --platforms tpu leaves it out" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_bundle_is_no_run_to_export(trained, tmp_path, capsys):
     assert main(["export", str(trained / "bundle"), str(tmp_path / "bundle")]) == 2
     assert "export the run that it was made of" in capsys.readouterr().err

@@ -190,7 +190,7 @@ def test_a_run_without_model_and_the_card_of_another_model_are_told(
     (tmp_path / "other.json").write_text(json.dumps(other))
     words = ["predict", str(run), str(pictures), "--card", str(tmp_path / "other.json")]
     assert main(words) == 2
-    assert "the card is that of another model (of another, not" in capsys.readouterr().err
+    assert "other.json is the card of another model (of another, not" in capsys.readouterr().err
 
 
 def test_a_webhook_that_does_not_answer_loses_no_row(run, pictures, tmp_path, capsys):

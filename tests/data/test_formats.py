@@ -540,6 +540,25 @@ def test_smaller_versions_of_a_picture_in_a_tiff_do_not_count(tmp_path, subpage)
     check(tmp_path / "a.tif", Written(numbers, 65535))
 
 
+@pytest.mark.parametrize(("count", "said"), [
+    (63, "it holds 63 pages or frames"), (64, "it holds 64 pages or more"),
+    (20_000, "it holds 64 pages or more"),
+])  # fmt: skip
+def test_pages_of_a_tiff_are_not_counted_without_end(tmp_path, count, said):
+    drawn("L").save(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    (first,) = struct.unpack_from("<I", content, 4)
+    size = 2 + 12 * struct.unpack_from("<H", content, first)[0] + 4
+    page, place = content[first : first + size], first + size - 4  # of the next one's place
+    for _ in range(count - 1):  # the same strips again, under a heading of their own
+        struct.pack_into("<I", content, place, len(content))
+        content += page
+        place = len(content) - 4
+    struct.pack_into("<I", content, place, 0)
+    (tmp_path / "a.tif").write_bytes(content)
+    check(tmp_path / "a.tif", NOTHING, refused=[said] * 3)
+
+
 def test_bmp_that_does_not_tell_its_size_may_be_cut(tmp_path):
     drawn("RGB").save(tmp_path / "a.bmp")
     content = (tmp_path / "a.bmp").read_bytes()

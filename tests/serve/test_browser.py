@@ -274,6 +274,30 @@ def test_a_screen_reader_finds_nothing_serious(opened, colours, width):
         assert serious(page) == [], part
 
 
+def test_what_is_chosen_stays_while_another_model_loads(opened):
+    page = opened(place=1, answers_refused=True)
+
+    def with_a_late_one(route):
+        answer = route.fetch()
+        if answer.status != 200:
+            return route.fulfill(response=answer)
+        late = [*answer.json()["models"], {"name": "late", "ready": False}]
+        route.fulfill(response=answer, json=answer.json() | {"models": late})
+
+    page.route("**/v1/models", with_a_late_one)
+    page.fill("#token", TOKEN)
+    page.keyboard.press("Enter")
+    page.locator("#bench").wait_for()
+    page.select_option("#model", "other")
+    page.select_option("#category", "b")
+    for _ in range(2):
+        with page.expect_response("**/v1/models"):
+            pass
+    page.wait_for_timeout(100)
+    assert (page.input_value("#model"), page.input_value("#category")) == ("other", "b")
+    page.unroute_all(behavior="wait")
+
+
 def test_all_of_it_is_reached_by_keys(opened):
     page = opened()
     page.locator("#model option").first.wait_for(state="attached")

@@ -47,6 +47,7 @@ def test_a_port_in_use_is_told_before_anything_is_loaded(run, taken, capsys, mon
         (["RUN", "b=RUN", "--card", "x"], "--card belongs to one BUNDLE, and there are"),
         (["RUN", "--card", "nowhere.json"], "nowhere.json: there is no card"),
         (["RUN", "--max-pictures", "9", "--queue", "8"], "--max-pictures: more than --queue"),
+        (["RUN", "--max-bytes", "9", "--held-bytes", "8"], "--max-bytes: more than --held-bytes"),
         (["RUN", "--queue", "0"], "queue"),
     ],
 )  # fmt: skip

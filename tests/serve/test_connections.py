@@ -163,6 +163,9 @@ def test_an_answer_that_is_not_fetched_is_given_up(model):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         one.connect(("127.0.0.1", port))
         one.sendall(asking)
+        one.recv(1)
+        assert service.judging.answers.free < service.judging.answers.size
+        assert service.active == 1
         deadline = time.monotonic() + 30
         while aborted not in service.metrics.text().decode() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -171,6 +174,28 @@ def test_an_answer_that_is_not_fetched_is_given_up(model):
             time.sleep(0.05)
         assert not server.server_state.connections
         assert service.judging.answers.free == service.judging.answers.size
+    service.close()
+
+
+def test_an_answer_that_is_fetched_slowly_comes_whole(model):
+    limits = replace(SHORT, head_timeout=0.2, keep_alive=0.2, timeout=10.0, body_timeout=10.0)
+    service, found = service_of(model, limits=limits), b""
+    content = file_of(np.zeros((1500, 1500, 3), np.uint8))
+    asking = head(len(content)).replace(b"/predict", b"/predict?include=map", 1) + content
+    with serving(service) as (port, _), socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.connect(("127.0.0.1", port))
+        one.sendall(asking)
+        began, enough = time.monotonic(), 2**20
+        while some := one.recv(2**16):
+            found += some
+            if len(found) > enough:
+                time.sleep(0.3)
+                enough += 2**20
+        assert time.monotonic() - began > 2  # longer than a connection may be idle
+    headers, _, body = found.partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in headers.lower()
+    assert len(json.loads(body)["pictures"]) == 1
     service.close()
 
 

@@ -192,6 +192,45 @@ def test_pixels_that_are_decoded_are_bounded(held_up, monkeypatch):
     assert whole(service)
 
 
+def test_a_picture_cut_into_tiles_keeps_its_room_until_it_is_computed(held_up):
+    client, service, slow = held_up(held_pixels=70 * 90 + 1)
+    slow.tiles, slow._card = 32, slow._card._replace(tiles=32)
+    see, seen = slow.see, []
+    slow.see = lambda *words: seen.append(1) or see(*words)
+    files = [("a", (f"{i}.png", file_of(picture(i)))) for i in range(3)]
+
+    async def scene():
+        async with client.opened() as asking:
+            answer = asyncio.create_task(asking.post("/v1/predict", files=files))
+            await until(slow.begun.is_set)
+            await asyncio.sleep(0.3)
+            meanwhile = len(seen)
+            slow.go.set()
+            return meanwhile, await answer
+
+    meanwhile, answer = asyncio.run(scene())
+    assert meanwhile == 1
+    assert len(seen) == 3
+    assert answer.status_code == 200
+    assert all("label" in row for row in answer.json()["pictures"])
+    assert whole(service)
+
+
+def test_who_asks_for_no_map_does_not_wait_for_the_room_of_maps(held_up):
+    client, service, slow = held_up()
+    slow.go.set()
+
+    async def scene():
+        async with service.judging.answers.held(service.judging.answers.size):
+            waiting = asyncio.create_task(service.judging.answers._wait(1))
+            async with client.opened() as asking:
+                answer = await asking.post("/v1/predict", content=file_of(picture()), headers=PNG)
+            waiting.cancel()
+            return answer
+
+    assert asyncio.run(scene()).status_code == 200
+
+
 def test_maps_that_do_not_fit_are_refused_before_decoding(held_up):
     client, service, slow = held_up(answer_bytes=1000)
     slow.go.set()

@@ -30,7 +30,9 @@ const model = () => models.find((one) => one.name === $("model").value);
 
 function chosen() {
   const names = Object.keys(model()?.categories ?? {});
+  const before = $("category").value;
   options($("category"), names);
+  if (names.includes(before)) $("category").value = before;
   $("category-label").hidden = names.length < 2;
   told();
 }
