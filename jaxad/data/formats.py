@@ -86,7 +86,7 @@ def pages(image: ImageFile) -> int:
     """How many pictures a file holds; smaller versions of the first do not count.
 
     Raises:
-      ValueError: a TIFF has more than `MOST_PAGES`, which are not counted.
+      ValueError: a TIFF has `MOST_PAGES` or more, which are not counted.
     """
     if image.format in ONE_PICTURE:
         return 1

@@ -47,20 +47,19 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{folder} is not the folder of a bundle: it has no {FILE}")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("it holds no manifest")
         form = found["format"]
         if not isinstance(form, int):
             raise ValueError(f"its format is {form!r}")
-        if form > FORMAT:  # before all else, which may be called otherwise there
-            raise _Newer(
-                f"{folder} is a bundle of format {form}, and this version of jaxad reads formats "
-                f"up to {FORMAT}: install a newer one, or export the bundle anew"
-            )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}): {_REMEDY}") from error
+    if form > FORMAT:  # before all else, which may be called otherwise there
+        raise ValueError(
+            f"{folder} is a bundle of format {form}, and this version of jaxad reads formats up to "
+            f"{FORMAT}: install a newer one, or export the bundle anew"
+        )
+    try:
         files = dict(found["files"])
         seal = found.pop(SEAL)
-    except _Newer:
-        raise
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}): {_REMEDY}") from error
     if seal != _seal(found):
@@ -72,10 +71,6 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
         if _sum(file) != expected:
             raise ValueError(f"{file} is damaged, its checksum is another: {_REMEDY}")
     return found
-
-
-class _Newer(ValueError):
-    """A bundle of a later format."""
 
 
 _REMEDY = "copy the bundle again, or export it anew"

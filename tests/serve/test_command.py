@@ -1,5 +1,6 @@
 """`jaxad serve` as a process: where it listens, how it ends, what it says."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -9,13 +10,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from asked import PNG, file_of, picture
 
 from jaxad.cli.main import main
 from jaxad.serve import models, server
+from jaxad.serve.app import application
+from jaxad.serve.auth import Gate
+from jaxad.serve.limits import Limits
+from jaxad.serve.service import Service
 
 
 @pytest.fixture
@@ -178,6 +185,23 @@ def test_a_signal_ends_it_without_loss(run, number, tmp_path):
     rows = [json.loads(line) for line in one.lines]
     assert rows[-1]["message"] == "ended"
     assert [row["status"] for row in rows if row.get("path") == "/v1/predict"] == [503, 200]
+
+
+def test_a_picture_in_work_does_not_hold_up_the_end(monkeypatch):
+    service, go, ended = Service(["tiny"], Limits()), threading.Event(), []
+    monkeypatch.setattr(server, "Server", lambda *_: SimpleNamespace(run=lambda _: None))
+    monkeypatch.setattr(server.os, "_exit", ended.append)
+    work = threading.Thread(target=lambda: asyncio.run(service._threads.do(go.wait, 20)))
+    assert not service.working
+    work.start()
+    while not service.working:
+        time.sleep(0.01)
+    with server.bound("127.0.0.1", 0) as place:
+        server.run(place, service, application(service, Gate(None)), lambda: None)
+    assert ended == [0]
+    go.set()
+    work.join()
+    assert not service.working
 
 
 def test_a_model_that_cannot_be_loaded_ends_it_with_a_sentence(run, tmp_path):
